@@ -1,0 +1,99 @@
+"""The Protocol of the control plane as the API sees it: every use case, one method each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from ampacity.hub.version import ModelVersion
+from ampacity.model.ids import Owner, Project
+from ampacity.model.node import NodeCondition
+from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSlice:
+    """Some lines, where to go on, and whether the workload has ended so that none will follow."""
+
+    records: tuple[LogRecord, ...]
+    cursor: str
+    ended: bool
+
+
+class Plane(Protocol):
+    """All methods may be called from any thread. ``ref`` is a workload's id, or the name of one of the project's:
+    the live one, else the newest. All raise ``NotFound`` for a ``ref`` that is not there."""
+
+    def status(self) -> Status: ...
+
+    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
+        """Raises ``NameTaken``, ``ImpossibleRequest``, ``InvalidSpec``, ``NotFound`` (``after``, ``model``)."""
+        ...
+
+    def workloads(
+        self,
+        *,
+        project: Project | None,
+        kinds: Collection[WorkloadKind] | None,
+        phases: Collection[WorkloadPhase] | None,
+        limit: int,
+        before: tuple[float, str] | None,
+    ) -> tuple[WorkloadView, ...]:
+        """Newest first. ``project`` ``None`` = all but ``system``."""
+        ...
+
+    def workload(self, ref: str, *, project: Project) -> WorkloadView: ...
+
+    def set_desired(
+        self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
+    ) -> WorkloadView:
+        """Raises ``Conflict`` when it has ended."""
+        ...
+
+    def why(self, ref: str, *, project: Project) -> Why: ...
+
+    def logs(
+        self, ref: str, *, project: Project, cursor: str | None, rank: int | None, replica: int | None, limit: int
+    ) -> LogSlice:
+        """Lines of all attempts, in the order of time. ``cursor`` ``None`` = from the beginning."""
+        ...
+
+    def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]: ...
+
+    def nodes(self) -> tuple[NodeView, ...]: ...
+
+    def set_condition(self, node: str, condition: NodeCondition, *, by: str) -> NodeView: ...
+
+    def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]: ...
+
+    def models(self, name: str | None = None) -> tuple[ModelVersion, ...]: ...
+
+    def model(self, ref: str) -> ModelVersion:
+        """``ref``: ``name``, ``name:version`` or ``name:tag``."""
+        ...
+
+    def add_model(
+        self,
+        *,
+        name: str,
+        path: str,
+        tags: Collection[str],
+        run: str | None,
+        step: int | None,
+        data: Collection[str],
+        project: Project,
+    ) -> ModelVersion:
+        """Register the files at ``path`` on the server's machine, with the lineage of ``run`` (a workload)."""
+        ...
+
+    def remove_model(self, ref: str) -> ModelVersion: ...
+
+    def wait(self, *, after: int, timeout_s: float) -> bool:
+        """Block until an event after that sequence number is there, or the time is up. ``True`` = there is one."""
+        ...
+
+    def shutdown(self, *, workloads: bool) -> None:
+        """Ask the daemon to end. Without ``workloads`` all that runs, runs on."""
+        ...

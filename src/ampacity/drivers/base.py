@@ -1,0 +1,134 @@
+"""The Protocol of a driver: a place where attempts run.
+
+All calls are idempotent (look first, then act) and may be repeated after any crash. ``DriverUnavailable`` means "not
+known now"; nobody reads it as a failure of the workload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ampacity.model.attempt import MemberFact
+from ampacity.model.ids import MemberKey, NodeId
+from ampacity.model.node import Node
+from ampacity.model.resources import Allocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """All that a driver needs to start one member.
+
+    ``argv`` is run in ``workdir`` (absolute; empty = a private folder) with ``env`` added to the node's own
+    environment. ``setup`` is a shell script run before it. ``files`` are written into the member's private folder
+    first; ``argv`` and ``env`` may name that folder as ``{member_dir}``, and ``argv`` the port as ``{port}``.
+    ``port``: ``None`` = none, 0 = a free one: the process finds it as ``PORT``, the fact ``MemberStarted`` says it.
+    """
+
+    key: MemberKey
+    node: NodeId
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    setup: str = ""
+    allocation: Allocation
+    port: int | None = None
+    grace_s: float = 10.0
+    max_duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handle:
+    """What a driver answers to a start. ``ref`` is its own name for it, for people (a path, a job id)."""
+
+    key: MemberKey
+    node: NodeId
+    ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What this driver can do beyond starting, stopping and reporting."""
+
+    signal: bool = False
+    logs: bool = False
+    files: bool = False
+    exec: bool = False
+    resize: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactPage:
+    """Facts in the order in which they happened. Reading again from the same cursor gives the same facts."""
+
+    facts: tuple[MemberFact, ...]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """``rank`` -1 = not a rank's (setup, agent, supervisor). ``stream``: ``out``, ``err`` or ``sys``."""
+
+    at: float
+    rank: int
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPage:
+    """``ended``: the member has exited and no line will follow."""
+
+    lines: tuple[LogLine, ...]
+    cursor: str
+    ended: bool
+
+
+class Driver(Protocol):
+    name: str
+
+    def capabilities(self) -> Capabilities: ...
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that answer now. One that was known and is absent here is silent."""
+        ...
+
+    def ensure_started(self, launch: Launch) -> Handle:
+        """Start the member unless it was started before. Raises ``LaunchFailed``, ``DriverUnavailable``."""
+        ...
+
+    def ensure_stopped(self, key: MemberKey, *, grace_s: float, reason: str) -> None:
+        """Ask it to end: SIGTERM, then SIGKILL after ``grace_s``. Returns at once; the fact says when it has ended.
+        A member that was never started here is fenced: a later ``ensure_started`` of it does not start it, and a
+        ``MemberExited`` with the cause ``stopped`` is reported."""
+        ...
+
+    def facts(self, cursor: str | None, *, limit: int = 1000) -> FactPage:
+        """What happened since the cursor (``None`` = from the beginning)."""
+        ...
+
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` (from any thread) when there may be new facts."""
+        ...
+
+    def signal(self, key: MemberKey, signum: int) -> None: ...
+
+    def logs(self, key: MemberKey, cursor: str | None, *, limit: int = 1000) -> LogPage: ...
+
+    def files(self, key: MemberKey, path: str, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
+        """Bytes of a file in the member's private folder; empty at its end. Raises ``NotFound``."""
+        ...
+
+    def exec(self, key: MemberKey, argv: tuple[str, ...]) -> int: ...
+
+    def resize(self, key: MemberKey, allocation: Allocation) -> None: ...
+
+    def forget(self, key: MemberKey) -> None:
+        """Remove what is kept of a member that has exited (logs included)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of threads and sockets. What runs, runs on."""
+        ...

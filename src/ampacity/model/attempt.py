@@ -1,0 +1,214 @@
+"""Attempts: one placed gang for one replica, its members, and the table of its phases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, MemberKey, NodeId, Owner, Project, WorkloadId
+from .resources import Allocation
+
+
+class AttemptPhase(StrEnum):
+    PLACED = "placed"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def ended(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+_ENDS = frozenset({AttemptPhase.SUCCEEDED, AttemptPhase.FAILED, AttemptPhase.CANCELLED, AttemptPhase.LOST})
+
+TRANSITIONS: dict[AttemptPhase, frozenset[AttemptPhase]] = {
+    AttemptPhase.PLACED: frozenset({AttemptPhase.PREPARING, AttemptPhase.RUNNING, AttemptPhase.STOPPING}) | _ENDS,
+    AttemptPhase.PREPARING: frozenset({AttemptPhase.RUNNING, AttemptPhase.STOPPING}) | _ENDS,
+    AttemptPhase.RUNNING: frozenset({AttemptPhase.STOPPING}) | _ENDS,
+    AttemptPhase.STOPPING: _ENDS,
+    AttemptPhase.SUCCEEDED: frozenset(),
+    AttemptPhase.FAILED: frozenset(),
+    AttemptPhase.CANCELLED: frozenset(),
+    AttemptPhase.LOST: frozenset(),
+}
+"""The one table of phases. Phases may be skipped forwards (facts get lost), never walked back."""
+
+
+class CauseKind(StrEnum):
+    """Why a member, and with it an attempt, ended."""
+
+    COMPLETED = "completed"
+    EXIT = "exit"
+    SIGNAL = "signal"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIME_LIMIT = "time_limit"
+    DISK_FULL = "disk_full"
+    SETUP_FAILED = "setup_failed"
+    LAUNCH_FAILED = "launch_failed"
+    STOPPED = "stopped"
+    UNHEALTHY = "unhealthy"
+    SUPERVISOR_DIED = "supervisor_died"
+    NODE_LOST = "node_lost"
+
+    @property
+    def is_interruption(self) -> bool:
+        """The place was taken from the job; it did nothing wrong itself."""
+        return self in (CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """``exit_code`` 0..255, ``signal`` its number; ``last_lines`` are the end of what the process printed."""
+
+    kind: CauseKind
+    exit_code: int | None = None
+    signal: int | None = None
+    rank: int | None = None
+    message: str = ""
+    last_lines: tuple[str, ...] = ()
+
+    @property
+    def completed(self) -> bool:
+        return self.kind is CauseKind.COMPLETED
+
+
+class MemberPhase(StrEnum):
+    PENDING = "pending"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An attempt's part on one node. ``endpoint`` is ``host:port`` when it was given a port."""
+
+    index: int
+    node: NodeId
+    allocation: Allocation
+    phase: MemberPhase = MemberPhase.PENDING
+    handle: str = ""
+    endpoint: str = ""
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOrder:
+    """Somebody, or a rule, wants the attempt to end. ``final`` is the phase that it will then have."""
+
+    reason: str
+    by: str
+    grace_s: float
+    at: float
+    final: AttemptPhase = AttemptPhase.CANCELLED
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The latest that a training job reported. ``loss`` without a unit; ``tokens`` since the run began."""
+
+    at: float
+    step: int = 0
+    loss: float | None = None
+    tokens: int | None = None
+    checkpoint_step: int | None = None
+    checkpoint_path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One placed gang. Only placing anew makes a new attempt; a restart in place raises ``incarnation``."""
+
+    id: AttemptId
+    workload: WorkloadId
+    replica: int
+    epoch: int
+    spec_revision: int
+    members: tuple[Member, ...]
+    project: Project = DEFAULT_PROJECT
+    owner: Owner = DEFAULT_OWNER
+    phase: AttemptPhase = AttemptPhase.PLACED
+    placed_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    incarnation: int = 0
+    ready: bool = False
+    unhealthy_detail: str = ""
+    progress: Progress | None = None
+    stop: StopOrder | None = None
+    cause: Cause | None = None
+    version: int = 1
+
+    def key(self, member: int) -> MemberKey:
+        return MemberKey(attempt=self.id, member=member, epoch=self.epoch)
+
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        return tuple(member.node for member in self.members)
+
+
+# Facts: what drivers and probes saw, once, in their own order. -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberPreparing:
+    key: MemberKey
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberStarted:
+    key: MemberKey
+    at: float
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberExited:
+    key: MemberKey
+    at: float
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncarnationBegan:
+    """The agent restarted the ranks in place. ``cause`` is that of the incarnation before."""
+
+    key: MemberKey
+    at: float
+    incarnation: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressReported:
+    key: MemberKey
+    at: float
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadinessChanged:
+    key: MemberKey
+    at: float
+    ready: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptLost:
+    """Its node has been silent for longer than the stated time, or is gone for good."""
+
+    attempt: AttemptId
+    at: float
+    cause: Cause = field(default_factory=lambda: Cause(kind=CauseKind.NODE_LOST))
+
+
+MemberFact = MemberPreparing | MemberStarted | MemberExited | IncarnationBegan | ProgressReported | ReadinessChanged
+AttemptFact = MemberFact | AttemptLost

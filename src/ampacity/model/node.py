@@ -1,0 +1,90 @@
+"""Nodes, devices and pools: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .ids import DEFAULT_POOL, DeviceId, NodeId, PoolName
+
+
+class Health(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+class NodeCondition(StrEnum):
+    """``unknown`` is not a verdict: the node is silent, and what runs there may well go on."""
+
+    READY = "ready"
+    CORDONED = "cordoned"
+    UNKNOWN = "unknown"
+
+
+TopologyPath = tuple[str, ...]
+"""A place in one tree, from the root down: ``("site-a", "room-2", "rack-7")``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One accelerator. ``index`` is its number on the node (what ``CUDA_VISIBLE_DEVICES`` counts)."""
+
+    id: DeviceId
+    index: int
+    kind: str
+    memory_bytes: int
+    health: Health = Health.OK
+    feed: str = ""
+    trees: Mapping[str, TopologyPath] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One machine, or a declared part of one.
+
+    ``trees`` gives its place in each named topology tree (``site``, ``fabric``, ``rail``, ``link_domain``).
+    ``unknown_since`` is set (seconds since the epoch) while the condition is ``unknown``.
+    ``address`` is where the other nodes reach it.
+    ``version`` grows by one with every change and with every placement that uses the node.
+    """
+
+    id: NodeId
+    driver: str
+    address: str = "127.0.0.1"
+    cpu_milli: int
+    memory_bytes: int
+    disk_bytes: int = 0
+    devices: tuple[Device, ...] = ()
+    pool: PoolName = DEFAULT_POOL
+    condition: NodeCondition = NodeCondition.READY
+    unknown_since: float | None = None
+    trees: Mapping[str, TopologyPath] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    declared: bool = False
+    boot_id: str = ""
+    isolation: str = "none"
+    registered_at: float = 0.0
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A group of nodes. ``places_itself``: we ask it, it decides (a Slurm partition, a Kubernetes node pool)."""
+
+    name: PoolName
+    driver: str
+    places_itself: bool = False
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """Who may use how much. Quotas are in whole devices by kind; an absent kind is not limited."""
+
+    name: str
+    parent: str = ""
+    weight: float = 1.0
+    quota: Mapping[str, int] = field(default_factory=dict)
+    version: int = 1

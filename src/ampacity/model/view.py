@@ -1,0 +1,113 @@
+"""What the API answers: the nouns put together for reading. Derived, never stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .attempt import Attempt
+from .event import EventKind
+from .node import Node
+from .plan import Wait
+from .resources import Allocation
+from .workload import Desired, Replica, Workload, WorkloadSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadView:
+    """One workload, whole. ``attempts`` are those that are alive and the last ended one of each replica, or all of
+    them where the detail was asked for."""
+
+    workload: Workload
+    spec: WorkloadSpec
+    desired: Desired
+    replicas: tuple[Replica, ...]
+    attempts: tuple[Attempt, ...]
+    waits: tuple[Wait, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventView:
+    """An event as people and programs outside read it."""
+
+    seq: int
+    at: float
+    kind: EventKind
+    text: str
+    project: str
+    owner: str
+    actor: str
+    workload: str | None = None
+    attempt: str | None = None
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """A node and what is given out on it. ``attempts`` are the ids of those that hold a part of it."""
+
+    node: Node
+    used: Allocation
+    attempts: tuple[str, ...]
+
+
+class StoryKind(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """The answer to ``why``: a headline, the facts behind it, and what would change it."""
+
+    workload: str
+    kind: StoryKind
+    headline: str
+    lines: tuple[str, ...]
+    change: str = ""
+    last_lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """One line of output. Rank -1: not a rank's. ``replica`` and ``member`` say where it was printed."""
+
+    at: float
+    replica: int
+    epoch: int
+    member: int
+    rank: int
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressPoint:
+    """One report of a training job (rank 0). ``checkpoint``: this line says that a checkpoint was completed."""
+
+    at: float
+    epoch: int
+    incarnation: int
+    step: int
+    loss: float | None = None
+    tokens: int | None = None
+    checkpoint: bool = False
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The control plane. Addresses are empty when they do not listen. Times in seconds since the epoch."""
+
+    version: str
+    pid: int
+    state_dir: str
+    started_at: float
+    seq: int
+    waiting: int
+    running: int
+    nodes: int
+    socket: str
+    api_url: str
+    gateway_url: str

@@ -1,0 +1,71 @@
+"""The Protocol of a store: rows and the events that made them, written together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from ampacity.model.event import Draft, Event, Row, Rows, Table
+from ampacity.model.ids import Project, WorkloadId
+from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
+
+
+class Store(Protocol):
+    """The only writer of state. Safe to use from several threads."""
+
+    def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, str] | None = None) -> tuple[Event, ...]:
+        """Write the events, the rows that they change and the sources' cursors, all or nothing, durably.
+
+        Raises:
+            StaleVersion: a change does not follow on the row's version; nothing was written.
+            StoreError: the disk is full, the database is gone, …; nothing was written.
+        """
+        ...
+
+    def live(self) -> Rows:
+        """What the control loop needs, in one consistent view.
+
+        Workloads that have not ended with their specs, desired, replicas and attempts, and the workloads (ended or
+        not) that these come ``after``; all nodes, pools and queues. ``seq`` is that of the last event.
+        """
+        ...
+
+    def rows(self) -> Rows:
+        """Everything, ended workloads included. One consistent view."""
+        ...
+
+    def get(self, table: Table, key: str) -> Row | None:
+        """One row, or ``None``."""
+        ...
+
+    def of_workload(self, workload: WorkloadId) -> Rows:
+        """All rows of one workload (none: empty)."""
+        ...
+
+    def workloads(
+        self,
+        *,
+        project: Project | None = None,
+        name: str | None = None,
+        phases: Collection[WorkloadPhase] | None = None,
+        kinds: Collection[WorkloadKind] | None = None,
+        limit: int = 100,
+        before: tuple[float, str] | None = None,
+    ) -> tuple[Workload, ...]:
+        """Newest first. ``before`` is ``(created_at, id)`` of the last one of the page before."""
+        ...
+
+    def events(self, *, after: int = 0, workload: WorkloadId | None = None, limit: int = 1000) -> tuple[Event, ...]:
+        """Events with a higher sequence number, in order."""
+        ...
+
+    def cursors(self) -> Mapping[str, str]:
+        """How far the facts of each source have been recorded."""
+        ...
+
+    def compact(self, *, before: int) -> None:
+        """Replace the events up to and with ``before`` by one snapshot event that has this sequence number, so that
+        folding all events still gives the rows."""
+        ...
+
+    def close(self) -> None: ...
