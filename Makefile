@@ -1,6 +1,7 @@
 # Everything a fresh machine needs: `make demo` shows the platform at work, `make test` runs the tests.
 PYTHON ?= python3
 BIN := .venv/bin
+CODE := src tests $(wildcard benchmarks)
 TESTS ?= tests/unit tests/property tests/contract tests/faults tests/end_to_end
 
 .PHONY: help install demo test lint format bench clean
@@ -27,14 +28,14 @@ test: install
 	$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: install
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
 
 bench: install
 	@for run in benchmarks/*/run.py; do [ -e "$$run" ] && $(BIN)/python "$$run" --quick; done; true
