@@ -16,7 +16,7 @@ NEEDED = ("torch", "transformers", "tokenizers", "openai", "numpy", "fastapi")
 
 
 @click.command()
-@click.option("--steps", type=click.IntRange(min=60), default=700, show_default=True, help="Training steps.")
+@click.option("--steps", type=click.IntRange(min=700), default=700, show_default=True, help="Training steps.")
 @click.option("--report", "report_dir", type=click.Path(path_type=Path), default=Path("report"), show_default=True)
 @click.option("--keep", is_flag=True, help="Keep the state folder and say where it is.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON at the end.")

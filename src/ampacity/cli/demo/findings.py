@@ -11,9 +11,10 @@ from pathlib import Path
 from ampacity.hub.version import ModelVersion
 from ampacity.model.view import ProgressPoint
 
-LOSS_LIMIT = 4.6
-"""Validation loss (nats per token) that the trained model must beat. A uniform guess over 2,048 tokens has 7.62; the
-same job gets to about 5 in the steps that are left after the crash, should it begin from nothing there."""
+LOSS_LIMIT = 4.92
+"""Validation loss (nats per token) that the trained model must beat. Measured: the 700 steps of the demo end at 4.78; the
+same job that begins from nothing after the crash, for the two thirds that are left, at 5.06; a uniform guess over 2,048
+tokens has 7.62."""
 
 JUMP_LIMIT = 0.35
 """How far the mean loss of the ten steps after the resumption may lie above that of the ten before the crash."""
