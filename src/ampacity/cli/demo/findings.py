@@ -12,7 +12,7 @@ from ampacity.hub.version import ModelVersion
 from ampacity.model.view import ProgressPoint
 
 LOSS_LIMIT = 4.92
-"""Validation loss (nats per token) that the trained model must beat. Measured: the 700 steps of the demo end at 4.78; the
+"""Validation loss (nats per token) that the trained model must beat. Measured: the demo's 700 steps end at 4.78; the
 same job that begins from nothing after the crash, for the two thirds that are left, at 5.06; a uniform guess over 2,048
 tokens has 7.62."""
 
