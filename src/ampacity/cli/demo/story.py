@@ -170,7 +170,7 @@ class Story:
         text = Template((JOBS / file).read_text()).substitute(
             values, python=sys.executable, jobs=str(JOBS), work=str(self.work)
         )
-        self.client.apply(text, file=file, directory=str(self.work))
+        self.client.submit(text, name=file, directory=self.work)
 
     def _fault(self, what: str, at: float, detail: str) -> None:
         fault = Fault(what=what, at=at, recovered_at=time.time(), detail=detail)
