@@ -1,0 +1,176 @@
+"""Why a replica waits for room: one sentence with its arithmetic, and the smallest change that would let it start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ampacity.model.fits import Free, capacity
+from ampacity.model.node import Node, NodeCondition
+from ampacity.model.plan import Wait, WaitCode
+from ampacity.model.resources import ResourceRequest
+
+from .fit import Board
+from .holders import say_holders
+from .impossible import able, could_ever_fit
+from .order import Want
+from .place import alternatives
+from .shortfall import Dimension, Short, Shortfall, amount, most_to_ask, shortfall
+from .state import State
+from .words import listed, say_amount, say_request
+
+Reason = tuple[WaitCode, str, str]
+
+
+class Explainer:
+    """Explains from what is left once a plan's starts have been taken off. Equal requests share their explanation."""
+
+    def __init__(self, state: State, board: Board) -> None:
+        self._state = state
+        self._board = board
+        self._known = [state.ledger.nodes[id] for id in sorted(state.ledger.nodes)]
+        self._reasons: dict[tuple[ResourceRequest, int], Reason] = {}
+
+    def wait(self, want: Want) -> Wait:
+        """Why there is no room for this replica."""
+        shape = (want.spec.resources, want.size.minimum)
+        if shape not in self._reasons:
+            self._reasons[shape] = self._reason(want)
+        code, text, change = self._reasons[shape]
+        return Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
+
+    def _reason(self, want: Want) -> Reason:
+        count = want.size.minimum
+        if not self._known:
+            return WaitCode.NO_NODES, "there is no node yet.", "add a node"
+        refusal = could_ever_fit(want.spec, self._known, size=count)
+        if refusal is not None:
+            return WaitCode.IMPOSSIBLE, refusal.message, refusal.hint
+        if not self._board.nodes:
+            return WaitCode.NO_NODES, f"no node takes work: {_idle(self._known)}.", _open(self._known)
+        return self._insufficient(self._likeliest(want.spec.resources, count), count)
+
+    def _likeliest(self, resources: ResourceRequest, count: int) -> ResourceRequest:
+        """The alternative that lacks the least, of those that enough nodes could hold."""
+        possible = [request for request in alternatives(resources) if len(able(self._known, request)) >= count]
+        return min(possible, key=lambda request: self._lack(request, count))
+
+    def _lack(self, request: ResourceRequest, count: int) -> tuple[int, int]:
+        nearest = self._nearest(request, self._board.nodes)[:count]
+        return count - len(nearest), sum(short.missing for each in nearest for short in each.shorts)
+
+    def _nearest(self, request: ResourceRequest, nodes: Sequence[Node]) -> list[Shortfall]:
+        """Those that could hold a member: the nodes that have the room now first, then the nearest to it."""
+        found = [shortfall(node, self._free(node), capacity(node), request) for node in able(nodes, request)]
+        return sorted(found, key=Shortfall.size)
+
+    def _free(self, node: Node) -> Free:
+        """On a node that takes no work, this plan has given out nothing."""
+        return self._board.free.get(node.id) or self._state.ledger.free[node.id]
+
+    def _open_nodes(self) -> Iterator[tuple[Node, Free]]:
+        return ((node, self._board.free[node.id]) for node in self._board.nodes)
+
+    def _insufficient(self, request: ResourceRequest, count: int) -> Reason:
+        nearest = self._nearest(request, self._board.nodes)
+        fitting = [each.node for each in nearest if not each.shorts]
+        lacking = nearest[len(fitting) : count]
+        closed_nodes = [node for node in self._known if node.id not in self._board.free]
+        closed = self._nearest(request, closed_nodes)
+        sentence = [_need(request, count, lacking), _have(fitting, count)]
+        if lacking:
+            sentence.append(self._nearest_text(request, lacking[0], alone=count == 1))
+        if closed:
+            sentence.append(_idle([each.node for each in closed]))
+        missing = count - len(fitting)
+        ready = [each.node for each in closed if not each.shorts][:missing]
+        changes = [_mend(request, [*lacking, *closed][:missing])]
+        changes += [_open(ready)] if len(ready) == missing else []
+        changes += self._ask_less(request, lacking, count)
+        changes += [f"ask for {_nodes(len(fitting))}"] if fitting else []
+        text = "; ".join(part for part in sentence if part)
+        return WaitCode.INSUFFICIENT, f"{text}.", listed(list(dict.fromkeys(changes)), most=6, joint="or")
+
+    def _nearest_text(self, request: ResourceRequest, nearest: Shortfall, *, alone: bool) -> str:
+        node, short = nearest.node.id, nearest.shorts[0]
+        frees = listed([_free_of(request, each, bare=len(nearest.shorts) == 1) for each in nearest.shorts])
+        holders = say_holders(self._state, self._board, node, request, short.dimension)
+        tail = f", {holders}" if holders else ""
+        if not (alone and len(nearest.shorts) == 1 and self._is_most(request, short)):
+            return f"the nearest is {node} with {frees} free{tail}"
+        if short.dimension is Dimension.SHARE:
+            return f"the most left of one device is {frees}, on {node}{tail}"
+        return f"the most free on one node is {frees} on {node}{tail}"
+
+    def _is_most(self, request: ResourceRequest, short: Short) -> bool:
+        return all(amount(node, free, request, short.dimension) <= short.free for node, free in self._open_nodes())
+
+    def _ask_less(self, request: ResourceRequest, lacking: Sequence[Shortfall], count: int) -> list[str]:
+        """With how much of a single dimension it would start now."""
+        short_of = {short.dimension for each in lacking for short in each.shorts}
+        mosts = [
+            (dimension, most_to_ask(self._open_nodes(), request, dimension, count))
+            for dimension in Dimension
+            if dimension in short_of
+        ]
+        return [f"ask for {say_amount(request, dimension, most)}" for dimension, most in mosts if most > 0]
+
+
+def _need(request: ResourceRequest, count: int, lacking: Sequence[Shortfall]) -> str:
+    if count > 1:
+        return f"needs {count} nodes with {say_request(request)} each"
+    short_of = [short.dimension for short in lacking[0].shorts] if lacking else None
+    return f"needs {say_request(request, short_of)} on one node"
+
+
+def _have(fitting: Sequence[Node], count: int) -> str:
+    """How far a gang gets."""
+    if count == 1:
+        return ""
+    if not fitting:
+        return "no node has that free now"
+    return f"{_nodes(len(fitting))} {'has' if len(fitting) == 1 else 'have'} that free now ({_names(fitting)})"
+
+
+def _free_of(request: ResourceRequest, short: Short, *, bare: bool) -> str:
+    """``1 of 4``, with what they are where the sentence has not said so alone."""
+    free = say_amount(request, short.dimension, max(0, short.free), exact=False).split(" ")[0]
+    if short.dimension is Dimension.SHARE:
+        return free
+    total = say_amount(request, short.dimension, short.total, exact=False)
+    return f"{free} of {total.split(' ')[0] if bare else total}"
+
+
+def _mend(request: ResourceRequest, nodes: Sequence[Shortfall]) -> str:
+    """What has to happen on these nodes so that each holds a member."""
+    closed = [each.node for each in nodes if each.node.condition is not NodeCondition.READY]
+    frees = [f"{_missing(request, each)} on {each.node.id}" for each in nodes if each.shorts]
+    return listed([*([_open(closed)] if closed else []), *([f"free {listed(frees)}"] if frees else [])])
+
+
+def _missing(request: ResourceRequest, each: Shortfall) -> str:
+    return listed(
+        [
+            say_amount(request, short.dimension, short.missing)
+            + (" of one device" * (short.dimension is Dimension.SHARE))
+            for short in each.shorts
+        ]
+    )
+
+
+def _idle(nodes: Sequence[Node]) -> str:
+    """``n1 is cordoned and n2 is silent``."""
+    words = {NodeCondition.CORDONED: "cordoned", NodeCondition.UNKNOWN: "silent"}
+    return listed([f"{node.id} is {words.get(node.condition, node.condition)}" for node in nodes])
+
+
+def _open(nodes: Sequence[Node]) -> str:
+    words = {NodeCondition.CORDONED: "uncordon", NodeCondition.UNKNOWN: "bring back"}
+    return listed([f"{words.get(node.condition, 'open')} {node.id}" for node in nodes])
+
+
+def _names(nodes: Sequence[Node]) -> str:
+    return listed([node.id for node in nodes])
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

@@ -1,0 +1,107 @@
+"""Whether nodes could hold a workload at all, were they empty. Asked when it is submitted, and for all that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ampacity.model.fits import allocate, capacity
+from ampacity.model.node import Health, Node
+from ampacity.model.resources import ANY_KIND, ResourceRequest
+from ampacity.model.workload import WorkloadSpec
+
+from .place import alternatives
+from .shortfall import Dimension, amount, dimensions, most_to_ask, needed_of
+from .words import listed, say_amount, say_capacity, say_request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What is asked for and cannot be, and what would fit."""
+
+    message: str
+    hint: str = ""
+
+
+def could_ever_fit(spec: WorkloadSpec, nodes: Iterable[Node], *, size: int | None = None) -> Refusal | None:
+    """Why no set of these nodes could hold one replica, were they all empty and ready; ``None`` = one could.
+
+    Without any node nothing is refused: it is not known what will join.
+
+    Args:
+        spec: its resources and its least number of nodes are looked at.
+        nodes: all that are known, whatever their condition.
+        size: the gang's number of nodes where that is desired otherwise than the spec says.
+    """
+    known = sorted(nodes, key=lambda node: node.id)
+    count = spec.num_nodes.minimum if size is None else size
+    choices = list(alternatives(spec.resources))
+    if not known or any(len(able(known, request)) >= count for request in choices):
+        return None
+    return _refuse(choices[0], known, count)
+
+
+def able(nodes: Iterable[Node], request: ResourceRequest) -> list[Node]:
+    """The nodes that hold one member when they are empty."""
+    return [node for node in nodes if allocate(node, capacity(node), request) is not None]
+
+
+def _refuse(request: ResourceRequest, nodes: Sequence[Node], count: int) -> Refusal:
+    holding = able(nodes, request)
+    if holding:
+        have = "1 node has" if len(holding) == 1 else f"{len(holding)} nodes have"
+        message = f"asks for {count} nodes with {say_request(request)} each; only {have} that."
+        nodes_word = "node" if len(holding) == 1 else "nodes"
+        hint = f"Ask for {len(holding)} {nodes_word} ({_names(holding)}), or for less on each."
+        return Refusal(message=message, hint=hint)
+    for dimension in dimensions(request):
+        most = max(amount(node, capacity(node), request, dimension) for node in nodes)
+        if most < needed_of(request, dimension):
+            return Refusal(
+                message=_too_much(request, dimension, most), hint=_what_would_fit(request, dimension, nodes, count)
+            )
+    message = f"asks for {say_request(request)} on one node; each is there, but no node has all of it."
+    return Refusal(message=message, hint=f"The nodes have {_capacities(request, nodes)}.")
+
+
+def _too_much(request: ResourceRequest, dimension: Dimension, most: int) -> str:
+    asked = say_request(request, [dimension])
+    if dimension is Dimension.SHARE:
+        return f"asks for {asked}; no node has one."
+    largest = say_amount(request, dimension, most, exact=False).split(" ")[0]
+    return f"asks for {asked}; the largest node has {largest}."
+
+
+def _what_would_fit(request: ResourceRequest, dimension: Dimension, nodes: Sequence[Node], count: int) -> str:
+    most = most_to_ask([(node, capacity(node)) for node in nodes], request, dimension, count)
+    hints = [_nearest_kind(request, dimension, nodes) if most == 0 else ""]
+    if most > 0:
+        hints.append(f"Ask for at most {say_amount(request, dimension, most)}.")
+    hints.append(f"The nodes have {_capacities(request, nodes)}.")
+    return " ".join(hint for hint in hints if hint)
+
+
+def _nearest_kind(request: ResourceRequest, dimension: Dimension, nodes: Sequence[Node]) -> str:
+    if dimension not in (Dimension.DEVICES, Dimension.SHARE) or request.accelerators[0].kind == ANY_KIND:
+        return ""
+    kinds = {
+        device.kind.lower(): device.kind
+        for node in nodes
+        for device in node.devices
+        if device.health is not Health.FAILED
+    }
+    near = get_close_matches(request.accelerators[0].kind.lower(), sorted(kinds), n=1, cutoff=0.8)
+    return f"Did you mean {kinds[near[0]]}?" if near and kinds[near[0]] != request.accelerators[0].kind else ""
+
+
+def _capacities(request: ResourceRequest, nodes: Sequence[Node]) -> str:
+    """The largest nodes first."""
+    chosen = sorted(
+        nodes, key=lambda node: (-len(node.devices) if request.accelerators else 0, -node.cpu_milli, node.id)
+    )
+    return listed([say_capacity(node, request) for node in chosen])
+
+
+def _names(nodes: Sequence[Node]) -> str:
+    return listed([node.id for node in nodes])

@@ -1,0 +1,37 @@
+"""Places for a whole gang, or none at all: one member a node, on as many nodes as it may have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ampacity.model.plan import Placement
+from ampacity.model.resources import Range, ResourceRequest
+
+from .fit import Board, Fit, fitting
+
+
+def place(board: Board, request: ResourceRequest, size: Range) -> tuple[Fit, ...] | None:
+    """The best nodes for a gang, by node id; ``None`` if fewer than ``size.minimum`` hold a member now.
+
+    A member is an attempt's part on one node, so the nodes are distinct. An elastic gang gets as many as fit, up to
+    ``size.maximum``. All members get the same one of the alternative accelerators, the best liked that does.
+    """
+    for single in alternatives(request):
+        found = fitting(board, single)
+        if len(found) >= size.minimum:
+            chosen = found[: size.maximum]
+            return tuple(sorted(chosen, key=lambda fit: fit.node))
+    return None
+
+
+def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:
+    """The request once for each of its alternative accelerators, the best liked first."""
+    if not request.accelerators:
+        yield request
+    for wanted in request.accelerators:
+        yield replace(request, accelerators=(wanted,))
+
+
+def placements(fits: tuple[Fit, ...]) -> tuple[Placement, ...]:
+    return tuple(Placement(node=fit.node, allocation=fit.allocation) for fit in fits)

@@ -1,0 +1,254 @@
+"""The scheduler's input: what is alive, what there is and what is left, kept current by events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from ampacity.model.attempt import Attempt
+from ampacity.model.event import Event, EventKind, Row, Rows, Table, row_key
+from ampacity.model.ids import AttemptId, NodeId, WorkloadId
+from ampacity.model.node import Node, Pool, Queue
+from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Workload, WorkloadSpec
+
+from .ledger import Ledger
+
+ReplicaKey = tuple[WorkloadId, int]
+
+
+@dataclass(slots=True)
+class Live:
+    """A workload that has not ended, with its rows."""
+
+    workload: Workload
+    desired: Desired | None = None
+    specs: dict[int, SpecRevision] = field(default_factory=dict)
+    replicas: dict[int, Replica] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> WorkloadSpec | None:
+        """The revision in force, if its row is there."""
+        revision = self.specs.get(self.workload.spec_revision)
+        return None if revision is None else revision.spec
+
+
+@dataclass(slots=True)
+class State:
+    """All that deciding needs. Rows of ended workloads are dropped, all but those that a live one comes ``after``.
+
+    Two states that hold the same rows are equal, however they came about: built at once or by single events. Attempts
+    hold their resources until they have ended, whatever the phase of their workload.
+
+    Attributes:
+        live: workloads that have not ended.
+        ended: the workloads that have ended and that a live one comes after.
+        dependants: by workload, the live ones that come after it.
+        waiting: the replicas in phase ``waiting`` of live workloads.
+        attempts: those that have not ended.
+        attempts_of: their ids, by replica.
+        ledger: nodes, what is held there and what is free.
+    """
+
+    seq: int = 0
+    live: dict[WorkloadId, Live] = field(default_factory=dict)
+    ended: dict[WorkloadId, Workload] = field(default_factory=dict)
+    dependants: dict[WorkloadId, set[WorkloadId]] = field(default_factory=dict)
+    waiting: set[ReplicaKey] = field(default_factory=set)
+    attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
+    attempts_of: dict[ReplicaKey, set[AttemptId]] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    queues: dict[str, Queue] = field(default_factory=dict)
+
+    def apply(self, event: Event) -> None:
+        """Take in one event of the log. Rows of workloads that are not held (they have ended) are passed over.
+
+        An event about a workload that comes after one which ended before it was submitted may leave a gap:
+        :meth:`missing` names it, :meth:`learn` closes it.
+        """
+        changes = event.draft.changes
+        if event.kind is EventKind.SNAPSHOT:
+            self._clear()
+        for change in changes:
+            if change.row is None:
+                self._remove(change.table, change.key)
+        self._put_all(change.row for change in changes if change.row is not None)
+        for touch in event.draft.touches:
+            row = self._find(touch.table, touch.key)
+            if row is not None:
+                self._put(replace(row, version=touch.version))
+        self.seq = event.seq
+
+    def missing(self) -> frozenset[WorkloadId]:
+        """Workloads that live ones come after and whose rows are not held: read them from the store."""
+        return frozenset(id for id in self.dependants if id not in self.live and id not in self.ended)
+
+    def learn(self, workload: Workload) -> None:
+        """Take in the row of a workload that :meth:`missing` named. Others are passed over."""
+        if workload.phase.ended and workload.id not in self.live and workload.id in self.dependants:
+            self.ended[workload.id] = workload
+
+    def phase_row(self, workload: WorkloadId) -> Workload | None:
+        """The row of a workload that is alive or that a live one comes after."""
+        held = self.live.get(workload)
+        return self.ended.get(workload) if held is None else held.workload
+
+    def _clear(self) -> None:
+        empty = State()
+        for name in State.__dataclass_fields__:
+            setattr(self, name, getattr(empty, name))
+
+    def _put_all(self, rows: Iterable[Row]) -> None:
+        """Live workloads first: the others ask whether they are held. Ended ones last: they drop what hangs on them."""
+        for row in sorted(rows, key=_turn):
+            self._put(row)
+
+    def _put(self, row: Row) -> None:
+        match row:
+            case Workload():
+                self._put_workload(row)
+            case SpecRevision():
+                if (held := self.live.get(row.workload)) is not None:
+                    held.specs[row.revision] = row
+            case Desired():
+                if (held := self.live.get(row.workload)) is not None:
+                    held.desired = row
+            case Replica():
+                self._put_replica(row)
+            case Attempt():
+                self._drop_attempt(row.id)
+                if not row.phase.ended:
+                    self._hold_attempt(row)
+            case Node():
+                self.ledger.put_node(row)
+            case Pool():
+                self.pools[row.name] = row
+            case Queue():
+                self.queues[row.name] = row
+
+    def _put_workload(self, row: Workload) -> None:
+        if row.phase.ended:
+            self._drop_workload(row.id)
+            self.learn(row)
+            return
+        held = self.live.get(row.id)
+        if held is None:
+            self.live[row.id] = Live(workload=row)
+            self.ended.pop(row.id, None)
+            self._link(row)
+            return
+        if held.workload.after != row.after:
+            self._unlink(held.workload)
+            self._link(row)
+        held.workload = row
+
+    def _put_replica(self, row: Replica) -> None:
+        held = self.live.get(row.workload)
+        if held is None:
+            return
+        held.replicas[row.index] = row
+        key = (row.workload, row.index)
+        if row.phase is ReplicaPhase.WAITING:
+            self.waiting.add(key)
+        else:
+            self.waiting.discard(key)
+
+    def _hold_attempt(self, attempt: Attempt) -> None:
+        self.attempts[attempt.id] = attempt
+        self.attempts_of.setdefault((attempt.workload, attempt.replica), set()).add(attempt.id)
+        self.ledger.hold(attempt)
+
+    def _drop_attempt(self, id: AttemptId) -> None:
+        attempt = self.attempts.pop(id, None)
+        if attempt is None:
+            return
+        self.ledger.release(attempt)
+        key = (attempt.workload, attempt.replica)
+        self.attempts_of[key].discard(id)
+        if not self.attempts_of[key]:
+            del self.attempts_of[key]
+
+    def _drop_workload(self, id: WorkloadId) -> None:
+        self.ended.pop(id, None)
+        held = self.live.pop(id, None)
+        if held is None:
+            return
+        self._unlink(held.workload)
+        self.waiting.difference_update((id, index) for index in held.replicas)
+
+    def _link(self, workload: Workload) -> None:
+        for target in workload.after:
+            self.dependants.setdefault(target, set()).add(workload.id)
+
+    def _unlink(self, workload: Workload) -> None:
+        for target in set(workload.after):
+            self.dependants[target].discard(workload.id)
+            if not self.dependants[target]:
+                del self.dependants[target]
+                self.ended.pop(target, None)
+
+    def _remove(self, table: Table, key: str) -> None:
+        match table:
+            case Table.WORKLOADS:
+                self._drop_workload(WorkloadId(key))
+            case Table.SPECS | Table.DESIRED | Table.REPLICAS:
+                self._remove_part(table, key)
+            case Table.ATTEMPTS:
+                self._drop_attempt(AttemptId(key))
+            case Table.NODES:
+                self.ledger.remove_node(NodeId(key))
+            case Table.POOLS:
+                self.pools.pop(key, None)
+            case Table.QUEUES:
+                self.queues.pop(key, None)
+
+    def _remove_part(self, table: Table, key: str) -> None:
+        row = self._find(table, key)
+        match row:
+            case SpecRevision():
+                del self.live[row.workload].specs[row.revision]
+            case Desired():
+                self.live[row.workload].desired = None
+            case Replica():
+                del self.live[row.workload].replicas[row.index]
+                self.waiting.discard((row.workload, row.index))
+
+    def _find(self, table: Table, key: str) -> Row | None:
+        """The row as it is held, or ``None``."""
+        match table:
+            case Table.WORKLOADS:
+                return self.phase_row(WorkloadId(key))
+            case Table.SPECS:
+                held = self.live.get(WorkloadId(key.rpartition("@")[0]))
+                return None if held is None else _by_key(held.specs.values(), key)
+            case Table.DESIRED:
+                held = self.live.get(WorkloadId(key))
+                return None if held is None else held.desired
+            case Table.REPLICAS:
+                held = self.live.get(WorkloadId(key.rpartition(".")[0]))
+                return None if held is None else _by_key(held.replicas.values(), key)
+            case Table.ATTEMPTS:
+                return self.attempts.get(AttemptId(key))
+            case Table.NODES:
+                return self.ledger.nodes.get(NodeId(key))
+            case Table.POOLS:
+                return self.pools.get(key)
+            case Table.QUEUES:
+                return self.queues.get(key)
+
+
+def build(rows: Rows) -> State:
+    """The state that these rows amount to. The rows are not kept."""
+    state = State(seq=rows.seq)
+    state._put_all(row for table in Table for row in rows.table(table).values())
+    return state
+
+
+def _turn(row: Row) -> int:
+    if not isinstance(row, Workload):
+        return 1
+    return 2 if row.phase.ended else 0
+
+
+def _by_key(rows: Iterable[SpecRevision] | Iterable[Replica], key: str) -> Row | None:
+    return next((row for row in rows if row_key(row) == key), None)
