@@ -4,6 +4,7 @@
 
     AmpacityError
     ├── UserError                  the caller can mend it (HTTP 4xx, exit code 2)
+    │   ├── BadRequest             an HTTP request that cannot be read: not JSON, too large, unknown path or method
     │   ├── InvalidSpec            a workload file or request is wrong; knows file, line and key
     │   ├── NotFound               no such workload, model, node, …
     │   ├── NameTaken              the name belongs to something that is still alive
@@ -82,6 +83,24 @@ class InvalidSpec(UserError):
         self.where = where or Where()
         prefix = str(self.where)
         super().__init__(f"{prefix}: {message}" if prefix else message, hint=hint)
+
+
+class BadRequest(UserError):
+    """An HTTP request that cannot be read: not JSON, too large, an unknown path or method, a foreign ``Host``.
+
+    Args:
+        message: what is wrong.
+        status: the HTTP status that says so, 400..499.
+        where: the line of the body, counted from 1, where it is known.
+        hint: what to send instead.
+    """
+
+    code = "bad_request"
+
+    def __init__(self, message: str, *, status: int = 400, where: Where | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.where = where or Where()
 
 
 class NotFound(UserError):

@@ -1,0 +1,124 @@
+"""What requests carry: bodies and queries. Whatever is not named here is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
+from ampacity.model.node import NodeCondition
+from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+
+from .wire import MAX_WAIT_S
+
+PAGE_LIMIT = 1000
+"""The most that one page of a listing holds."""
+
+ENDED_SHOWN = 20
+"""How many ended workloads a listing shows after the live ones."""
+
+MAX_REPLICAS = 10_000
+MAX_TAIL = 100_000
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Page = Annotated[int, msgspec.Meta(ge=1, le=PAGE_LIMIT)]
+_Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The root of all: by key only, unknown keys refused."""
+
+
+class Nothing(_Strict):
+    """No parameters, or no body."""
+
+
+class InProject(_Strict):
+    project: Project = DEFAULT_PROJECT
+
+
+# Queries -----------------------------------------------------------------------------------------------------------
+
+
+class WorkloadsQuery(_Strict):
+    """``project`` ``None`` = all but ``system``. ``before`` is the ``next`` of the page before."""
+
+    project: Project | None = None
+    kind: tuple[WorkloadKind, ...] = ()
+    phase: tuple[WorkloadPhase, ...] = ()
+    all: bool = False
+    limit: _Page = 100
+    before: str | None = None
+
+
+class WorkloadQuery(InProject):
+    """``wait_s``: answer when the workload has ended, or after that many seconds."""
+
+    wait_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_WAIT_S)] = 0.0
+
+
+class LogsQuery(InProject):
+    follow: bool = False
+    tail: Annotated[int, msgspec.Meta(ge=0, le=MAX_TAIL)] | None = None
+    rank: Annotated[int, msgspec.Meta(ge=-1)] | None = None
+    replica: _Count | None = None
+    cursor: str | None = None
+
+
+class EventsQuery(InProject):
+    """``limit``: how many in all; ``None`` = without end."""
+
+    after: _Count = 0
+    workload: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    follow: bool = False
+
+
+class ModelsQuery(_Strict):
+    name: str | None = None
+
+
+# Bodies ------------------------------------------------------------------------------------------------------------
+
+
+class Submission(_Strict):
+    """``file`` (its text, with the ``name`` and absolute ``directory`` that it came from) or ``spec``."""
+
+    file: str | None = None
+    name: str = "workload.yaml"
+    directory: str | None = None
+    spec: WorkloadSpec | None = None
+    project: Project = DEFAULT_PROJECT
+    owner: Owner = DEFAULT_OWNER
+
+
+class DesiredChange(_Strict):
+    wish: Wish | None = None
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPLICAS)] | None = None
+
+
+class ConditionChange(_Strict):
+    """``unknown`` is found out, never set."""
+
+    condition: Literal["ready", "cordoned"]
+
+    @property
+    def noun(self) -> NodeCondition:
+        return NodeCondition(self.condition)
+
+
+class ModelAddition(_Strict):
+    """``path`` is absolute, on the server's machine. ``run`` names the workload that made it."""
+
+    name: _Name
+    path: _Name
+    tags: tuple[str, ...] = ()
+    run: str | None = None
+    step: _Count | None = None
+    data: tuple[str, ...] = ()
+    project: Project = DEFAULT_PROJECT
+
+
+class Shutdown(_Strict):
+    workloads: bool = False

@@ -1,0 +1,175 @@
+"""Streams: logs and events, page by page, each page sealed by a cursor. See ``wire.StreamLine``."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+
+from ampacity.control.plane import LogSlice
+from ampacity.model.errors import InvalidSpec, Where
+from ampacity.model.view import EventView, LogRecord
+
+from .bodies import EventsQuery, LogsQuery, Nothing
+from .endpoint import Call, Stream
+from .service import Service
+from .wire import HEARTBEAT_S, EndReason, StreamLine
+
+LOG_PAGE = 1000
+EVENT_PAGE = 500
+
+LOG_POLL_S = (0.1, 1.0)
+"""Output is no event, so those who follow it look again: soon after the last line, then ever less often."""
+
+
+class Pacer:
+    """Waits between two looks of a follower; says when a heartbeat is due."""
+
+    def __init__(self, service: Service, *, poll_s: tuple[float, float]) -> None:
+        self._service = service
+        self._shortest_s, self._longest_s = poll_s
+        self._pause_s = self._shortest_s
+        self._beat_at = 0.0
+
+    def moved(self) -> None:
+        """There was something to send."""
+        self._pause_s = self._shortest_s
+        self._beat_at = asyncio.get_running_loop().time() + HEARTBEAT_S
+
+    async def rest(self, ticket: int) -> bool:
+        """Wait for the bell or the next look. ``True`` = send a heartbeat."""
+        loop = asyncio.get_running_loop()
+        until_beat_s = max(0.0, self._beat_at - loop.time())
+        await self._service.bell.wait(ticket, min(self._pause_s, until_beat_s))
+        self._pause_s = min(self._pause_s * 1.5, self._longest_s)
+        if loop.time() < self._beat_at:
+            return False
+        self._beat_at = loop.time() + HEARTBEAT_S
+        return True
+
+
+class Follower(ABC):
+    """What logs and events have in common: look, send what is new, rest, look again, and end for a reason."""
+
+    def __init__(self, service: Service, *, poll_s: tuple[float, float]) -> None:
+        self._service = service
+        self._pacer = Pacer(service, poll_s=poll_s)
+        self._end: EndReason | None = None
+        self._over = False
+
+    async def page(self) -> list[StreamLine] | None:
+        """The next page, sealed by a cursor; empty = a heartbeat; ``None`` after the last."""
+        while not self._over:
+            if self._end is None and self._service.stopping:
+                self._end = EndReason.SHUTDOWN
+            if self._end is not None:
+                self._over = True
+                return [StreamLine(end=self._end)]
+            ticket = self._service.bell.ticket()
+            lines = await self._look()
+            if lines:
+                self._pacer.moved()
+                return lines
+            if self._end is None and await self._pacer.rest(ticket):
+                return []
+        return None
+
+    @abstractmethod
+    async def _look(self) -> list[StreamLine]:
+        """What is new, with its cursor; empty = nothing. Sets ``_end`` when there will be no more."""
+
+
+class LogStream(Follower):
+    """The lines of one workload. Ends when it has ended and all was sent, or, without ``follow``, at the present end:
+    the first page that is not full."""
+
+    def __init__(self, call: Call[LogsQuery, Nothing]) -> None:
+        super().__init__(call.service, poll_s=LOG_POLL_S)
+        self._call = call
+        self._cursor = call.query.cursor
+        self._tail = call.query.tail if call.query.cursor is None else None
+        self._began = False
+
+    async def _look(self) -> list[StreamLine]:
+        part = await self._read()
+        if not part.records and part.ended:
+            self._end = EndReason.ENDED
+        elif not self._call.query.follow and len(part.records) < LOG_PAGE:
+            self._end = EndReason.CAUGHT_UP
+        if not part.records and part.cursor == self._cursor and self._began:
+            return []
+        self._cursor, self._began = part.cursor, True
+        return [*(StreamLine(record=record) for record in part.records), StreamLine(cursor=part.cursor)]
+
+    async def _read(self) -> LogSlice:
+        if self._tail is not None:
+            tail, self._tail = self._tail, None
+            return await self._call.service.call(self._last, tail)
+        return await self._call.service.call(self._slice, self._cursor)
+
+    def _slice(self, cursor: str | None) -> LogSlice:
+        query = self._call.query
+        return self._call.service.plane.logs(
+            self._call.ref,
+            project=query.project,
+            cursor=cursor,
+            rank=query.rank,
+            replica=query.replica,
+            limit=LOG_PAGE,
+        )
+
+    def _last(self, count: int) -> LogSlice:
+        """The last lines there are. The plane gives lines from the beginning only, so all are read and few kept."""
+        kept: deque[LogRecord] = deque(maxlen=count)
+        cursor: str | None = None
+        while True:
+            part = self._slice(cursor)
+            kept.extend(part.records)
+            cursor = part.cursor
+            if len(part.records) < LOG_PAGE or self._call.service.stopping:
+                return LogSlice(records=tuple(kept), cursor=part.cursor, ended=part.ended)
+
+
+class EventStream(Follower):
+    """Events in their order. The cursor is the sequence number of the last one."""
+
+    def __init__(self, call: Call[EventsQuery, Nothing]) -> None:
+        super().__init__(call.service, poll_s=(HEARTBEAT_S, HEARTBEAT_S))
+        self._call = call
+        self._after = call.query.after
+        self._left = call.query.limit
+        self._began = False
+
+    async def _look(self) -> list[StreamLine]:
+        events = await self._call.service.call(self._read)
+        if events:
+            self._after = events[-1].seq
+        if self._left is not None:
+            self._left -= len(events)
+        if self._left == 0:
+            self._end = EndReason.LIMIT
+        elif not events and not self._call.query.follow:
+            self._end = EndReason.CAUGHT_UP
+        if not events and self._began:
+            return []
+        self._began = True
+        return [*(StreamLine(event=event) for event in events), StreamLine(cursor=str(self._after))]
+
+    def _read(self) -> Sequence[EventView]:
+        query = self._call.query
+        limit = EVENT_PAGE if self._left is None else min(EVENT_PAGE, self._left)
+        return self._call.service.plane.events(
+            after=self._after, ref=query.workload, project=query.project, limit=limit
+        )
+
+
+def log_stream(call: Call[LogsQuery, Nothing]) -> Stream:
+    return LogStream(call)
+
+
+def event_stream(call: Call[EventsQuery, Nothing]) -> Stream:
+    """Raises ``InvalidSpec`` when the workload's name is empty."""
+    if call.query.workload == "":
+        raise InvalidSpec("The name is empty.", where=Where(key="workload"), hint="Leave the parameter out for all.")
+    return EventStream(call)

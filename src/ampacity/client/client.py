@@ -1,0 +1,389 @@
+"""``Client``: the control plane's use cases as methods, with the same nouns that the control plane works with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Generator, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+from urllib.parse import quote
+
+import msgspec
+
+from ampacity.api.wire import MAX_WAIT_S, StreamLine
+from ampacity.hub.version import ModelVersion
+from ampacity.model.errors import InvalidSpec, NotFound, NotRunning, Where
+from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
+from ampacity.model.node import NodeCondition
+from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+
+from .follow import Patience, follow
+from .link import Link, Query
+from .locate import Endpoint, from_environment, locate
+
+HASHING_S = 3600.0
+"""Registering a model reads all its bytes first."""
+
+
+class _Submitted(msgspec.Struct):
+    workloads: tuple[WorkloadView, ...]
+
+
+class _Page(msgspec.Struct):
+    workloads: tuple[WorkloadView, ...]
+    next: str | None = None
+
+
+class _Points(msgspec.Struct):
+    points: tuple[ProgressPoint, ...]
+
+
+class _Nodes(msgspec.Struct):
+    nodes: tuple[NodeView, ...]
+
+
+class _Models(msgspec.Struct):
+    models: tuple[ModelVersion, ...]
+
+
+class Client:
+    """Talks to one control plane. Safe to use from several threads; a context manager.
+
+    Without arguments it is the one that ``AMPACITY_URL`` (with ``AMPACITY_TOKEN``) names, else the one whose state
+    folder is ``$AMPACITY_HOME`` or ``~/.ampacity``. Nothing is opened before the first call.
+
+    Args:
+        state_dir: the state folder of a control plane on this machine.
+        url: its address, such as ``http://127.0.0.1:7077``; with the ``token``.
+        token: the bearer token.
+        project: the project that names belong to.
+        timeout_s: how long a call may take.
+        reconnect_s: how long ``wait``, ``logs`` and ``events`` go on asking when the control plane is gone.
+
+    Every method raises ``NotRunning`` when nobody answers, ``Unauthorized`` and ``Forbidden`` when it may not ask, and
+    ``NotFound`` for a name that is not there. ``ref`` is a workload's id or its name: the live one, else the newest.
+    """
+
+    def __init__(
+        self,
+        state_dir: str | os.PathLike[str] | None = None,
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        project: str = DEFAULT_PROJECT,
+        timeout_s: float = 60.0,
+        reconnect_s: float = 15.0,
+    ) -> None:
+        self.project = Project(project)
+        self._reconnect_s = reconnect_s
+
+        def find() -> Endpoint:
+            if url is not None:
+                return Endpoint(url=url.rstrip("/"), token=token or "")
+            return from_environment() if state_dir is None else locate(state_dir)
+
+        self._link = Link(find, timeout_s=timeout_s)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._link.close()
+
+    @property
+    def server_version(self) -> str:
+        """The release that the control plane runs; empty before the first answer."""
+        return self._link.server_version
+
+    # The control plane ---------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """How the control plane is and where it listens."""
+        return self._link.call("GET", "/status", Status)
+
+    def shutdown(self, *, workloads: bool = False) -> None:
+        """Ask it to end. What runs, runs on, unless ``workloads`` says to stop it first. Returns before it is gone."""
+        self._link.call("POST", "/shutdown", dict, body={"workloads": workloads})
+
+    # Workloads -----------------------------------------------------------------------------------------------------
+
+    @overload
+    def submit(self, what: WorkloadSpec, *, owner: str = ..., project: str | None = ...) -> WorkloadView: ...
+
+    @overload
+    def submit(
+        self,
+        what: os.PathLike[str] | str,
+        *,
+        owner: str = ...,
+        project: str | None = ...,
+        name: str = ...,
+        directory: str | os.PathLike[str] | None = ...,
+    ) -> tuple[WorkloadView, ...]: ...
+
+    def submit(
+        self,
+        what: WorkloadSpec | os.PathLike[str] | str,
+        *,
+        owner: str = DEFAULT_OWNER,
+        project: str | None = None,
+        name: str = "workload.yaml",
+        directory: str | os.PathLike[str] | None = None,
+    ) -> WorkloadView | tuple[WorkloadView, ...]:
+        """Submit a spec, a workload file (``pathlib.Path``) or the text of one (``str``).
+
+        A spec gives its view; a file gives those of all its workloads. ``name`` is what messages call a text;
+        ``directory`` is what its relative paths start from (default: the current folder).
+
+        Raises:
+            InvalidSpec: the file or spec is wrong; says file, line and key.
+            NameTaken: a live workload of the project has the name.
+            ImpossibleRequest: no node could ever hold it; says what would fit.
+        """
+        head: dict[str, Any] = {"project": self._in(project), "owner": Owner(owner)}
+        if isinstance(what, WorkloadSpec):
+            return self._link.call("POST", "/workloads", _Submitted, body={**head, "spec": what}).workloads[0]
+        if not isinstance(what, str):
+            path = Path(what).absolute()
+            text, name, directory = _read_text(path), os.fspath(what), directory or path.parent
+        else:
+            text = what
+        body = {**head, "file": text, "name": name, "directory": os.path.abspath(directory or ".")}
+        return self._link.call("POST", "/workloads", _Submitted, body=body).workloads
+
+    def workloads(
+        self,
+        *,
+        all: bool = False,
+        project: str | None = None,
+        kinds: Collection[WorkloadKind | str] = (),
+        phases: Collection[WorkloadPhase | str] = (),
+        page: int = 100,
+    ) -> Iterator[WorkloadView]:
+        """The live ones, newest first, then the latest that ended; with ``all`` or ``phases`` all of them, newest
+        first. ``project`` ``None`` = every project but ``system``. Read page by page, as far as you iterate."""
+        before: str | None = None
+        while True:
+            query: Query = {
+                "all": all,
+                "project": project,
+                "kind": ",".join(kinds) or None,
+                "phase": ",".join(phases) or None,
+                "limit": page,
+                "before": before,
+            }
+            found = self._link.call("GET", "/workloads", _Page, query=query)
+            yield from found.workloads
+            if found.next is None:
+                return
+            before = found.next
+
+    def workload(self, ref: str, *, project: str | None = None) -> WorkloadView:
+        """One workload with all its attempts."""
+        return self._link.call("GET", _path("workloads", ref), WorkloadView, query={"project": self._in(project)})
+
+    def stop(self, ref: str, *, project: str | None = None) -> WorkloadView:
+        """Wish that it stops. Returns at once; :meth:`wait` for its end.
+
+        Raises:
+            Conflict: it has ended.
+        """
+        return self._desire(ref, {"wish": Wish.STOP}, project)
+
+    def scale(self, ref: str, replicas: int, *, project: str | None = None) -> WorkloadView:
+        """Wish for that many replicas of a service.
+
+        Raises:
+            Conflict: it has ended, or is no service.
+        """
+        return self._desire(ref, {"replicas": replicas}, project)
+
+    def why(self, ref: str, *, project: str | None = None) -> Why:
+        """Why it waits, runs or ended as it did, and what would change it."""
+        return self._link.call("GET", _path("workloads", ref, "why"), Why, query={"project": self._in(project)})
+
+    def progress(self, ref: str, *, project: str | None = None) -> tuple[ProgressPoint, ...]:
+        """What a training job reported, in order."""
+        query = {"project": self._in(project)}
+        return self._link.call("GET", _path("workloads", ref, "progress"), _Points, query=query).points
+
+    def wait(self, ref: str, timeout_s: float | None = None, *, project: str | None = None) -> WorkloadView:
+        """The workload once it has ended. A restart of the control plane meanwhile does no harm.
+
+        Raises:
+            TimeoutError: it has not ended after ``timeout_s``.
+            NotRunning: the control plane is gone and did not come back in ``reconnect_s``.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        patience = Patience(self._reconnect_s)
+        ident: str | None = None
+        while True:
+            left_s = MAX_WAIT_S if until is None else max(0.0, until - time.monotonic())
+            asked_s = min(left_s, MAX_WAIT_S) if ident is not None else 0.0
+            query: Query = {"project": self._in(project), "wait_s": asked_s or None}
+            began = time.monotonic()
+            try:
+                view = self._link.call(
+                    "GET", _path("workloads", ident or ref), WorkloadView, query=query, wait_s=asked_s
+                )
+            except NotRunning as error:
+                if ident is None:
+                    raise
+                self._link.renew()
+                patience.pause(error)
+            else:
+                if view.workload.phase.ended:
+                    return view
+                # One that answers before the time is about to shut down: do not press it.
+                early = ident is not None and time.monotonic() - began < asked_s / 2
+                ident = view.workload.id
+                if early:
+                    time.sleep(0.1)
+                else:
+                    patience.renew()
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError(f"{ref} has not ended after {timeout_s:g} s.")
+
+    def logs(
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        rank: int | None = None,
+        replica: int | None = None,
+        project: str | None = None,
+    ) -> Iterator[LogRecord]:
+        """The output of all attempts in the order of time, each line once.
+
+        With ``follow`` until the workload has ended, over restarts of the control plane; else up to the present end.
+        ``tail``: only the last so many lines of what there is, then what follows. ``rank`` and ``replica`` choose.
+        """
+        query = {"follow": follow, "rank": rank, "replica": replica, "project": self._in(project)}
+        ident = self.workload(ref, project=project).workload.id if follow else ref
+        path = _path("workloads", ident, "logs")
+        for line in self._stream(path, query, begin={"tail": tail}, cursor_name="cursor"):
+            if line.record is not None:
+                yield line.record
+
+    def events(
+        self,
+        *,
+        after: int = 0,
+        workload: str | None = None,
+        limit: int | None = None,
+        follow: bool = False,
+        project: str | None = None,
+    ) -> Iterator[EventView]:
+        """The events after a sequence number, in order, each once; ``follow``: without end, or until there were
+        ``limit`` of them."""
+        query = {"workload": workload, "follow": follow, "project": self._in(project)}
+        left = limit
+        seq = after
+        for line in self._stream("/events", {**query}, begin={"after": after, "limit": left}, cursor_name="after"):
+            if line.event is not None and line.event.seq > seq:
+                seq = line.event.seq
+                yield line.event
+                left = None if left is None else left - 1
+                if left == 0:
+                    return
+
+    # Nodes ---------------------------------------------------------------------------------------------------------
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        """All nodes, and what is given out on them."""
+        return self._link.call("GET", "/nodes", _Nodes).nodes
+
+    def set_condition(self, node: str, condition: NodeCondition) -> NodeView:
+        """Cordon a node (nothing new is placed there) or make it ready again."""
+        path = _path("nodes", node, "condition")
+        return self._link.call("POST", path, NodeView, body={"condition": condition})
+
+    # Models --------------------------------------------------------------------------------------------------------
+
+    def models(self, name: str | None = None) -> tuple[ModelVersion, ...]:
+        """The hub's models; with a name all versions of that one."""
+        return self._link.call("GET", "/models", _Models, query={"name": name}).models
+
+    def model(self, ref: str) -> ModelVersion:
+        """One version: ``name`` (the newest), ``name:version`` or ``name:tag``."""
+        return self._link.call("GET", _path("models", ref), ModelVersion)
+
+    def add_model(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        tags: Collection[str] = (),
+        run: str | None = None,
+        step: int | None = None,
+        data: Collection[str] = (),
+        project: str | None = None,
+    ) -> ModelVersion:
+        """Register the files at ``path`` (on the control plane's machine) as the model's next version.
+
+        ``run`` is the workload that made them, at ``step``; ``data`` names the data sets.
+
+        Raises:
+            InvalidSpec: the path or the name is wrong.
+        """
+        body = {
+            "name": name,
+            "path": os.path.abspath(path),
+            "tags": tuple(tags),
+            "run": run,
+            "step": step,
+            "data": tuple(data),
+            "project": self._in(project),
+        }
+        return self._link.call("POST", "/models", ModelVersion, body=body, wait_s=HASHING_S)
+
+    def remove_model(self, ref: str) -> ModelVersion:
+        """Remove one version; returns what it was.
+
+        Raises:
+            Conflict: it is in use.
+        """
+        return self._link.call("DELETE", _path("models", ref), ModelVersion)
+
+    # ---------------------------------------------------------------------------------------------------------------
+
+    def _in(self, project: str | None) -> Project:
+        return self.project if project is None else Project(project)
+
+    def _desire(self, ref: str, body: Mapping[str, Any], project: str | None) -> WorkloadView:
+        query = {"project": self._in(project)}
+        return self._link.call("POST", _path("workloads", ref, "desired"), WorkloadView, query=query, body=body)
+
+    def _stream(self, path: str, query: Query, *, begin: Query, cursor_name: str) -> Iterator[StreamLine]:
+        """``begin`` is asked for until there is a cursor, then the cursor under its name."""
+
+        def open_at(cursor: str | None) -> Generator[StreamLine | None, None, None]:
+            rest: Query = begin if cursor is None else {cursor_name: cursor}
+            return self._link.lines(path, query={**query, **rest})
+
+        return follow(open_at, renew=self._link.renew, patience=Patience(self._reconnect_s))
+
+
+def _path(*parts: str) -> str:
+    """The path of a thing. Raises ``NotFound`` for a name that no thing can have."""
+    kind, ref, *_ = parts
+    if not ref or ("/" in ref and kind != "models"):
+        raise NotFound(f"{ref!r} cannot be the name of one of the {kind}.")
+    return "".join("/" + quote(part, safe="") for part in parts)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidSpec(f"{error.strerror}.", where=Where(file=str(path))) from error
+    except UnicodeDecodeError:
+        raise InvalidSpec("The file is not UTF-8 text.", where=Where(file=str(path))) from None

@@ -1,0 +1,296 @@
+"""A control plane in memory, without a scheduler or drivers: what it is told is what it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ampacity import __version__
+from ampacity.control.plane import LogSlice
+from ampacity.hub.version import Lineage, ModelVersion
+from ampacity.model.errors import Conflict, NameTaken, NotFound
+from ampacity.model.event import EventKind
+from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Owner, Project, WorkloadId
+from ampacity.model.node import Node, NodeCondition
+from ampacity.model.resources import Allocation
+from ampacity.model.view import (
+    EventView,
+    LogRecord,
+    NodeView,
+    ProgressPoint,
+    Status,
+    StoryKind,
+    Why,
+    WorkloadView,
+)
+from ampacity.model.workload import (
+    Desired,
+    Replica,
+    Wish,
+    Workload,
+    WorkloadKind,
+    WorkloadPhase,
+    WorkloadSpec,
+)
+
+TOKEN = "a-token-of-the-test"
+
+
+def write_control_json(folder: Path, *, socket: str = "", api_url: str = "", pid: int | None = None) -> None:
+    """What a control plane leaves in its state folder."""
+    fields = {"pid": os.getpid() if pid is None else pid, "started_at": 1.0, "version": __version__}
+    text = json.dumps({**fields, "socket": socket, "api_url": api_url, "gateway_url": ""})
+    (folder / "control.json.new").write_text(text)
+    (folder / "control.json.new").rename(folder / "control.json")
+
+
+class PlaneDouble:
+    """``calls`` counts the calls by method; ``fail`` maps a method to what it shall raise."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._views: dict[str, WorkloadView] = {}
+        self._events: list[EventView] = []
+        self._logs: dict[str, list[LogRecord]] = {}
+        self._models: list[ModelVersion] = []
+        self._nodes = {
+            f"n{index}": Node(id=NodeId(f"n{index}"), driver="fake", cpu_milli=8000, memory_bytes=1 << 34)
+            for index in range(2)
+        }
+        self.points: tuple[ProgressPoint, ...] = ()
+        self.shutdowns: list[bool] = []
+        self.actors: list[str] = []
+        self.calls: dict[str, int] = {}
+        self.fail: dict[str, Exception] = {}
+
+    # What tests do to it -------------------------------------------------------------------------------------------
+
+    def end(self, ref: str, phase: WorkloadPhase = WorkloadPhase.SUCCEEDED) -> None:
+        with self._changed:
+            view = self._views[ref]
+            workload = replace(view.workload, phase=phase, ended_at=time.time(), version=view.workload.version + 1)
+            self._views[ref] = replace(view, workload=workload)
+            self._note(EventKind.WORKLOAD_ENDED, f"{ref} ended", workload)
+
+    def say(self, ref: str, *texts: str, rank: int = -1, replica: int = 0) -> None:
+        with self._changed:
+            lines = self._logs[ref]
+            for text in texts:
+                at = float(len(lines))
+                lines.append(LogRecord(at=at, replica=replica, epoch=1, member=0, rank=rank, stream="out", text=text))
+
+    def add(self, name: str, *, created_at: float, project: str = "default", phase: str = "waiting") -> str:
+        spec = WorkloadSpec(name=name, kind=WorkloadKind.TASK, run="true")
+        view = self._new(spec, Project(project), Owner("default"), created_at)
+        if phase != "waiting":
+            self.end(view.workload.id, WorkloadPhase(phase))
+        return view.workload.id
+
+    # The Protocol --------------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        self._called("status")
+        return Status(
+            version=__version__,
+            pid=1,
+            state_dir="/state",
+            started_at=1.0,
+            seq=len(self._events),
+            waiting=sum(not view.workload.phase.ended for view in self._views.values()),
+            running=0,
+            nodes=len(self._nodes),
+            socket="",
+            api_url="",
+            gateway_url="",
+        )
+
+    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
+        self._called("submit")
+        taken = [view for view in self._views.values() if view.workload.name == spec.name]
+        if any(not view.workload.phase.ended for view in taken):
+            raise NameTaken(f"{spec.name!r} is taken.", hint="Choose another name.")
+        return self._new(spec, project, owner, float(len(self._views)))
+
+    def workloads(
+        self,
+        *,
+        project: Project | None,
+        kinds: Collection[WorkloadKind] | None,
+        phases: Collection[WorkloadPhase] | None,
+        limit: int,
+        before: tuple[float, str] | None,
+    ) -> tuple[WorkloadView, ...]:
+        self._called("workloads")
+        found = [
+            view
+            for view in self._views.values()
+            if (view.workload.project == project if project else view.workload.project != SYSTEM_PROJECT)
+            and (kinds is None or view.workload.kind in kinds)
+            and (phases is None or view.workload.phase in phases)
+            and (before is None or (view.workload.created_at, view.workload.id) < before)
+        ]
+        found.sort(key=lambda view: (view.workload.created_at, view.workload.id), reverse=True)
+        return tuple(found[:limit])
+
+    def workload(self, ref: str, *, project: Project) -> WorkloadView:
+        self._called("workload")
+        return self._find(ref, project)
+
+    def set_desired(
+        self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
+    ) -> WorkloadView:
+        self._called("set_desired")
+        with self._changed:
+            view = self._find(ref, project)
+            if view.workload.phase.ended:
+                raise Conflict(f"{ref} has ended.")
+            desired = replace(view.desired, wish=wish or view.desired.wish, by=by, version=view.desired.version + 1)
+            if replicas is not None:
+                desired = replace(desired, replicas=replicas)
+            self._views[view.workload.id] = replace(view, desired=desired)
+            self._note(EventKind.DESIRED_CHANGED, f"{ref} changed", view.workload)
+            return self._views[view.workload.id]
+
+    def why(self, ref: str, *, project: Project) -> Why:
+        self._called("why")
+        view = self._find(ref, project)
+        return Why(workload=view.workload.id, kind=StoryKind.WAITING, headline="It waits.", lines=("for a node",))
+
+    def logs(
+        self, ref: str, *, project: Project, cursor: str | None, rank: int | None, replica: int | None, limit: int
+    ) -> LogSlice:
+        self._called("logs")
+        view = self._find(ref, project)
+        ended = view.workload.phase.ended
+        lines = self._logs[view.workload.id]
+        start = int(cursor or 0)
+        part = lines[start : start + limit]
+        kept = tuple(
+            line
+            for line in part
+            if (rank is None or line.rank == rank) and (replica is None or line.replica == replica)
+        )
+        return LogSlice(records=kept, cursor=str(start + len(part)), ended=ended and start + len(part) == len(lines))
+
+    def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]:
+        self._called("progress")
+        self._find(ref, project)
+        return self.points
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        self._called("nodes")
+        return tuple(self._node_view(node) for node in self._nodes.values())
+
+    def set_condition(self, node: str, condition: NodeCondition, *, by: str) -> NodeView:
+        self._called("set_condition")
+        if node not in self._nodes:
+            raise NotFound(f"There is no node {node!r}.")
+        self.actors.append(by)
+        self._nodes[node] = replace(self._nodes[node], condition=condition)
+        return self._node_view(self._nodes[node])
+
+    def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
+        self._called("events")
+        ident = None if ref is None else self._find(ref, project).workload.id
+        found = [event for event in self._events[after:] if ident in (None, event.workload)]
+        return tuple(found[:limit])
+
+    def models(self, name: str | None = None) -> tuple[ModelVersion, ...]:
+        self._called("models")
+        return tuple(model for model in self._models if name in (None, model.name))
+
+    def model(self, ref: str) -> ModelVersion:
+        self._called("model")
+        for model in reversed(self._models):
+            if ref in (model.name, model.ref, *(f"{model.name}:{tag}" for tag in model.tags)):
+                return model
+        raise NotFound(f"There is no model {ref!r}.", hint="See `ampacity models`.")
+
+    def add_model(
+        self,
+        *,
+        name: str,
+        path: str,
+        tags: Collection[str],
+        run: str | None,
+        step: int | None,
+        data: Collection[str],
+        project: Project,
+    ) -> ModelVersion:
+        self._called("add_model")
+        lineage = Lineage(run=run or "", step=step, data=tuple(data), project=project, checkpoint=path)
+        model = ModelVersion(
+            name=name,
+            version=1 + sum(model.name == name for model in self._models),
+            digest="sha256:00",
+            created_at=1.0,
+            files=(),
+            size_bytes=0,
+            lineage=lineage,
+            tags=tuple(tags),
+        )
+        self._models.append(model)
+        return model
+
+    def remove_model(self, ref: str) -> ModelVersion:
+        self._called("remove_model")
+        model = self.model(ref)
+        self._models.remove(model)
+        return model
+
+    def wait(self, *, after: int, timeout_s: float) -> bool:
+        self._called("wait")
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._events) > after, timeout_s)
+
+    def shutdown(self, *, workloads: bool) -> None:
+        self._called("shutdown")
+        self.shutdowns.append(workloads)
+
+    # ---------------------------------------------------------------------------------------------------------------
+
+    def _called(self, method: str) -> None:
+        self.calls[method] = self.calls.get(method, 0) + 1
+        if method in self.fail:
+            raise self.fail[method]
+
+    def _find(self, ref: str, project: Project) -> WorkloadView:
+        if ref in self._views:
+            return self._views[ref]
+        named = [view for view in self._views.values() if (view.workload.name, view.workload.project) == (ref, project)]
+        if not named:
+            raise NotFound(f"There is no workload {ref!r} in {project}.", hint="See `ampacity ps`.")
+        return max(named, key=lambda view: (not view.workload.phase.ended, view.workload.created_at))
+
+    def _new(self, spec: WorkloadSpec, project: Project, owner: Owner, created_at: float) -> WorkloadView:
+        with self._changed:
+            ident = WorkloadId(f"w{len(self._views):04d}")
+            workload = Workload(
+                id=ident, name=spec.name, kind=spec.kind, project=project, owner=owner, created_at=created_at
+            )
+            view = WorkloadView(
+                workload=workload,
+                spec=spec,
+                desired=Desired(workload=ident, replicas=spec.replicas),
+                replicas=(Replica(workload=ident, index=0),),
+                attempts=(),
+            )
+            self._views[ident] = view
+            self._logs[ident] = []
+            self._note(EventKind.WORKLOAD_SUBMITTED, f"{spec.name} submitted", workload)
+            return view
+
+    def _note(self, kind: EventKind, text: str, workload: Workload) -> None:
+        fields: dict[str, Any] = {"project": workload.project, "owner": workload.owner, "actor": "test"}
+        seq = len(self._events) + 1
+        self._events.append(EventView(seq=seq, at=float(seq), kind=kind, text=text, workload=workload.id, **fields))
+        self._changed.notify_all()
+
+    def _node_view(self, node: Node) -> NodeView:
+        return NodeView(node=node, used=Allocation(cpu_milli=0, memory_bytes=0), attempts=())

@@ -1,0 +1,105 @@
+"""The client against a real server: the nouns come back as they went."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import threading
+from pathlib import Path
+
+import pytest
+from plane_double import TOKEN, PlaneDouble
+
+from ampacity import __version__
+from ampacity.api.server import RunningServer
+from ampacity.client import Client
+from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Unauthorized
+from ampacity.model.node import NodeCondition
+from ampacity.model.view import ProgressPoint
+from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+
+SPEC = WorkloadSpec(name="hello", kind=WorkloadKind.SERVICE, run="serve", replicas=2)
+
+
+def test_a_workload_from_submission_to_its_end(client: Client, plane: PlaneDouble) -> None:
+    view = client.submit(SPEC, owner="me")
+    ident = view.workload.id
+    assert view.spec == SPEC
+    assert view.workload.owner == "me"
+    assert client.workload("hello") == view
+    assert client.status().waiting == 1
+    assert client.server_version == __version__
+    assert client.scale("hello", 3).desired.replicas == 3
+    stopped = client.stop(ident)
+    assert (stopped.desired.wish, stopped.desired.by) == (Wish.STOP, pwd.getpwuid(os.getuid()).pw_name)
+    assert client.why(ident).headline == "It waits."
+    plane.points = (ProgressPoint(at=1.0, epoch=1, incarnation=0, step=1, tokens=5),)
+    assert client.progress(ident) == plane.points
+    ender = threading.Timer(0.1, plane.end, [ident])
+    ender.start()
+    assert client.wait(ident, 30).workload.phase is WorkloadPhase.SUCCEEDED
+    ender.join()
+
+
+def test_errors_come_back_as_their_types(client: Client, plane: PlaneDouble) -> None:
+    client.submit(SPEC)
+    with pytest.raises(NameTaken, match="taken") as taken:
+        client.submit(SPEC)
+    assert taken.value.hint == "Choose another name."
+    with pytest.raises(NotFound):
+        client.why("nobody")
+    with pytest.raises(InvalidSpec) as wrong:
+        client.scale("hello", -1)
+    assert wrong.value.where.key == "replicas"
+    plane.end(client.workload("hello").workload.id)
+    with pytest.raises(Conflict):
+        client.stop("hello")
+
+
+def test_a_wait_has_a_limit(client: Client) -> None:
+    client.submit(SPEC)
+    with pytest.raises(TimeoutError, match="hello has not ended"):
+        client.wait("hello", 0.1)
+    with pytest.raises(NotFound):
+        client.wait("nobody", 0.1)
+
+
+def test_all_pages_of_a_listing(client: Client, plane: PlaneDouble) -> None:
+    for index in range(7):
+        plane.add(f"w{index}", created_at=float(index), phase="failed" if index % 2 else "waiting")
+    assert [view.workload.name for view in client.workloads(all=True, page=3)] == [f"w{i}" for i in range(6, -1, -1)]
+    assert [view.workload.name for view in client.workloads()] == ["w6", "w4", "w2", "w0", "w5", "w3", "w1"]
+    assert [view.workload.name for view in client.workloads(phases=["failed"], kinds=["task"])] == ["w5", "w3", "w1"]
+
+
+def test_nodes_models_and_shutdown(client: Client, plane: PlaneDouble, tmp_path: Path) -> None:
+    assert [view.node.id for view in client.nodes()] == ["n0", "n1"]
+    assert client.set_condition("n0", NodeCondition.CORDONED).node.condition is NodeCondition.CORDONED
+    with pytest.raises(InvalidSpec):
+        client.set_condition("n0", NodeCondition.UNKNOWN)
+    added = client.add_model("org/tiny", tmp_path, tags=["best"], run="w1", step=3, data=["corpus"])
+    assert added.lineage.checkpoint == str(tmp_path)
+    assert client.models() == client.models("org/tiny") == (added,)
+    assert client.model("org/tiny:best") == added
+    assert client.remove_model("org/tiny:1") == added
+    client.shutdown(workloads=True)
+    assert plane.shutdowns == [True]
+
+
+def test_over_tcp_with_the_token(server: RunningServer, plane: PlaneDouble) -> None:
+    with Client(url=server.url, token=TOKEN) as client:
+        assert client.status().nodes == 2
+    for token in (None, "wrong"):
+        with Client(url=server.url, token=token) as client, pytest.raises(Unauthorized):
+            client.status()
+
+
+def test_logs_and_events_up_to_now(client: Client, plane: PlaneDouble) -> None:
+    ident = client.submit(SPEC).workload.id
+    plane.say(ident, "a\u2028b\x85c", *(str(index) for index in range(1500)))
+    texts = [record.text for record in client.logs("hello")]
+    assert texts[:2] == ["a\u2028b\x85c", "0"]
+    assert len(texts) == 1501
+    assert [record.text for record in client.logs(ident, tail=2)] == ["1498", "1499"]
+    assert [event.seq for event in client.events()] == [1]
+    assert list(client.events(after=1)) == []
