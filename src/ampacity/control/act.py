@@ -76,7 +76,7 @@ class Actor:
             self._under_way[key] = self._pool.submit(call)
 
     def _call(self, driver: Driver, job: Job, member: Member, key: MemberKey) -> Callable[[], Handle | None] | None:
-        """What to do about the member; ``None`` = nothing. A lost attempt's members are fenced once their node is back."""
+        """What to do about the member, if anything. Members of a lost attempt are fenced once their node is back."""
         if job.attempt.phase in (AttemptPhase.STOPPING, AttemptPhase.LOST):
             if key in self._stop_asked:
                 return None
