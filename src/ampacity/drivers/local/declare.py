@@ -1,0 +1,116 @@
+"""Declared nodes: ``n1:cpus=8,memory=32GB,H100=8`` is a node as good as any other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from ampacity.model.errors import InvalidSpec, Where
+from ampacity.model.ids import DeviceId, NodeId, PoolName
+from ampacity.model.node import Device, Node, TopologyPath
+from ampacity.model.resources import WHOLE_MILLI
+
+EXAMPLE = "n1:cpus=8,memory=32GB,H100=8"
+TREES = ("site", "fabric", "rail", "link_domain")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B")
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_KINDS_MEMORY_GB = {
+    "A10G": 24,
+    "A100": 80,
+    "B200": 192,
+    "B300": 288,
+    "H100": 80,
+    "H200": 141,
+    "L4": 24,
+    "L40S": 48,
+    "MI300X": 192,
+    "MI325X": 256,
+    "T4": 16,
+    "V100": 32,
+}
+"""Memory of common kinds, in GB, where a declaration does not say it."""
+
+
+def parse_declaration(text: str) -> Node:
+    """The node that the text declares.
+
+    ``NAME:KEY=VALUE,…`` with ``cpus`` (may be a fraction), ``memory`` and optionally ``disk`` (``32GB``), ``pool``,
+    a place in a topology tree (``site=a/room-2/rack-7``), and accelerators as ``KIND=COUNT`` or
+    ``KIND=COUNTxMEMORY`` (``H100=8x80GB``). ``GB`` is 10^9 bytes, ``GiB`` 2^30.
+
+    Raises:
+        InvalidSpec: with the key at fault and what to write.
+    """
+    name, colon, rest = text.strip().partition(":")
+    if not colon or not _NAME.fullmatch(name):
+        raise _wrong(text, "", f"{name!r} is not a node's name followed by ':'")
+    pairs = _pairs(text, rest)
+    for needed in ("cpus", "memory"):
+        if needed not in pairs:
+            raise _wrong(text, needed, f"{needed} is missing")
+    node = Node(
+        id=NodeId(name),
+        driver="local",
+        declared=True,
+        cpu_milli=_cpu_milli(text, pairs.pop("cpus")),
+        memory_bytes=_bytes(text, "memory", pairs.pop("memory")),
+        disk_bytes=_bytes(text, "disk", pairs.pop("disk", "0B")),
+        pool=PoolName(pairs.pop("pool", "default")),
+        trees={tree: _path(text, tree, pairs.pop(tree)) for tree in TREES if tree in pairs},
+    )
+    devices: list[Device] = []
+    for kind, value in pairs.items():
+        devices.extend(_devices(text, name, kind, value, first=len(devices)))
+    return replace(node, devices=tuple(devices))
+
+
+def _pairs(text: str, rest: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for part in rest.split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not key or not value:
+            raise _wrong(text, key, f"{part.strip()!r} is not KEY=VALUE")
+        if key in pairs:
+            raise _wrong(text, key, f"{key} is given twice")
+        pairs[key] = value
+    return pairs
+
+
+def _cpu_milli(text: str, value: str) -> int:
+    if not re.fullmatch(r"\d+(\.\d{1,3})?", value) or float(value) <= 0:
+        raise _wrong(text, "cpus", f"{value!r} is not a number of CPUs above 0")
+    return round(float(value) * WHOLE_MILLI)
+
+
+def _bytes(text: str, key: str, value: str) -> int:
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise _wrong(text, key, f"{value!r} is not a size such as 32GB")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2]])
+
+
+def _path(text: str, tree: str, value: str) -> TopologyPath:
+    path = tuple(value.split("/"))
+    if not all(path):
+        raise _wrong(text, tree, f"{value!r} is not a path such as a/room-2/rack-7")
+    return path
+
+
+def _devices(text: str, node: str, kind: str, value: str, *, first: int) -> list[Device]:
+    count, _, memory = value.partition("x")
+    if not _KIND.fullmatch(kind) or not count.isdigit() or not 1 <= int(count) <= 1024:
+        raise _wrong(text, kind, f"{kind}={value} is neither a known key nor accelerators as KIND=COUNT")
+    if memory:
+        memory_bytes = _bytes(text, kind, memory)
+    else:
+        memory_bytes = _KINDS_MEMORY_GB.get(kind.partition("-")[0].upper(), 0) * 10**9
+    return [
+        Device(id=DeviceId(f"{node}/{index}"), index=index, kind=kind, memory_bytes=memory_bytes)
+        for index in range(first, first + int(count))
+    ]
+
+
+def _wrong(text: str, key: str, message: str) -> InvalidSpec:
+    return InvalidSpec(f"{message} in the node {text!r}", where=Where(key=key), hint=f"Write it like {EXAMPLE}.")

@@ -1,0 +1,293 @@
+"""The driver for this machine: it starts supervisors, reads what they wrote, and settles what they left."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ampacity.drivers.base import Capabilities, FactPage, Handle, Launch, LogPage
+from ampacity.drivers.supervisor.processes import boot_id, parent_of, start_ticks
+from ampacity.model.errors import Conflict, DriverError, DriverUnavailable, LaunchFailed, NotFound, Unsupported
+from ampacity.model.ids import MemberKey, NodeId
+from ampacity.model.node import Node
+from ampacity.model.resources import Allocation
+
+from .facts_file import FactsFile
+from .folder import MemberFolder, SupervisorState
+from .log_lines import read_log
+from .machine import this_machine
+from .parent_link import ParentLink
+from .settle import settle
+from .watcher import Watcher
+
+HELD_TIMEOUT_S = 5.0
+_LOOK_AGAIN_S = 0.005
+_NOT_INHERITED = frozenset(
+    {
+        "AMPACITY_ATTEMPT",
+        "AMPACITY_CHECKPOINT_DIR",
+        "AMPACITY_CHECKPOINT_EVERY_S",
+        "AMPACITY_EPOCH",
+        "AMPACITY_FACTS",
+        "AMPACITY_INCARNATION",
+        "AMPACITY_MEMBER",
+        "AMPACITY_MEMBER_DIR",
+        "AMPACITY_PROJECT",
+        "AMPACITY_WORKLOAD",
+        "AMPACITY_WORKLOAD_NAME",
+        "PORT",
+    }
+)
+"""What belongs to one member only: a control plane that itself runs in one does not hand it on."""
+_log = logging.getLogger(__name__)
+
+
+class LocalDriver:
+    """Members as processes of this user on this machine.
+
+    Args:
+        folder: the driver's own (``local`` in the state folder); made if absent.
+        nodes: declared parts of this machine; none = the whole machine is one node.
+
+    Members found in the folder are taken up again: those that run are watched, those whose supervisor is gone are
+    brought to their end.
+    """
+
+    name = "local"
+
+    def __init__(self, folder: Path, nodes: Sequence[Node] = ()) -> None:
+        self._folder = folder.absolute()
+        (self._folder / "members").mkdir(mode=0o700, parents=True, exist_ok=True)
+        boot = boot_id()
+        declared = tuple(replace(node, driver=self.name, boot_id=boot) for node in nodes)
+        self._nodes = declared or (this_machine(self._folder),)
+        self._base_env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+        self._base_env.setdefault("PYTHONUNBUFFERED", "1")
+        self._facts = FactsFile(str(self._folder / "facts.jsonl"))
+        self._parent = ParentLink(self._folder)
+        self._wakes: list[Callable[[], None]] = []
+        self._begun: set[MemberKey] = set()
+        self._watcher = Watcher(
+            self._facts.path, begin=self._warm_parent, changed=self._wake, ended=self._supervisor_ended
+        )
+        self._take_up()
+        self._watcher.start()
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(signal=True, logs=True, files=True)
+
+    def nodes(self) -> tuple[Node, ...]:
+        return self._nodes
+
+    def ensure_started(self, launch: Launch) -> Handle:
+        folder = self._member(launch.key)
+        handle = Handle(key=launch.key, node=launch.node, ref=folder.path)
+        if launch.key in self._begun:
+            return handle
+        if not folder.has("state.json") and not folder.has("exit.json"):
+            self._begin(launch, folder)
+        self._follow(launch.key, folder)
+        self._begun.add(launch.key)
+        return handle
+
+    def ensure_stopped(self, key: MemberKey, *, grace_s: float, reason: str) -> None:
+        folder = self._member(key)
+        try:
+            folder.make()
+            if not folder.has("exit.json"):
+                folder.write_stop(key, grace_s=grace_s, reason=reason)
+            state = folder.state()
+            if state is None or folder.has("exit.json"):
+                settle(folder, key, self._facts)
+                state = folder.state()
+        except OSError as error:
+            raise DriverUnavailable(f"member {key} cannot be stopped now: {error}") from error
+        if state is not None and not folder.has("exit.json"):
+            self._terminate(key, state)
+
+    def facts(self, cursor: str | None, *, limit: int = 1000) -> FactPage:
+        try:
+            return self._facts.page(cursor, limit)
+        except OSError as error:
+            raise DriverUnavailable(f"{self._facts.path} cannot be read: {error}") from error
+
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        self._wakes.append(wake)
+
+    def signal(self, key: MemberKey, signum: int) -> None:
+        """To the member's main process. Raises ``NotFound``; ``Conflict`` when none runs."""
+        folder = self._known(key)
+        state = folder.state()
+        if state is None or state.child_pid is None or folder.has("exit.json"):
+            raise Conflict(f"member {key} has no running process")
+        try:
+            pidfd = os.pidfd_open(state.child_pid)
+        except ProcessLookupError as error:
+            raise Conflict(f"member {key} has no running process") from error
+        try:
+            if parent_of(state.child_pid) != state.pid:
+                raise Conflict(f"member {key} has no running process")
+            signal.pidfd_send_signal(pidfd, signum)
+        except ProcessLookupError as error:
+            raise Conflict(f"member {key} has no running process") from error
+        finally:
+            os.close(pidfd)
+
+    def logs(self, key: MemberKey, cursor: str | None, *, limit: int = 1000) -> LogPage:
+        folder = self._known(key)
+        return read_log(folder.file("output.log"), cursor, limit=limit, ended=folder.has("exit.json"))
+
+    def files(self, key: MemberKey, path: str, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
+        return self._known(key).read_file(path, offset=offset, limit=limit)
+
+    def exec(self, key: MemberKey, argv: tuple[str, ...]) -> int:
+        raise Unsupported("the local driver cannot run further commands in a member")
+
+    def resize(self, key: MemberKey, allocation: Allocation) -> None:
+        raise Unsupported("the local driver cannot resize a running member")
+
+    def forget(self, key: MemberKey) -> None:
+        """Raises ``Conflict`` when the member has not ended."""
+        folder = self._member(key)
+        if not folder.exists():
+            return
+        if not folder.has("exit.json"):
+            raise Conflict(f"member {key} has not ended", hint="Stop it first.")
+        try:
+            settle(folder, key, self._facts)
+            folder.remove()
+        except OSError as error:
+            raise DriverUnavailable(f"the folder of member {key} cannot be removed: {error}") from error
+        self._begun.discard(key)
+
+    def close(self) -> None:
+        self._wakes.clear()
+        self._watcher.close()
+        self._parent.close()
+        self._facts.close()
+
+    # Inside -----------------------------------------------------------------------------------------------------
+
+    def _member(self, key: MemberKey) -> MemberFolder:
+        name = str(key)
+        if "/" in name or name.startswith(".") or "\0" in name:
+            raise NotFound(f"{name!r} is not a member's name")
+        return MemberFolder(str(self._folder / "members" / name))
+
+    def _known(self, key: MemberKey) -> MemberFolder:
+        folder = self._member(key)
+        if not folder.exists():
+            raise NotFound(f"no member {key} here")
+        return folder
+
+    def _begin(self, launch: Launch, folder: MemberFolder) -> None:
+        node = self._node(launch.node)
+        try:
+            folder.write_launch(launch, env=self._env(launch, node), address=node.address, facts=self._facts.path)
+        except OSError as error:
+            raise DriverUnavailable(f"the folder of member {launch.key} cannot be written: {error}") from error
+        answer = self._parent.ask(folder.path, self._base_env)
+        if answer == "fenced":
+            return
+        deadline = time.monotonic() + (HELD_TIMEOUT_S if answer == "held" else 0.0)
+        while not folder.has("state.json") and not folder.has("exit.json"):
+            if time.monotonic() >= deadline:
+                raise DriverUnavailable(
+                    f"no supervisor took member {launch.key} ({answer or 'no answer'})",
+                    hint=f"See {self._folder / 'parent.log'}.",
+                )
+            time.sleep(_LOOK_AGAIN_S)
+
+    def _node(self, name: NodeId) -> Node:
+        for node in self._nodes:
+            if node.id == name:
+                return node
+        raise LaunchFailed(
+            f"there is no node {name} here", hint=f"The nodes are {', '.join(node.id for node in self._nodes)}."
+        )
+
+    def _env(self, launch: Launch, node: Node) -> Mapping[str, str]:
+        env = dict(launch.env)
+        if node.devices:
+            indices: dict[str, int] = {device.id: device.index for device in node.devices}
+            try:
+                given = sorted({indices[share.device] for share in launch.allocation.devices})
+            except KeyError as error:
+                raise LaunchFailed(f"node {node.id} has no device {error}") from error
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in given)
+        return env
+
+    def _take_up(self) -> None:
+        for entry in sorted(os.listdir(self._folder / "members")):
+            folder = MemberFolder(str(self._folder / "members" / entry))
+            key = folder.key()
+            if key is None:
+                continue
+            try:
+                if folder.has("state.json") or folder.has("exit.json"):
+                    self._begun.add(key)
+                self._follow(key, folder)
+            except OSError as error:
+                _log.warning("member %s cannot be taken up now: %s", key, error)
+                self._watcher.look_again(key)
+
+    def _follow(self, key: MemberKey, folder: MemberFolder) -> None:
+        """Watch the supervisor that holds the member, or settle the member when none does."""
+        state = None if folder.has("exit.json") else folder.state()
+        pidfd = None if state is None else _open_supervisor(state)
+        if pidfd is not None:
+            self._watcher.watch(key, pidfd)
+        else:
+            settle(folder, key, self._facts)
+
+    def _supervisor_ended(self, key: MemberKey) -> None:
+        folder = self._member(key)
+        if folder.exists():
+            self._follow(key, folder)
+
+    def _terminate(self, key: MemberKey, state: SupervisorState) -> None:
+        pidfd = _open_supervisor(state)
+        if pidfd is None:
+            self._watcher.look_again(key)
+            return
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        except ProcessLookupError:
+            self._watcher.look_again(key)
+        finally:
+            os.close(pidfd)
+
+    def _warm_parent(self) -> None:
+        try:
+            self._parent.warm()
+        except DriverError as error:
+            _log.warning("%s", error)
+
+    def _wake(self) -> None:
+        for wake in tuple(self._wakes):
+            wake()
+
+
+def _open_supervisor(state: SupervisorState) -> int | None:
+    """A pidfd of that very process; ``None`` when it is gone. Opened first and looked at then: what a pidfd names
+    cannot become another process."""
+    if state.boot_id != boot_id():
+        return None
+    try:
+        pidfd = os.pidfd_open(state.pid)
+    except ProcessLookupError:
+        return None
+    if start_ticks(state.pid) == state.pid_start:
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def open_driver(folder: Path, nodes: Sequence[Node]) -> LocalDriver:
+    """For the registry."""
+    return LocalDriver(folder, nodes)

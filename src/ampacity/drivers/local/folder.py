@@ -1,0 +1,161 @@
+"""One member's folder: what the driver writes into it and reads from it (format 1)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ampacity.drivers.base import Launch
+from ampacity.drivers.supervisor.disk import FORMAT, read_json, reserve, write_json
+from ampacity.model.attempt import Cause, MemberExited
+from ampacity.model.codec import from_plain, to_plain
+from ampacity.model.errors import LaunchFailed, NotFound
+from ampacity.model.ids import MemberKey
+
+_OURS = frozenset(
+    {"member.json", "state.json", "exit.json", "stop.json", "cause.json", "output.log", "lock", "progress", "work"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorState:
+    """Who holds the member: a process named for good by pid, start and boot."""
+
+    pid: int
+    pid_start: int
+    boot_id: str
+    child_pid: int | None
+
+
+class MemberFolder:
+    """Reading is safe at any time: files are written whole and renamed."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def exists(self) -> bool:
+        return os.path.isdir(self.path)
+
+    def has(self, name: str) -> bool:
+        return os.path.exists(self.file(name))
+
+    def make(self) -> None:
+        os.makedirs(self.path, mode=0o700, exist_ok=True)
+
+    def write_launch(self, launch: Launch, *, env: Mapping[str, str], address: str, facts: str) -> None:
+        """The launch's files, then ``member.json``, which makes it whole. Raises ``LaunchFailed``, ``OSError``."""
+        self.make()
+        for name, text in launch.files.items():
+            self._write_file(name, text)
+        write_json(
+            self.file("member.json"),
+            {
+                "format": FORMAT,
+                **to_plain(launch.key),
+                "argv": list(launch.argv),
+                "env": dict(env),
+                "workdir": launch.workdir,
+                "setup": launch.setup,
+                "port": launch.port,
+                "address": address,
+                "grace_s": launch.grace_s,
+                "max_duration_s": launch.max_duration_s,
+                "facts": facts,
+                "devices": to_plain(launch.allocation.devices),
+            },
+        )
+
+    def write_stop(self, key: MemberKey, *, grace_s: float, reason: str) -> None:
+        stop = {"format": FORMAT, **to_plain(key), "reason": reason, "grace_s": grace_s}
+        if read_json(self.file("stop.json")) != stop:
+            write_json(self.file("stop.json"), stop, durable=False)
+
+    def write_exit(self, at: float, cause: Cause) -> None:
+        """Only under the lock, and only when there is none yet."""
+        path = self.file("exit.json")
+        write_json(path, {"format": FORMAT, "at": at, "cause": to_plain(cause)}, scratch=reserve(path))
+
+    def key(self) -> MemberKey | None:
+        """Whose folder it is; ``None`` when nobody came so far as to write it down."""
+        for name in ("member.json", "stop.json"):
+            found = read_json(self.file(name))
+            if found is not None and {"attempt", "member", "epoch"} <= found.keys():
+                return from_plain({name: found[name] for name in ("attempt", "member", "epoch")}, MemberKey)
+        return None
+
+    def state(self) -> SupervisorState | None:
+        found = read_json(self.file("state.json"))
+        if found is None:
+            return None
+        return from_plain({name: found.get(name) for name in SupervisorState.__dataclass_fields__}, SupervisorState)
+
+    def stop(self) -> dict[str, Any] | None:
+        return read_json(self.file("stop.json"))
+
+    def exit(self, key: MemberKey) -> MemberExited | None:
+        found = read_json(self.file("exit.json"))
+        if found is None:
+            return None
+        return MemberExited(key=key, at=float(found["at"]), cause=from_plain(found["cause"], Cause))
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Try to take the member's lock; ``False`` when a supervisor has it."""
+        fd = os.open(self.file("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(fd)
+
+    def read_file(self, path: str, *, offset: int, limit: int) -> bytes:
+        """Bytes of a file below this folder. Links are not followed. Raises ``NotFound``."""
+        parts = path.split("/")
+        if any(part in ("", ".", "..") for part in parts) or "\0" in path:
+            raise NotFound(f"{path!r} is not a path inside the member's folder")
+        fd = -1
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            for part in parts:
+                above, fd = fd, os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+                os.close(above)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise NotFound(f"{path!r} is not a file")
+            return os.pread(fd, limit, offset)
+        except OSError as error:
+            raise NotFound(f"no file {path!r} in the member's folder: {error.strerror}") from error
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path)
+
+    def _write_file(self, name: str, text: str) -> None:
+        parts = name.split("/")
+        if any(part in ("", ".", "..") for part in parts) or parts[0] in _OURS or "\0" in name:
+            raise LaunchFailed(
+                f"the file name {name!r} cannot be used in a member's folder",
+                hint="Use a relative path that is none of the supervisor's own names.",
+            )
+        path = self.file(name)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,82 @@
+"""What is done about members whose supervisor is gone, and about ends that were not reported."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+
+from ampacity.drivers.supervisor.output import Log
+from ampacity.drivers.supervisor.processes import boot_id, is_process, marked, send
+from ampacity.model.attempt import Cause, CauseKind
+from ampacity.model.ids import MemberKey
+
+from .facts_file import FactsFile
+from .folder import MemberFolder, SupervisorState
+
+LOCK_TIMEOUT_S = 5.0
+SWEEP_TIMEOUT_S = 10.0
+_WAIT_S = 0.01
+_log = logging.getLogger(__name__)
+
+
+def settle(folder: MemberFolder, key: MemberKey, facts: FactsFile) -> bool:
+    """Bring a member to its reported end, if it has one: ``True`` = it has ended and the fact is written.
+
+    A member that its supervisor left without ``exit.json`` gets one here, under its lock and after all that carries
+    its mark has been ended. A member that a supervisor holds, or that was never begun, is left as it is.
+    Safe to repeat. Raises ``OSError``.
+    """
+    fact = folder.exit(key)
+    if fact is None:
+        _conclude(folder, key)
+        fact = folder.exit(key)
+    if fact is None:
+        return False
+    if not facts.has_exit(key):
+        facts.append(fact)
+    return True
+
+
+def lives(state: SupervisorState) -> bool:
+    return is_process(state.pid, state.pid_start, state.boot_id)
+
+
+def _conclude(folder: MemberFolder, key: MemberKey) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        with folder.locked() as ours:
+            if ours:
+                cause = None if folder.has("exit.json") else _cause(folder, key)
+                if cause is not None:
+                    folder.write_exit(time.time(), cause)
+                return
+        state = folder.state()
+        if state is None or lives(state) or time.monotonic() > deadline:
+            return
+        time.sleep(_WAIT_S)
+
+
+def _cause(folder: MemberFolder, key: MemberKey) -> Cause | None:
+    state = folder.state()
+    if state is None:
+        stop = folder.stop()
+        return None if stop is None else Cause(kind=CauseKind.STOPPED, message=str(stop.get("reason", "")))
+    if state.boot_id != boot_id():
+        message = "the machine was restarted while it ran"
+    else:
+        _sweep(key)
+        message = f"its supervisor (pid {state.pid}) was killed"
+    lines = Log(folder.file("output.log")).last_lines()
+    return Cause(kind=CauseKind.SUPERVISOR_DIED, message=message, last_lines=tuple(lines))
+
+
+def _sweep(key: MemberKey) -> None:
+    """End everything that carries the member's mark."""
+    deadline = time.monotonic() + SWEEP_TIMEOUT_S
+    while left := marked(str(key)):
+        send(left, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            _log.error("member %s: the processes %s do not end", key, sorted(left))
+            return
+        time.sleep(_WAIT_S)

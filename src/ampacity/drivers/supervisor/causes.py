@@ -1,0 +1,142 @@
+"""Why a member ended, told from what the supervisor saw."""
+
+from __future__ import annotations
+
+import os
+
+from .processes import signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+KINDS = (
+    "completed",
+    "exit",
+    "signal",
+    "out_of_memory",
+    "time_limit",
+    "disk_full",
+    "setup_failed",
+    "launch_failed",
+    "stopped",
+    "unhealthy",
+    "supervisor_died",
+    "node_lost",
+)
+_KILLED = 9
+_SHELL_KILLED = 128 + _KILLED
+
+
+def cause(
+    kind: str,
+    message: str = "",
+    *,
+    exit_code: int | None = None,
+    signum: int | None = None,
+    rank: int | None = None,
+) -> dict[str, Any]:
+    """A cause in its form on disk, without the last lines."""
+    return {"kind": kind, "exit_code": exit_code, "signal": signum, "rank": rank, "message": message}
+
+
+def of_agent(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The cause that the agent left in ``cause.json``; ``None`` when there is none or it makes no sense."""
+    if report is None or report.get("kind") not in KINDS:
+        return None
+    numbers = {name: report.get(name) for name in ("exit_code", "signal", "rank")}
+    if any(isinstance(value, bool) or not isinstance(value, (int, type(None))) for value in numbers.values()):
+        return None
+    return {"kind": report["kind"], **numbers, "message": str(report.get("message") or "")}
+
+
+def of_status(status: int, *, setup: bool, out_of_memory: bool, lost_lines: int) -> dict[str, Any]:
+    """The cause of a process that ended by itself, from its ``waitpid`` status.
+
+    Args:
+        setup: it was the setup script.
+        out_of_memory: the kernel killed something for want of memory while the member ran.
+        lost_lines: lines of output that the full disk did not take.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    signum = -code if code < 0 else None
+    exit_code = code if code >= 0 else None
+    lost = f"; {lost_lines} lines of its output were lost because the disk is full" if lost_lines else ""
+    if code == 0 and not setup:
+        return cause("completed", lost.lstrip("; "), exit_code=0)
+    killed = signum == _KILLED or exit_code == _SHELL_KILLED
+    if killed and out_of_memory:
+        return cause("out_of_memory", _OUT_OF_MEMORY, exit_code=exit_code, signum=signum)
+    if setup:
+        how = f"was ended by {signal_name(signum)}" if signum else f"ended with exit code {exit_code}"
+        return cause("setup_failed", f"the setup script {how}{lost}", exit_code=exit_code, signum=signum)
+    if lost_lines:
+        return cause("disk_full", f"it ended with {_how(exit_code, signum)}{lost}", exit_code=exit_code, signum=signum)
+    if signum is not None:
+        hint = _KILL_HINT if signum == _KILLED else ""
+        return cause("signal", f"ended by {signal_name(signum)}{hint}", signum=signum)
+    return cause("exit", _exit_text(exit_code or 0), exit_code=exit_code)
+
+
+_OUT_OF_MEMORY = "the kernel killed it because memory ran out; ask for more memory or use less"
+_KILL_HINT = (
+    ": not sent by Ampacity. Somebody's kill -9, or the kernel for want of memory, though its counters do not show that"
+)
+
+
+def _how(exit_code: int | None, signum: int | None) -> str:
+    return signal_name(signum) if signum is not None else f"exit code {exit_code}"
+
+
+def _exit_text(code: int) -> str:
+    if code == 127:
+        return "exit code 127: a shell did not find a command"
+    if code == 126:
+        return "exit code 126: a shell could not run a command"
+    if 128 < code < 160:
+        return f"exit code {code}: a shell's way to say that its command was ended by {signal_name(code - 128)}"
+    return f"exit code {code}"
+
+
+class MemoryKills:
+    """Whether the kernel killed for want of memory since this was made: counters of our cgroup and of the machine."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self) -> None:
+        self._before = _kill_counters()
+
+    def happened(self) -> bool:
+        return any(count > self._before.get(name, count) for name, count in _kill_counters().items())
+
+
+def _kill_counters() -> dict[str, int]:
+    """Counters called ``oom_kill``, by the file they stand in: cgroup v2, cgroup v1, and the whole machine."""
+    found = {}
+    for path in (*_cgroup_files(), "/proc/vmstat"):
+        try:
+            with open(path) as file:
+                lines = file.read().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, value = line.partition(" ")
+            if name == "oom_kill" and value.strip().isdigit():
+                found[path] = int(value)
+    return found
+
+
+def _cgroup_files() -> list[str]:
+    try:
+        with open("/proc/self/cgroup") as file:
+            entries = [line.rstrip("\n").split(":", 2) for line in file]
+    except OSError:
+        return []
+    files = []
+    for entry in entries:
+        if len(entry) == 3 and entry[1] == "":
+            files.append(f"/sys/fs/cgroup{entry[2].rstrip('/')}/memory.events")
+        elif len(entry) == 3 and "memory" in entry[1].split(","):
+            files.append(f"/sys/fs/cgroup/memory{entry[2].rstrip('/')}/memory.oom_control")
+    return files

@@ -1,0 +1,90 @@
+"""Start one process: in a session of its own, with its output in pipes, ended by the kernel if the supervisor dies."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+from . import prctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+
+class NotLaunched(Exception):
+    """The process could not be started; the text says what was missing."""
+
+
+class Child:
+    """A started process. ``status`` as ``waitpid`` gives it, once it has ended."""
+
+    __slots__ = ("pid", "status")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.status: int | None = None
+
+
+def spawn(argv: Sequence[str], env: Mapping[str, str], workdir: str, output: tuple[int, int]) -> Child:
+    """Fork and exec, with the descriptors ``output`` as its stdout and stderr.
+
+    Returns when the new program runs. Raises ``NotLaunched``.
+    """
+    supervisor = os.getpid()
+    fault_read, fault_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, env, workdir, supervisor, (*output, fault_write))
+    os.close(fault_write)
+    fault = os.read(fault_read, 100)
+    os.close(fault_read)
+    if not fault:
+        return Child(pid)
+    os.waitpid(pid, 0)
+    stage, _, number = fault.decode().partition(":")
+    raise NotLaunched(_explain(stage, int(number), argv, env, workdir))
+
+
+def _become(
+    argv: Sequence[str], env: Mapping[str, str], workdir: str, supervisor: int, pipes: tuple[int, int, int]
+) -> NoReturn:
+    """In the new process. Never returns: nothing of the supervisor's may run here."""
+    stage = "process"
+    try:
+        os.setsid()
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGHUP, signal.SIGXFSZ):
+            signal.signal(signum, signal.SIG_DFL)
+        prctl.die_with_parent(signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os._exit(137)
+        null = os.open("/dev/null", os.O_RDONLY)
+        for source, target in ((null, 0), (pipes[0], 1), (pipes[1], 2)):
+            os.dup2(source, target)
+        stage = "workdir"
+        os.chdir(workdir)
+        stage = "exec"
+        os.execvpe(argv[0], list(argv), dict(env))
+    except OSError as error:
+        os.write(pipes[2], f"{stage}:{error.errno or 0}".encode())
+    except (ValueError, IndexError):
+        os.write(pipes[2], f"{stage}:{errno.EINVAL}".encode())
+    finally:
+        os._exit(127)
+
+
+def _explain(stage: str, number: int, argv: Sequence[str], env: Mapping[str, str], workdir: str) -> str:
+    if stage == "workdir":
+        reason = "does not exist" if number == errno.ENOENT else f"cannot be entered: {os.strerror(number)}"
+        return f"the working directory {workdir} {reason}"
+    command = argv[0] if argv else ""
+    if number == errno.ENOENT and "/" in command and os.path.exists(os.path.join(workdir, command)):
+        return f"{command} cannot be run: the interpreter that its first line names does not exist"
+    if number == errno.ENOENT:
+        where = "" if "/" in command else f" (PATH is {env.get('PATH', os.defpath)})"
+        return f"command not found: {command}{where}"
+    if number == errno.EACCES:
+        return f"{command} is not executable"
+    return f"{command or 'the command'} cannot be started: {os.strerror(number)}"

@@ -1,0 +1,148 @@
+"""The member's output, line by line, into ``output.log``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+MAX_LINE_BYTES = 16_384
+READ_BYTES = 65_536
+TAIL_BYTES = 65_536
+DRAIN_READS = 64
+
+
+class Log:
+    """Appends whole lines. A full disk loses lines, which are counted, and never stops the member."""
+
+    __slots__ = ("_fd", "lost_lines", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lost_lines = 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, stream: str, lines: list[bytes]) -> None:
+        """Write the lines, all with the present time, in one append."""
+        if not lines:
+            return
+        prefix = f"{time.time():.6f} - {stream} ".encode()
+        data = b"".join([prefix + line + b"\n" for line in lines])
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            written = 0
+        if written < len(data):
+            self.lost_lines += data.count(b"\n") - data[:written].count(b"\n")
+
+    def say(self, text: str) -> None:
+        """One line of the supervisor's own."""
+        self.write("sys", [text.replace("\n", " ").encode("utf-8", "replace")])
+
+    def last_lines(self, count: int = 20, max_characters: int = 300) -> list[str]:
+        """The end of what the member and its ranks printed, without the supervisor's own lines."""
+        with open(self.path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if not size:
+                return []
+            file.seek(max(0, size - TAIL_BYTES))
+            lines = file.read(TAIL_BYTES).split(b"\n")[1 if size > TAIL_BYTES else 0 :]
+        texts = []
+        for line in lines:
+            fields = line.split(b" ", 3)
+            if len(fields) == 4 and fields[2] != b"sys":
+                texts.append(fields[3].decode("utf-8", "replace")[:max_characters])
+        return texts[-count:]
+
+
+class LineSplitter:
+    """Bytes in, whole lines out. A carriage return ends a line too (progress bars): of several in a row the last
+    counts. Invalid UTF-8 is replaced; a line longer than ``MAX_LINE_BYTES`` is split."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        data = self._rest + data
+        whole, newline, self._rest = data.rpartition(b"\n")
+        lines = [piece for line in whole.split(b"\n") for piece in _pieces(_valid(line))] if newline else []
+        bar, _, rest = self._rest.rpartition(b"\r")
+        if bar and rest:
+            lines.extend(_pieces(_valid(bar)))
+            self._rest = rest
+        if len(self._rest) > MAX_LINE_BYTES:
+            pieces = _pieces(_valid(self._rest[: _boundary(self._rest, len(self._rest))]))
+            self._rest = self._rest[_boundary(self._rest, len(self._rest)) :]
+            lines.extend(pieces)
+        return lines
+
+    def flush(self) -> list[bytes]:
+        """The last line, that no newline ended."""
+        rest, self._rest = self._rest, b""
+        return _pieces(_valid(rest)) if rest else []
+
+
+class OutputPipes:
+    """The pipes that a member's processes print into, for its setup and its command alike. The supervisor keeps the
+    writing ends open, so that a background process of the setup is not cut off when the setup ends."""
+
+    __slots__ = ("_log", "_splitters", "reading", "writing")
+
+    def __init__(self, log: Log) -> None:
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        os.set_blocking(out_read, False)
+        os.set_blocking(err_read, False)
+        self.reading = (out_read, err_read)
+        self.writing = (out_write, err_write)
+        self._log = log
+        self._splitters = {out_read: ("out", LineSplitter()), err_read: ("err", LineSplitter())}
+
+    def carry(self, fd: int) -> bool:
+        """Copy what is there now into the log, at most one read. ``False``: nothing is."""
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        stream, splitter = self._splitters[fd]
+        self._log.write(stream, splitter.feed(data))
+        return bool(data)
+
+    def drain(self) -> None:
+        """Copy all that is there, lines without an end included. Bounded: others may go on printing."""
+        for fd, (stream, splitter) in self._splitters.items():
+            for _ in range(DRAIN_READS):
+                if not self.carry(fd):
+                    break
+            self._log.write(stream, splitter.flush())
+
+
+def _valid(line: bytes) -> bytes:
+    line = line.rstrip(b"\r").rpartition(b"\r")[2]
+    return line if line.isascii() else line.decode("utf-8", "replace").encode()
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    if len(line) <= MAX_LINE_BYTES:
+        return [line]
+    pieces = []
+    while len(line) > MAX_LINE_BYTES:
+        cut = _boundary(line, MAX_LINE_BYTES)
+        pieces.append(line[:cut])
+        line = line[cut:]
+    return [*pieces, line] if line else pieces
+
+
+def _boundary(data: bytes, at: int) -> int:
+    """The last place not after ``at`` that does not cut a UTF-8 character in two."""
+    for back in range(1, min(4, at)):
+        byte = data[at - back]
+        if byte & 0xC0 == 0x80:
+            continue
+        width = 1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+        return at if width <= back else at - back
+    return at

@@ -1,0 +1,105 @@
+"""Who is who in /proc: a process's identity, its descendants, and all that carries a member's mark."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+MARK = "AMPACITY_MEMBER"
+
+
+def boot_id() -> str:
+    """The kernel's name for this run of the machine."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def start_ticks(pid: int) -> int | None:
+    """When the process began, in clock ticks since boot; ``None`` when there is none or only its zombie.
+
+    With the pid and the boot id this names a process for good: pids are used again, this triple is not.
+    """
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def parent_of(pid: int) -> int | None:
+    fields = _stat(pid)
+    return None if fields is None else int(fields[1])
+
+
+def group_of(pid: int) -> int | None:
+    fields = _stat(pid)
+    return None if fields is None else int(fields[2])
+
+
+def descendants(root: int) -> set[int]:
+    """All processes below the root, without it and without zombies."""
+    children: dict[int, list[int]] = {}
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields is not None and fields[0] not in (b"Z", b"X"):
+            children.setdefault(int(fields[1]), []).append(pid)
+    found: set[int] = set()
+    pending = [root]
+    while pending:
+        below = children.get(pending.pop(), [])
+        pending.extend(pid for pid in below if pid not in found)
+        found.update(below)
+    return found
+
+
+def marked(member: str) -> set[int]:
+    """All living processes whose environment carries the member's mark. Those of other users cannot be read."""
+    entry = f"{MARK}={member}".encode()
+    found = set()
+    for pid in _pids():
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environment = file.read()
+        except OSError:
+            continue
+        if entry in environment and entry in environment.split(b"\0"):
+            found.add(pid)
+    return found
+
+
+def send(pids: set[int], signum: int) -> None:
+    """Send the signal to each that is still there."""
+    for pid in pids:
+        try:
+            os.kill(pid, signum)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def send_to_group(group: int, signum: int) -> None:
+    try:
+        os.killpg(group, signum)
+    except ProcessLookupError:
+        return
+
+
+def is_process(pid: int, started: int, boot: str) -> bool:
+    """Whether that very process is alive."""
+    return boot == boot_id() and start_ticks(pid) == started
+
+
+def signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return f"signal {signum}"
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat from the third (the state) on: the name before may hold blanks and brackets."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
