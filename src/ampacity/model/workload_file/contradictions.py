@@ -1,0 +1,73 @@
+"""What does not go together, though every key is right by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ampacity.model.workload import WorkloadKind
+
+from .keys import ONLY_FOR, WorkloadKeys
+from .mistakes import Mistake
+
+
+def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
+    """Every contradiction; their lines are not known yet."""
+    yield from _of_kind(keys)
+    yield from _of_command(keys)
+    yield from _of_gang(keys)
+    yield from _of_times(keys)
+
+
+def _of_kind(keys: WorkloadKeys) -> Iterator[Mistake]:
+    for key, kind in ONLY_FOR.items():
+        if key in keys.model_fields_set and keys.type is not kind:
+            yield Mistake(
+                f"goes with 'type: {kind}' only; this is a {keys.type}.",
+                path=(key,),
+                hint=f"Leave it out, or write 'type: {kind}'.",
+            )
+
+
+def _of_command(keys: WorkloadKeys) -> Iterator[Mistake]:
+    if keys.type is not WorkloadKind.SERVICE:
+        if keys.run is None:
+            yield Mistake("is missing: there is nothing to run.", path=("run",), hint="Add a line 'run: <command>'.")
+        return
+    if keys.run is None and keys.model is None:
+        yield Mistake("a service needs 'run' or 'model'.", hint="Say what to run, or which model to serve.")
+    if keys.engine is not None and keys.model is None:
+        yield Mistake("an engine needs a model.", path=("engine",), hint="Add a line 'model: <name>'.")
+    if keys.engine is not None and keys.run is not None:
+        yield Mistake("either 'run' or the engine is the server.", path=("engine",), hint="Leave out one of the two.")
+    if keys.engine_args is not None and keys.run is not None:
+        yield Mistake("is for an engine, and here 'run' is the server.", path=("engine_args",), hint="Leave it out.")
+
+
+def _of_gang(keys: WorkloadKeys) -> Iterator[Mistake]:
+    size = keys.num_nodes
+    if size is None:
+        return
+    if keys.type is WorkloadKind.SERVICE and size.maximum != 1:
+        yield Mistake(
+            "more than one node for a replica of a service is not supported yet.",
+            path=("num_nodes",),
+            hint="For more copies write 'replicas'.",
+        )
+    elif keys.type is not WorkloadKind.TRAIN and size.maximum != size.minimum:
+        yield Mistake(
+            f"only a train is elastic; this is a {keys.type}.", path=("num_nodes",), hint=f"Write {size.minimum}."
+        )
+
+
+def _of_times(keys: WorkloadKeys) -> Iterator[Mistake]:
+    if keys.max_duration == 0:
+        yield Mistake("is no time at all.", path=("max_duration",), hint="Leave it out for no limit.")
+    if keys.checkpoint is not None and keys.checkpoint.every == 0:
+        yield Mistake("is no time at all.", path=("checkpoint", "every"), hint="Write a time such as 10m.")
+    for name in ("interval", "timeout"):
+        if keys.readiness is not None and getattr(keys.readiness, name) == 0:
+            yield Mistake("is no time at all.", path=("readiness", name), hint="Write a time such as 5s.")
+    if keys.retry is not None and keys.retry.max is None and keys.type is not WorkloadKind.SERVICE:
+        yield Mistake("is missing: how often may it begin again?", path=("retry", "max"), hint="Add 'max: 3'.")
+    if keys.retry is not None and keys.retry.on_events == []:
+        yield Mistake("is empty.", path=("retry", "on_events"), hint="Name events, or leave the key out for all.")

@@ -1,0 +1,97 @@
+"""Checked keys to a ``WorkloadSpec``: defaults and absolute paths."""
+
+from __future__ import annotations
+
+from posixpath import join, normpath
+from typing import Any
+
+from ampacity.model.ids import DEFAULT_QUEUE, QueueName
+from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.workload import (
+    CheckpointPolicy,
+    ReadinessProbe,
+    RetryPolicy,
+    ServiceSpec,
+    WorkloadKind,
+    WorkloadSpec,
+)
+
+from .keys import CheckpointKeys, ReadinessKeys, ResourceKeys, RetryKeys, WorkloadKeys
+
+
+def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
+    """The spec of keys that do not contradict each other.
+
+    Args:
+        keys: as checked.
+        directory: absolute; relative paths are taken from there.
+    """
+    workdir = "" if keys.workdir is None else normpath(join(directory, keys.workdir))
+    given: dict[str, Any] = {
+        "run": keys.run,
+        "setup": keys.setup,
+        "envs": keys.envs,
+        "num_nodes": keys.num_nodes,
+        "ranks_per_node": keys.ranks_per_node,
+        "replicas": keys.replicas,
+        "priority": keys.priority,
+        "max_duration_s": keys.max_duration,
+        "grace_s": keys.grace,
+    }
+    return WorkloadSpec(
+        name=keys.name,
+        kind=keys.type,
+        workdir=workdir,
+        queue=DEFAULT_QUEUE if keys.queue is None else QueueName(keys.queue),
+        after=tuple(dict.fromkeys(keys.after or ())),
+        resources=_resources(keys.resources or ResourceKeys()),
+        retry=_retry(keys.type, keys.retry or RetryKeys()),
+        checkpoint=_checkpoint(keys.checkpoint or CheckpointKeys(), workdir or directory),
+        service=_service(keys) if keys.type is WorkloadKind.SERVICE else None,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _resources(keys: ResourceKeys) -> ResourceRequest:
+    default = ResourceRequest()
+    return ResourceRequest(
+        accelerators=() if keys.accelerators is None else (keys.accelerators,),
+        cpu_milli=keys.cpus or default.cpu_milli,
+        memory_bytes=keys.memory or Range.exactly(0),
+        disk_bytes=keys.disk or 0,
+    )
+
+
+def _retry(kind: WorkloadKind, keys: RetryKeys) -> RetryPolicy:
+    """A service begins again without end unless it says otherwise."""
+    events: dict[str, Any] = {} if keys.on_events is None else {"on_events": tuple(dict.fromkeys(keys.on_events))}
+    if keys.max is None:
+        return RetryPolicy(maximum=None if kind is WorkloadKind.SERVICE else 0, **events)
+    return RetryPolicy(maximum=keys.max, **events)
+
+
+def _checkpoint(keys: CheckpointKeys, base: str) -> CheckpointPolicy:
+    directory = "" if keys.dir is None else normpath(join(base, keys.dir))
+    return CheckpointPolicy(directory=directory, every_s=keys.every)
+
+
+def _service(keys: WorkloadKeys) -> ServiceSpec:
+    model = keys.model or ""
+    return ServiceSpec(
+        port=keys.port or 0,
+        model=model,
+        engine=keys.engine or "",
+        engine_args=tuple(keys.engine_args or ()),
+        served_name=keys.served_name or model.partition(":")[0],
+        readiness=_readiness(keys.readiness or ReadinessKeys()),
+    )
+
+
+def _readiness(keys: ReadinessKeys) -> ReadinessProbe:
+    given: dict[str, Any] = {
+        "path": keys.path,
+        "interval_s": keys.interval,
+        "timeout_s": keys.timeout,
+        "failures": keys.failures,
+    }
+    return ReadinessProbe(**{name: value for name, value in given.items() if value is not None})
