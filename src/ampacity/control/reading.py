@@ -8,7 +8,7 @@ from collections.abc import Collection
 import msgspec
 
 from ampacity.model.errors import NotFound
-from ampacity.model.event import Event, Table
+from ampacity.model.event import Event
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Project
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation, DeviceShare
@@ -94,9 +94,6 @@ class Reading:
 
     def has_event_after(self, seq: int) -> bool:
         return bool(self._store.events(after=seq, limit=1))
-
-    def exists(self, table: Table, key: str) -> bool:
-        return self._store.get(table, key) is not None
 
 
 def node_view(node: Node, held: list[tuple[str, Allocation]]) -> NodeView:
