@@ -27,7 +27,7 @@ IDLE_CONNECTION_S = 5.0
 SILENCE_S = 3.5 * HEARTBEAT_S
 """A stream that is silent for longer is taken for dead: heartbeats were missed."""
 
-GET_ATTEMPTS = 3
+ATTEMPTS = 3
 
 _RESTART = "Restart it with `ampacity down` and `ampacity up`, which ends no workload."
 
@@ -77,13 +77,26 @@ class Link:
             NotRunning: nobody answers there, or the connection was cut (a GET was tried several times).
             AmpacityError: what the control plane says, by its code; or its answer was not understood.
         """
-        attempts = GET_ATTEMPTS if method == "GET" else 1
-        for attempt in range(1, attempts + 1):
-            response = self._try(method, path, query, body, wait_s, last=attempt == attempts)
-            if response is not None:
-                self._check(response, response.content)
-                return self._understand(response.content, kind)
-        raise AssertionError("the last attempt raises")
+        import httpx
+
+        timeout_s = self._timeout_s + wait_s
+        for attempt in range(1, ATTEMPTS + 1):
+            http, endpoint = self._connection()
+            try:
+                response = http.request(
+                    method,
+                    API_PREFIX + path,
+                    params=_plain(query),
+                    content=None if body is None else encode(body),
+                    timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+                )
+            except httpx.TransportError as error:
+                if attempt < ATTEMPTS and self._may_try_again(method, error, endpoint):
+                    continue
+                raise _not_running(error, endpoint, timeout_s, safe=method == "GET") from error
+            self._check(response, response.content)
+            return self._understand(response.content, kind)
+        raise AssertionError("the last attempt returns or raises")
 
     def lines(self, path: str, *, query: Query | None = None) -> Generator[StreamLine | None, None, None]:
         """The lines of a stream as they come; ``None`` for a heartbeat. Close the iterator to hang up.
@@ -105,28 +118,15 @@ class Link:
         except httpx.TransportError as error:
             raise _not_running(error, endpoint, self._timeout_s) from error
 
-    def _try(
-        self, method: str, path: str, query: Query | None, body: object, wait_s: float, *, last: bool
-    ) -> httpx.Response | None:
-        """The response; ``None`` = the connection was cut before it came, and it may be tried again."""
+    def _may_try_again(self, method: str, error: httpx.TransportError, endpoint: Endpoint) -> bool:
+        """A call that was never sent, when the control plane has moved; a GET that was cut."""
         import httpx
 
-        http, endpoint = self._connection()
-        timeout_s = self._timeout_s + wait_s
-        try:
-            return http.request(
-                method,
-                API_PREFIX + path,
-                params=_plain(query),
-                content=None if body is None else encode(body),
-                timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
-            )
-        except httpx.TransportError as error:
-            cut = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
-            if cut and not last:
-                return None
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             self.renew()
-            raise _not_running(error, endpoint, timeout_s, safe=method == "GET") from error
+            return self._connection()[1] != endpoint
+        cut = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
+        return cut and method == "GET"
 
     def _connection(self) -> tuple[httpx.Client, Endpoint]:
         with self._lock:
@@ -177,7 +177,8 @@ def _connect(endpoint: Endpoint) -> httpx.Client:
     if endpoint.token:
         headers["Authorization"] = f"Bearer {endpoint.token}"
     limits = httpx.Limits(keepalive_expiry=IDLE_CONNECTION_S)
-    transport = httpx.HTTPTransport(uds=endpoint.socket or None, limits=limits, trust_env=False)
+    secure = endpoint.url.startswith("https:")  # else the certificates need not be loaded, which takes its time
+    transport = httpx.HTTPTransport(uds=endpoint.socket or None, limits=limits, trust_env=False, verify=secure)
     return httpx.Client(transport=transport, base_url=endpoint.url, headers=headers, trust_env=False)
 
 

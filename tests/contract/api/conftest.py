@@ -7,10 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from plane_double import TOKEN, PlaneDouble, write_control_json
+from plane_double import PlaneDouble, serving, write_control_json
 
-from ampacity.api.authorize import token_digest
-from ampacity.api.server import RunningServer, serve
+from ampacity.api.server import RunningServer
 from ampacity.client import Client
 
 
@@ -29,11 +28,8 @@ def plane() -> PlaneDouble:
 
 @pytest.fixture
 def server(plane: PlaneDouble, folder: Path) -> Iterator[RunningServer]:
-    running = serve(
-        plane, socket_path=str(folder / "api.sock"), host="127.0.0.1", port=0, token_sha256=token_digest(TOKEN)
-    )
-    yield running
-    assert running.stop()
+    with serving(plane, folder) as running:
+        yield running
 
 
 @pytest.fixture

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ampacity import __version__
+from ampacity.api.authorize import token_digest
+from ampacity.api.server import RunningServer, serve
 from ampacity.control.plane import LogSlice
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.errors import Conflict, NameTaken, NotFound
@@ -50,11 +55,30 @@ def write_control_json(folder: Path, *, socket: str = "", api_url: str = "", pid
     (folder / "control.json.new").rename(folder / "control.json")
 
 
+@contextmanager
+def serving(plane: PlaneDouble, folder: Path | None = None, *, port: int = 0) -> Iterator[RunningServer]:
+    """A server on sockets in a folder whose path is short enough for them."""
+    made = Path(tempfile.mkdtemp(prefix="amp-")) if folder is None else folder
+    path = str(made / "api.sock")
+    running = serve(plane, socket_path=path, host="127.0.0.1", port=port, token_sha256=token_digest(TOKEN))
+    try:
+        yield running
+    finally:
+        stopped = running.stop()
+        if folder is None:
+            shutil.rmtree(made)
+    assert stopped
+
+
 class PlaneDouble:
     """``calls`` counts the calls by method; ``fail`` maps a method to what it shall raise."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
         self._views: dict[str, WorkloadView] = {}
         self._events: list[EventView] = []
         self._logs: dict[str, list[LogRecord]] = {}

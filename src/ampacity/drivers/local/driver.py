@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from .settle import settle
 from .watcher import Watcher
 
 HELD_TIMEOUT_S = 5.0
+LOCKS = 64
 _LOOK_AGAIN_S = 0.005
 _NOT_INHERITED = frozenset(
     {
@@ -72,6 +74,8 @@ class LocalDriver:
         self._parent = ParentLink(self._folder)
         self._wakes: list[Callable[[], None]] = []
         self._begun: set[MemberKey] = set()
+        self._locks = tuple(threading.Lock() for _ in range(LOCKS))
+        self._stop_locks = tuple(threading.Lock() for _ in range(LOCKS))
         self._watcher = Watcher(
             self._facts.path, begin=self._warm_parent, changed=self._wake, ended=self._supervisor_ended
         )
@@ -89,25 +93,26 @@ class LocalDriver:
         handle = Handle(key=launch.key, node=launch.node, ref=folder.path)
         if launch.key in self._begun:
             return handle
-        if not folder.has("state.json") and not folder.has("exit.json"):
-            self._begin(launch, folder)
-        self._follow(launch.key, folder)
-        self._begun.add(launch.key)
+        with self._lock_of(launch.key):
+            if not folder.has("state.json") and not folder.has("exit.json"):
+                self._begin(launch, folder)
+            self._follow(launch.key, folder)
+            self._begun.add(launch.key)
         return handle
 
     def ensure_stopped(self, key: MemberKey, *, grace_s: float, reason: str) -> None:
         folder = self._member(key)
         try:
             folder.make()
-            if not folder.has("exit.json"):
-                folder.write_stop(key, grace_s=grace_s, reason=reason)
-            state = folder.state()
-            if state is None or folder.has("exit.json"):
-                settle(folder, key, self._facts)
-                state = folder.state()
+            with self._stop_lock_of(key):
+                if not folder.has("exit.json"):
+                    folder.write_stop(key, grace_s=grace_s, reason=reason)
+                if folder.has("exit.json") or not folder.has("state.json"):
+                    settle(folder, key, self._facts)
         except OSError as error:
             raise DriverUnavailable(f"member {key} cannot be stopped now: {error}") from error
-        if state is not None and not folder.has("exit.json"):
+        state = None if folder.has("exit.json") else folder.state()
+        if state is not None:
             self._terminate(key, state)
 
     def facts(self, cursor: str | None, *, limit: int = 1000) -> FactPage:
@@ -159,8 +164,9 @@ class LocalDriver:
         if not folder.has("exit.json"):
             raise Conflict(f"member {key} has not ended", hint="Stop it first.")
         try:
-            settle(folder, key, self._facts)
-            folder.remove()
+            with self._lock_of(key):
+                settle(folder, key, self._facts)
+                folder.remove()
         except OSError as error:
             raise DriverUnavailable(f"the folder of member {key} cannot be removed: {error}") from error
         self._begun.discard(key)
@@ -172,6 +178,14 @@ class LocalDriver:
         self._facts.close()
 
     # Inside -----------------------------------------------------------------------------------------------------
+
+    def _lock_of(self, key: MemberKey) -> threading.Lock:
+        """Held while a member is begun or forgotten: two threads must not write its folder at once."""
+        return self._locks[hash(key) % len(self._locks)]
+
+    def _stop_lock_of(self, key: MemberKey) -> threading.Lock:
+        """Another one than for starting: a stop must not wait for a start that hangs."""
+        return self._stop_locks[hash(key) % len(self._stop_locks)]
 
     def _member(self, key: MemberKey) -> MemberFolder:
         name = str(key)

@@ -32,7 +32,7 @@ def write_json(path: str, value: Mapping[str, Any], *, durable: bool = True, scr
         durable: it survives a loss of power once this returns.
         scratch: an existing file to write into and rename, whose blocks are used again (see :func:`reserve`).
     """
-    scratch = scratch or f"{path}.{os.getpid()}.tmp"
+    scratch = scratch or f"{path}.{os.urandom(6).hex()}.tmp"
     data = json.dumps(value, separators=(",", ":")).encode()
     fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
