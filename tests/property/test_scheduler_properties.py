@@ -10,7 +10,6 @@ from dataclasses import replace
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from scheduler_cluster import node, request, workload
 
 from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.event import Change, Draft, Event, EventKind, Row, Rows, Table, Touch, put, remove
@@ -20,6 +19,7 @@ from ampacity.model.plan import Placement, Plan
 from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, ReplicaPhase, Wish, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
+from scheduler_cluster import node, request, workload
 
 ASKS = ["", "", "H100", "H100:2", "H100:4", "H100:0.5", "H100:0.3", "A100:2", "2", "B200"]
 SIZES = [Range.exactly(1), Range.exactly(1), Range.exactly(2), Range(minimum=2, maximum=3), Range.at_least(1)]
@@ -27,7 +27,7 @@ NODE_IDS = [f"n{index}" for index in range(5)]
 
 
 class History(RuleBasedStateMachine):
-    @initialize(count=st.integers(0, 4))
+    @initialize(count=st.integers(0, 5))
     def begin(self, count: int) -> None:
         self.rows = Rows()
         self.state: State = build(self.rows)
@@ -35,7 +35,8 @@ class History(RuleBasedStateMachine):
         self.now = 0.0
         self.submitted = 0
         for index in range(count):
-            self.write(node(NODE_IDS[index], devices=index % 3 * 2, kind="H100" if index % 2 == 0 else "A100", cpus=4))
+            self.write(node(NODE_IDS[index], devices=4 - index, kind="H100" if index % 2 == 0 else "A100", cpus=4))
+            self.submit(ask=ASKS[index], cpus=1, size=SIZES[index], replicas=1, priority=0, delay_s=0.0, after=[])
 
     def write(
         self, *rows: Row, removed: Sequence[Row] = (), touches: Sequence[Touch] = (), kind: EventKind | None = None
@@ -106,6 +107,8 @@ class History(RuleBasedStateMachine):
             self.write(attempt, active, touches=touches, kind=EventKind.ATTEMPT_PLACED)
 
     def pick_attempt(self, index: int) -> Attempt | None:
+        if all(each.phase.ended for each in self.rows.attempts.values()):
+            self.commit()
         live = sorted((each for each in self.rows.attempts.values() if not each.phase.ended), key=lambda each: each.id)
         return live[index % len(live)] if live else None
 
@@ -242,7 +245,9 @@ class History(RuleBasedStateMachine):
         assert sorted(starts + waits) == sorted(expected)
         assert all(wait.text and wait.change for wait in made.waits)
         for id, _ in starts:
-            assert all(self.rows.workloads[WorkloadId(first)].phase is WorkloadPhase.SUCCEEDED for first in self.after(id))
+            assert all(
+                self.rows.workloads[WorkloadId(first)].phase is WorkloadPhase.SUCCEEDED for first in self.after(id)
+            )
         times = [self.rows.replicas[f"{id}.{index}"].not_before for id, index in expected]
         assert made.next_wake == min((at for at in times if at > self.now), default=None)
 
@@ -266,4 +271,4 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestHistory.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

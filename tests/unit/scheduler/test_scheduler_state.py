@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scheduler_cluster import node, request, rows_of, running, workload
-
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.event import Draft, Event, EventKind, Row, Rows, Table, Touch, put, remove
 from ampacity.model.fits import capacity, less
@@ -13,6 +11,7 @@ from ampacity.model.ids import NodeId, WorkloadId
 from ampacity.model.node import Health
 from ampacity.model.workload import Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
+from scheduler_cluster import node, request, rows_of, running, workload
 
 
 def event(seq: int, *rows: Row, touches: tuple[Touch, ...] = (), kind: EventKind = EventKind.WORKLOAD_CHANGED) -> Event:
