@@ -16,9 +16,9 @@ from ampacity.client import Client
 from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Unauthorized
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import ProgressPoint
-from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.model.workload import ServiceSpec, Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 
-SPEC = WorkloadSpec(name="hello", kind=WorkloadKind.SERVICE, run="serve", replicas=2)
+SPEC = WorkloadSpec(name="hello", kind=WorkloadKind.SERVICE, run="serve", replicas=2, service=ServiceSpec())
 
 
 def test_a_workload_from_submission_to_its_end(client: Client, plane: PlaneDouble) -> None:
