@@ -164,7 +164,9 @@ def _write_row(connection: Connection, change: Change) -> None:
     columns = schema.columns_of(change.row)
     try:
         if change.version == 1:
-            made = connection.execute(upsert(table).values(key=change.key, **columns).on_conflict_do_nothing(index_elements=["key"]))
+            made = connection.execute(
+                upsert(table).values(key=change.key, **columns).on_conflict_do_nothing(index_elements=["key"])
+            )
             _expect_one(made.rowcount, connection, change.table, change.key, 0)
             return
         standing = and_(table.c.key == change.key, table.c.version == change.version - 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -53,7 +55,7 @@ def downgrade() -> None:
     raise NotImplementedError("a store is not taken back to an older release; restore a backup")
 
 
-def _fixed() -> tuple[sa.Column, ...]:
+def _fixed() -> tuple[sa.Column[Any], ...]:
     return (
         sa.Column("key", sa.String, primary_key=True),
         sa.Column("version", sa.Integer, nullable=False),
