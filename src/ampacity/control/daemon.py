@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from ampacity.drivers.local.declare import parse_declaration
 from ampacity.drivers.registry import open_driver

@@ -11,7 +11,6 @@ from typing import Protocol
 from ampacity.drivers.base import Launch
 from ampacity.model.attempt import Attempt, Member
 from ampacity.model.command import Command
-from ampacity.model.ids import NodeId
 from ampacity.model.node import Node
 from ampacity.model.workload import Replica, Workload, WorkloadKind, WorkloadSpec
 
@@ -30,7 +29,7 @@ class Job:
     spec: WorkloadSpec
     replica: Replica
     attempt: Attempt
-    nodes: Mapping[NodeId, Node]
+    nodes: Mapping[str, Node]
 
     def driver_of(self, member: Member) -> str:
         """The name of the driver of the member's node; empty when the node is not known."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ampacity.hub import Hub
 from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, NameTaken, NotFound, StaleVersion, Where
-from ampacity.model.event import Draft, EventKind, Table, Touch, put
+from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
 from ampacity.model.workload import (
@@ -67,7 +67,7 @@ class Writing:
             after=tuple(row.id for row in before),
             created_at=now,
         )
-        rows = (
+        rows: tuple[Row, ...] = (
             workload,
             SpecRevision(workload=ident, revision=1, spec=spec),
             Desired(workload=ident, replicas=spec.replicas, by=owner),
