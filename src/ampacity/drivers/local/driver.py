@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
@@ -28,6 +29,7 @@ from .watcher import Watcher
 
 HELD_TIMEOUT_S = 5.0
 LOCKS = 64
+FORGOTTEN = "forgotten"
 _LOOK_AGAIN_S = 0.005
 _NOT_INHERITED = frozenset(
     {
@@ -65,6 +67,8 @@ class LocalDriver:
     def __init__(self, folder: Path, nodes: Sequence[Node] = ()) -> None:
         self._folder = folder.absolute()
         (self._folder / "members").mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(self._folder / FORGOTTEN, ignore_errors=True)
+        (self._folder / FORGOTTEN).mkdir(mode=0o700, exist_ok=True)
         boot = boot_id()
         declared = tuple(replace(node, driver=self.name, boot_id=boot) for node in nodes)
         self._nodes = declared or (this_machine(self._folder),)
@@ -166,7 +170,7 @@ class LocalDriver:
         try:
             with self._lock_of(key):
                 settle(folder, key, self._facts)
-                folder.remove()
+                folder.remove(by_way_of=str(self._folder / FORGOTTEN))
         except OSError as error:
             raise DriverUnavailable(f"the folder of member {key} cannot be removed: {error}") from error
         self._begun.discard(key)
@@ -180,7 +184,7 @@ class LocalDriver:
     # Inside -----------------------------------------------------------------------------------------------------
 
     def _lock_of(self, key: MemberKey) -> threading.Lock:
-        """Held while a member is begun or forgotten: two threads must not write its folder at once."""
+        """Held while a member is begun, settled or forgotten: two threads must not work on its folder at once."""
         return self._locks[hash(key) % len(self._locks)]
 
     def _stop_lock_of(self, key: MemberKey) -> threading.Lock:
@@ -261,8 +265,9 @@ class LocalDriver:
 
     def _supervisor_ended(self, key: MemberKey) -> None:
         folder = self._member(key)
-        if folder.exists():
-            self._follow(key, folder)
+        with self._lock_of(key):
+            if folder.exists():
+                self._follow(key, folder)
 
     def _terminate(self, key: MemberKey, state: SupervisorState) -> None:
         pidfd = _open_supervisor(state)

@@ -143,8 +143,11 @@ class MemberFolder:
             if fd >= 0:
                 os.close(fd)
 
-    def remove(self) -> None:
-        shutil.rmtree(self.path)
+    def remove(self, *, by_way_of: str) -> None:
+        """Move it there, then delete it: a folder half deleted must not look like a member that never began."""
+        gone = os.path.join(by_way_of, f"{os.path.basename(self.path)}.{os.urandom(6).hex()}")
+        os.rename(self.path, gone)
+        shutil.rmtree(gone)
 
     def _write_file(self, name: str, text: str) -> None:
         parts = name.split("/")
