@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.workload import Workload, WorkloadSpec
-from ampacity.serving.launch import served_name, upstream_name
+from ampacity.serving.launch import health_path, served_name
 from ampacity.serving.prober import Target
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, read_table, write_table
 
@@ -49,7 +49,7 @@ class ProbeFeed:
                 Target(
                     key=attempt.key(0),
                     url=f"http://{attempt.members[0].endpoint}",
-                    path=spec.service.readiness.path,
+                    path=health_path(spec),
                     interval_s=spec.service.readiness.interval_s,
                     failures=spec.service.readiness.failures,
                 )
@@ -74,9 +74,8 @@ def routes(mirror: Mirror) -> Iterator[ModelRoute]:
                 ReplicaRoute(id=attempt.id, url=f"http://{attempt.members[0].endpoint}")
                 for attempt in sorted(attempts, key=lambda attempt: attempt.replica)
             )
-            yield ModelRoute(
-                name=served_name(spec), workload=workload.id, upstream=upstream_name(spec), replicas=replicas
-            )
+            name = served_name(spec)
+            yield ModelRoute(name=name, workload=workload.id, upstream=name, replicas=replicas)
 
 
 def running_replicas(mirror: Mirror) -> Iterator[tuple[Workload, WorkloadSpec, Attempt]]:

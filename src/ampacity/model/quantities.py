@@ -123,7 +123,7 @@ def parse_accelerators(text: str) -> AcceleratorRequest:
         )
     parts = [part.strip() for part in text.split(":")]
     kind = parts.pop(0) if _KIND.fullmatch(parts[0]) else ANY_KIND
-    memory_bytes = parse_bytes(parts.pop(0)) if parts and re.search("[A-Za-z]", parts[0]) else None
+    memory_bytes = parse_bytes(parts.pop(0)) if parts and re.match("[0-9].*[A-Za-z]", parts[0]) else None
     count = parts.pop(0) if parts else ("1" if kind != ANY_KIND or memory_bytes is not None else "")
     if parts or not count:
         raise InvalidSpec(
