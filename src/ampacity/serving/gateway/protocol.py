@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from typing import cast
 
 import httptools
 import orjson
@@ -93,8 +94,7 @@ class Connection(asyncio.Protocol):
     # Called by the event loop ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
         self._await_bytes(HEAD_LIMIT_S)
 
