@@ -13,6 +13,7 @@ from ampacity.model.codec import encode
 from ampacity.model.errors import AmpacityError, InvalidSpec, Where
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.model.workload_file import parse_workload
 
 from .bodies import (
     ENDED_SHOWN,
@@ -27,6 +28,7 @@ from .bodies import (
     WorkloadQuery,
     WorkloadsQuery,
 )
+from .check_spec import check_spec
 from .endpoint import Answer, Call, answer
 
 LOOK_AGAIN_S = 0.05
@@ -68,6 +70,7 @@ def _specs(body: Submission) -> Sequence[WorkloadSpec]:
     if (body.file is None) == (body.spec is None):
         raise InvalidSpec("Give either `file` or `spec`.", where=Where(key="file"))
     if body.spec is not None:
+        check_spec(body.spec)
         return (body.spec,)
     assert body.file is not None, "one of the two is there"
     if body.directory is None or not os.path.isabs(body.directory):
@@ -76,8 +79,6 @@ def _specs(body: Submission) -> Sequence[WorkloadSpec]:
             where=Where(key="directory"),
             hint="Relative paths in the file are taken from there.",
         )
-    from ampacity.model.workload_file import parse_workload
-
     return parse_workload(body.file, file=body.name, directory=body.directory)
 
 

@@ -19,7 +19,7 @@ from .wire import HEARTBEAT_S, EndReason, StreamLine
 LOG_PAGE = 1000
 EVENT_PAGE = 500
 
-LOG_POLL_S = (0.1, 1.0)
+LOG_POLL_S = (0.1, 0.5)
 """Output is no event, so those who follow it look again: soon after the last line, then ever less often."""
 
 

@@ -375,7 +375,7 @@ class Client:
 def _path(*parts: str) -> str:
     """The path of a thing. Raises ``NotFound`` for a name that no thing can have."""
     kind, ref, *_ = parts
-    if not ref or ("/" in ref and kind != "models"):
+    if ref in ("", ".", "..") or ("/" in ref and kind != "models"):
         raise NotFound(f"{ref!r} cannot be the name of one of the {kind}.")
     return "".join("/" + quote(part, safe="") for part in parts)
 

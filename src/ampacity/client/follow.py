@@ -16,8 +16,16 @@ LONGEST_PAUSE_S = 1.0
 class Patience:
     """How long one keeps asking for a control plane that is gone, with growing pauses."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(
+        self,
+        limit_s: float,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._limit_s = limit_s
+        self._sleep = sleep
+        self._clock = clock
         self._until: float | None = None
         self._pause_s = FIRST_PAUSE_S
 
@@ -28,12 +36,12 @@ class Patience:
 
     def pause(self, because: NotRunning) -> None:
         """Wait a little. Raises ``because`` when the time is up."""
-        now = time.monotonic()
+        now = self._clock()
         if self._until is None:
             self._until = now + self._limit_s
         if now >= self._until:
             raise because
-        time.sleep(min(self._pause_s, self._until - now))
+        self._sleep(min(self._pause_s, self._until - now))
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from ampacity import __version__
 from ampacity.api.wire import API_PREFIX, HEARTBEAT_S, VERSION_HEADER, StreamLine, error_from_wire
 from ampacity.model.codec import decode, encode
-from ampacity.model.errors import AmpacityError, BadRequest, NotRunning
+from ampacity.model.errors import AmpacityError, BadRequest, NotRunning, UserError
 
 from .locate import START_HINT, Endpoint
 
@@ -179,7 +179,10 @@ def _connect(endpoint: Endpoint) -> httpx.Client:
     limits = httpx.Limits(keepalive_expiry=IDLE_CONNECTION_S)
     secure = endpoint.url.startswith("https:")  # else the certificates need not be loaded, which takes its time
     transport = httpx.HTTPTransport(uds=endpoint.socket or None, limits=limits, trust_env=False, verify=secure)
-    return httpx.Client(transport=transport, base_url=endpoint.url, headers=headers, trust_env=False)
+    try:
+        return httpx.Client(transport=transport, base_url=endpoint.url, headers=headers, trust_env=False)
+    except httpx.InvalidURL as error:
+        raise UserError(f"{endpoint.url!r} is no URL: {error}.", hint="Such as http://127.0.0.1:7077.") from None
 
 
 def _plain(query: Query | None) -> dict[str, str]:

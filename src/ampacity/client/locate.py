@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -64,11 +64,11 @@ def locate(state_dir: str | os.PathLike[str] | None = None) -> Endpoint:
     control = _read(folder)
     if not _alive(control.pid):
         raise NotRunning(f"The control plane of {folder} is gone (process {control.pid}).", hint=START_HINT)
-    known = {"pid": control.pid, "version": control.version, "gateway_url": control.gateway_url}
+    known = Endpoint(url="http://localhost", pid=control.pid, version=control.version, gateway_url=control.gateway_url)
     if control.socket and os.path.exists(control.socket):
-        return Endpoint(url="http://localhost", socket=control.socket, **known)  # type: ignore[arg-type]
+        return replace(known, socket=control.socket)
     if control.api_url:
-        return Endpoint(url=control.api_url, token=_token(folder), **known)  # type: ignore[arg-type]
+        return replace(known, url=control.api_url, token=_token(folder))
     raise NotRunning(f"The control plane of {folder} does not listen.", hint=START_HINT)
 
 

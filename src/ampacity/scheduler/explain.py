@@ -88,7 +88,7 @@ class Explainer:
         changes += self._ask_less(request, lacking, count)
         changes += [f"ask for {_nodes(len(fitting))}"] if fitting else []
         text = "; ".join(part for part in sentence if part)
-        return WaitCode.INSUFFICIENT, f"{text}.", listed(list(dict.fromkeys(changes)), most=6, joint="or")
+        return WaitCode.INSUFFICIENT, f"{text}.", "; or ".join(dict.fromkeys(changes))
 
     def _nearest_text(self, request: ResourceRequest, nearest: Shortfall, *, alone: bool) -> str:
         node, short = nearest.node.id, nearest.shorts[0]
@@ -144,7 +144,7 @@ def _mend(request: ResourceRequest, nodes: Sequence[Shortfall]) -> str:
     """What has to happen on these nodes so that each holds a member."""
     closed = [each.node for each in nodes if each.node.condition is not NodeCondition.READY]
     frees = [f"{_missing(request, each)} on {each.node.id}" for each in nodes if each.shorts]
-    return listed([*([_open(closed)] if closed else []), *([f"free {listed(frees)}"] if frees else [])])
+    return ", ".join([*([_open(closed)] if closed else []), *([f"free {listed(frees)}"] if frees else [])])
 
 
 def _missing(request: ResourceRequest, each: Shortfall) -> str:
@@ -164,8 +164,14 @@ def _idle(nodes: Sequence[Node]) -> str:
 
 
 def _open(nodes: Sequence[Node]) -> str:
-    words = {NodeCondition.CORDONED: "uncordon", NodeCondition.UNKNOWN: "bring back"}
-    return listed([f"{words.get(node.condition, 'open')} {node.id}" for node in nodes])
+    """``uncordon n1 and n2, bring back n3``."""
+    verbs = {NodeCondition.CORDONED: "uncordon", NodeCondition.UNKNOWN: "bring back"}
+    parts = [
+        f"{verb} {_names(chosen)}"
+        for condition, verb in verbs.items()
+        if (chosen := [node for node in nodes if node.condition is condition])
+    ]
+    return ", ".join(parts)
 
 
 def _names(nodes: Sequence[Node]) -> str:

@@ -48,13 +48,13 @@ def say_capacity(node: Node, request: ResourceRequest) -> str:
     return f"{has} on {node.id}"
 
 
-def listed(parts: Sequence[str], *, most: int = 4, joint: str = "and") -> str:
+def listed(parts: Sequence[str], *, most: int = 4) -> str:
     """``a, b and c``; of many only the first, and how many more there are."""
     if len(parts) > most:
-        return f"{', '.join(parts[: most - 1])} {joint} {len(parts) - most + 1} more"
+        return f"{', '.join(parts[: most - 1])} and {len(parts) - most + 1} more"
     if len(parts) < 2:
         return "".join(parts)
-    return f"{', '.join(parts[:-1])} {joint} {parts[-1]}"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _kind(request: ResourceRequest, count: int) -> str:

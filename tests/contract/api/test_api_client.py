@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from plane_double import TOKEN, PlaneDouble
+from plane_double import TOKEN, PlaneDouble, write_control_json
 
 from ampacity import __version__
 from ampacity.api.server import RunningServer
 from ampacity.client import Client
-from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Unauthorized
+from ampacity.model.errors import (
+    AmpacityError,
+    BadRequest,
+    Conflict,
+    InvalidSpec,
+    NameTaken,
+    NotFound,
+    NotRunning,
+    Unauthorized,
+    UserError,
+)
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import ProgressPoint
-from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.model.workload import ServiceSpec, Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 
-SPEC = WorkloadSpec(name="hello", kind=WorkloadKind.SERVICE, run="serve", replicas=2)
+SPEC = WorkloadSpec(name="hello", kind=WorkloadKind.SERVICE, run="serve", replicas=2, service=ServiceSpec())
 
 
 def test_a_workload_from_submission_to_its_end(client: Client, plane: PlaneDouble) -> None:
@@ -103,3 +117,76 @@ def test_logs_and_events_up_to_now(client: Client, plane: PlaneDouble) -> None:
     assert [record.text for record in client.logs(ident, tail=2)] == ["1498", "1499"]
     assert [event.seq for event in client.events()] == [1]
     assert list(client.events(after=1)) == []
+
+
+def test_many_threads_share_one_client(client: Client) -> None:
+    def work(index: int) -> str:
+        view = client.submit(replace(SPEC, name=f"w{index}"))
+        return client.workload(view.workload.id).workload.name
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sorted(pool.map(work, range(100))) == sorted(f"w{index}" for index in range(100))
+
+
+def test_another_release_is_named_when_it_is_not_understood(
+    client: Client, plane: PlaneDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ampacity.api.edge.__version__", "9.8.7")
+    assert client.status().nodes == 2
+    assert client.server_version == "9.8.7"
+    with pytest.raises(BadRequest, match=f"runs Ampacity 9.8.7, this client is {__version__}"):
+        client._link.call("GET", "/of-another-release", dict)
+    monkeypatch.setattr(plane, "status", lambda: {"phase": "new"})
+    with pytest.raises(AmpacityError, match=r"was not understood: .*`version`.* runs Ampacity 9\.8\.7") as strange:
+        client.status()
+    assert "ampacity down" in strange.value.hint
+
+
+def test_somebody_else_behind_the_address_is_not_taken_for_a_control_plane() -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Page) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with Client(url=f"http://127.0.0.1:{other.server_port}") as client:
+            for ask in (client.status, lambda: next(client.events())):
+                with pytest.raises(NotRunning, match="no Ampacity control plane"):
+                    ask()
+        other.shutdown()
+
+
+def test_a_silent_server_is_given_up(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        path = folder / "api.sock"
+        silent.bind(str(path))
+        silent.listen()
+        write_control_json(folder, socket=str(path))
+        with Client(folder, timeout_s=0.1) as client, pytest.raises(NotRunning, match=r"within 0\.1 s"):
+            client.status()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:99999999", "http://[::", "ftp://127.0.0.1"])
+def test_an_address_that_cannot_be_is_refused(url: str) -> None:
+    with Client(url=url) as client, pytest.raises(UserError):
+        client.status()
+
+
+@pytest.mark.parametrize("ref", ["", "a/why", "/", ".."])
+def test_a_name_that_cannot_be_is_not_asked_for(client: Client, plane: PlaneDouble, ref: str) -> None:
+    with pytest.raises(NotFound, match="cannot be the name"):
+        client.workload(ref)
+    assert plane.calls == {}
+
+
+@pytest.mark.parametrize("ref", ["a b", "a?b#c", "ü", "%2e", "a\\b"])
+def test_strange_names_are_asked_for_as_they_are(client: Client, ref: str) -> None:
+    with pytest.raises(NotFound) as missing:
+        client.workload(ref)
+    assert missing.value.message == f"There is no workload {ref!r} in default."

@@ -23,7 +23,7 @@ from ampacity.model.errors import DriverUnavailable
 
 UID = 4242
 BODIES: dict[str, dict[str, Any]] = {
-    "/workloads": {"spec": {"name": "x", "kind": "task"}},
+    "/workloads": {"spec": {"name": "x", "kind": "task", "run": "true"}},
     "/workloads/{ref}/desired": {"wish": "stop"},
     "/nodes/{ref}/condition": {"condition": "ready"},
     "/models": {"name": "m", "path": "/m"},

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -89,3 +92,19 @@ def test_it_comes_back_on_the_same_sockets(plane: PlaneDouble, folder: Path) -> 
     with serving(plane, folder, port=port) as second:
         assert second.port == port
         assert httpx.get(f"{second.url}/api/v1/status", trust_env=False).status_code == 401
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_who_gets_at_the_socket_is_known_by_the_kernel_and_refused(
+    server: RunningServer, folder: Path
+) -> None:
+    folder.chmod(0o755)
+    os.chmod(server.socket_path, 0o666)
+    request = "GET /api/v1/status HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n"
+    code = (
+        "import os, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX);"
+        f"s.connect({server.socket_path!r}); s.sendall(b'{request}'); print(s.makefile().read())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.startswith("HTTP/1.1 403 ")
+    assert json.loads(done.stdout.split("\n\n")[1])["error"]["code"] == "forbidden"

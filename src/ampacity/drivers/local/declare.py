@@ -8,14 +8,13 @@ from dataclasses import replace
 from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.ids import DeviceId, NodeId, PoolName
 from ampacity.model.node import Device, Node, TopologyPath
+from ampacity.model.quantities import parse_bytes
 from ampacity.model.resources import WHOLE_MILLI
 
 EXAMPLE = "n1:cpus=8,memory=32GB,H100=8"
 TREES = ("site", "fabric", "rail", "link_domain")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B")
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _KINDS_MEMORY_GB = {
     "A10G": 24,
     "A100": 80,
@@ -85,10 +84,10 @@ def _cpu_milli(text: str, value: str) -> int:
 
 
 def _bytes(text: str, key: str, value: str) -> int:
-    match = _SIZE.fullmatch(value)
-    if match is None:
-        raise _wrong(text, key, f"{value!r} is not a size such as 32GB")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2]])
+    try:
+        return parse_bytes(value)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{error.message} In the node {text!r}.", where=Where(key=key), hint=error.hint) from error
 
 
 def _path(text: str, tree: str, value: str) -> TopologyPath:

@@ -72,11 +72,15 @@ def _cause(folder: MemberFolder, key: MemberKey) -> Cause | None:
 
 
 def _sweep(key: MemberKey) -> None:
-    """End everything that carries the member's mark."""
+    """End everything that carries the member's mark. Only when two looks in a row found nothing it is done: in the
+    midst of an exec a process has no environment for a moment."""
     deadline = time.monotonic() + SWEEP_TIMEOUT_S
-    while left := marked(str(key)):
+    empty_looks = 0
+    while empty_looks < 2:
+        left = marked(str(key))
         send(left, signal.SIGKILL)
-        if time.monotonic() > deadline:
+        empty_looks = 0 if left else empty_looks + 1
+        if left and time.monotonic() > deadline:
             _log.error("member %s: the processes %s do not end", key, sorted(left))
             return
         time.sleep(_WAIT_S)

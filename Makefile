@@ -1,0 +1,44 @@
+# Everything a fresh machine needs: `make demo` shows the platform at work, `make test` runs the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := src tests $(wildcard benchmarks)
+TESTS ?= tests/unit tests/property tests/contract tests/faults tests/end_to_end
+
+.PHONY: help install demo test lint format bench clean
+
+help:
+	@echo "make install  set up .venv with the pinned packages"
+	@echo "make demo     train a model through a crash, host it, serve it, and write a report (report/)"
+	@echo "make test     unit, property, contract, fault and end-to-end tests, with coverage"
+	@echo "make lint     ruff, mypy --strict, import-linter"
+	@echo "make bench    the benchmarks under benchmarks/, each with --quick"
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Ampacity needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/ampacity demo --report report
+
+test: install
+	$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered
+
+lint: install
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+bench: install
+	@for run in benchmarks/*/run.py; do [ -e "$$run" ] && $(BIN)/python "$$run" --quick; done; true
+
+clean:
+	rm -rf .venv report .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

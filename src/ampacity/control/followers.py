@@ -1,0 +1,94 @@
+"""What follows the rows after each step: the gateway's routing table, and which replicas are probed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ampacity.model.attempt import Attempt, AttemptPhase
+from ampacity.model.workload import Workload, WorkloadSpec
+from ampacity.serving.launch import served_name, upstream_name
+from ampacity.serving.prober import Target
+from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, read_table, write_table
+
+from .mirror import Mirror
+
+
+class Watcher(Protocol):
+    """The readiness prober, as this module needs it."""
+
+    def watch(self, targets: Sequence[Target]) -> None: ...
+
+
+class RoutingFeed:
+    """Writes the routing table whenever it differs from the one that stands."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._standing = read_table(path) if path.exists() else None
+
+    def __call__(self, mirror: Mirror) -> None:
+        models = tuple(routes(mirror))
+        if self._standing is not None and models == self._standing.models:
+            return
+        version = 1 if self._standing is None else self._standing.version + 1
+        self._standing = RoutingTable(version=version, models=models)
+        write_table(self._path, self._standing)
+
+
+class ProbeFeed:
+    """Tells the prober which replicas are running."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def __call__(self, mirror: Mirror) -> None:
+        self._watcher.watch(
+            [
+                Target(
+                    key=attempt.key(0),
+                    url=f"http://{attempt.members[0].endpoint}",
+                    path=spec.service.readiness.path,
+                    interval_s=spec.service.readiness.interval_s,
+                    failures=spec.service.readiness.failures,
+                )
+                for _, spec, attempt in running_replicas(mirror)
+                if spec.service is not None
+            ]
+        )
+
+
+def routes(mirror: Mirror) -> Iterator[ModelRoute]:
+    """One route for each service that has a name on the gateway, with its ready replicas; by name."""
+    services: dict[str, tuple[Workload, WorkloadSpec, list[Attempt]]] = {}
+    for row in mirror.rows.workloads.values():
+        if not row.phase.ended and (spec := _spec(mirror, row)).service is not None:
+            services[row.id] = (row, spec, [])
+    for workload, _, attempt in running_replicas(mirror):
+        if attempt.ready:
+            services[workload.id][2].append(attempt)
+    for workload, spec, attempts in sorted(services.values(), key=lambda service: served_name(service[1])):
+        if served_name(spec):
+            replicas = tuple(
+                ReplicaRoute(id=attempt.id, url=f"http://{attempt.members[0].endpoint}")
+                for attempt in sorted(attempts, key=lambda attempt: attempt.replica)
+            )
+            yield ModelRoute(
+                name=served_name(spec), workload=workload.id, upstream=upstream_name(spec), replicas=replicas
+            )
+
+
+def running_replicas(mirror: Mirror) -> Iterator[tuple[Workload, WorkloadSpec, Attempt]]:
+    """The replicas of services that run and have an endpoint."""
+    for attempt in mirror.live_attempts():
+        if attempt.phase is not AttemptPhase.RUNNING or not attempt.members[0].endpoint:
+            continue
+        workload = mirror.rows.workloads[attempt.workload]
+        spec = mirror.rows.specs[f"{workload.id}@{attempt.spec_revision}"].spec
+        if spec.service is not None:
+            yield workload, spec, attempt
+
+
+def _spec(mirror: Mirror, workload: Workload) -> WorkloadSpec:
+    return mirror.rows.spec(workload.id).spec

@@ -1,0 +1,111 @@
+"""From an attempt and its spec to what a driver starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ampacity.drivers.base import Launch
+from ampacity.model.attempt import Attempt, Member
+from ampacity.model.command import Command
+from ampacity.model.node import Node
+from ampacity.model.workload import Replica, Workload, WorkloadKind, WorkloadSpec
+
+
+class Models(Protocol):
+    """What launching needs of the hub."""
+
+    def materialize(self, ref: str) -> Path: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything known about the attempt that is to be started."""
+
+    workload: Workload
+    spec: WorkloadSpec
+    replica: Replica
+    attempt: Attempt
+    nodes: Mapping[str, Node]
+
+    def driver_of(self, member: Member) -> str:
+        """The name of the driver of the member's node; empty when the node is not known."""
+        node = self.nodes.get(member.node)
+        return "" if node is None else node.driver
+
+
+class Launcher:
+    """Makes launches. ``state_dir`` is where gangs meet and where checkpoints lie that name no folder."""
+
+    def __init__(self, state_dir: Path, models: Models, *, python: str = sys.executable) -> None:
+        self._state_dir, self._models, self._python = state_dir, models, python
+
+    def launch(self, job: Job, member: int) -> Launch:
+        """Raises ``HubError`` or ``NotFound`` when the model cannot be had."""
+        spec, attempt = job.spec, job.attempt
+        command = self._command(job, member)
+        placed = attempt.members[member]
+        return Launch(
+            key=attempt.key(member),
+            node=placed.node,
+            argv=command.argv,
+            env={**spec.envs, **command.env, **self._environment(job)},
+            files=command.files,
+            workdir=spec.workdir,
+            setup=spec.setup,
+            allocation=placed.allocation,
+            port=command.port,
+            grace_s=spec.grace_s,
+            max_duration_s=spec.max_duration_s,
+        )
+
+    def _command(self, job: Job, member: int) -> Command:
+        match job.spec.kind:
+            case WorkloadKind.TRAIN:
+                return self._gang(job, member)
+            case WorkloadKind.SERVICE:
+                return self._replica(job)
+            case WorkloadKind.TASK | WorkloadKind.DATA | WorkloadKind.DEV:
+                return Command(argv=("/bin/sh", "-c", job.spec.run))
+
+    def _gang(self, job: Job, member: int) -> Command:
+        from ampacity.training.launch import gang_command
+
+        attempt, policy = job.attempt, job.spec.retry
+        gang_dir = self._state_dir / "gangs" / attempt.id
+        gang_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        head = job.nodes.get(attempt.members[0].node)
+        return gang_command(
+            job.spec,
+            attempt,
+            member,
+            python=self._python,
+            gang_dir=str(gang_dir),
+            checkpoint_dir=self.checkpoint_dir(job.workload, job.spec),
+            master_address="127.0.0.1" if head is None else head.address,
+            restarts_left=None if policy.maximum is None else max(0, policy.maximum - job.replica.failures),
+        )
+
+    def _replica(self, job: Job) -> Command:
+        from ampacity.serving.launch import replica_command
+
+        service = job.spec.service
+        model_dir = str(self._models.materialize(service.model)) if service is not None and service.model else None
+        return replica_command(job.spec, python=self._python, model_dir=model_dir)
+
+    def checkpoint_dir(self, workload: Workload, spec: WorkloadSpec) -> str:
+        """Where the job's checkpoints lie: its own folder, else one by its id."""
+        return spec.checkpoint.directory or str(self._state_dir / "checkpoints" / workload.id)
+
+    @staticmethod
+    def _environment(job: Job) -> dict[str, str]:
+        return {
+            "AMPACITY_WORKLOAD": job.workload.id,
+            "AMPACITY_WORKLOAD_NAME": job.workload.name,
+            "AMPACITY_PROJECT": job.workload.project,
+            "AMPACITY_ATTEMPT": job.attempt.id,
+            "AMPACITY_EPOCH": str(job.attempt.epoch),
+        }

@@ -1,0 +1,223 @@
+"""The control plane's use cases on the live system: fulfils ``Plane``."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import ampacity
+from ampacity.hub import Hub
+from ampacity.hub.code_revision import code_revision
+from ampacity.hub.version import Lineage, ModelVersion
+from ampacity.model.errors import Conflict, InvalidSpec, Where
+from ampacity.model.ids import Owner, Project
+from ampacity.model.node import NodeCondition
+from ampacity.model.view import EventView, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.store.base import Store
+
+from .gateway import ensure_gateway
+from .logs import Output
+from .plane import LogSlice
+from .reading import Reading
+from .step import Control
+from .story import tell
+from .writing import Writing
+
+LAST_LINES = 15
+STORY_EVENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where this control plane is; the addresses are filled in once it listens."""
+
+    state_dir: str
+    started_at: float
+    gateway_url: str
+    socket: str = ""
+    api_url: str = ""
+
+
+class LivePlane:
+    """Reads and writes the store beside the control loop, and wakes it. Safe to call from any thread."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        control: Control,
+        hub: Hub,
+        output: Output,
+        gateway: WorkloadSpec,
+        place: Place,
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+        end: Callable[[bool], None],
+    ) -> None:
+        self._store, self._control, self._hub, self._output = store, control, hub, output
+        self._reading = Reading(store, control, output)
+        self._writing = Writing(store, hub, clock)
+        self._gateway, self._place, self._clock = gateway, place, clock
+        self._wake, self._end = wake, end
+        self._news = threading.Condition()
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        rows = self._store.live()
+        live = [row for row in rows.workloads.values() if not row.phase.ended]
+        waiting = sum(row.phase is WorkloadPhase.WAITING for row in live)
+        return Status(
+            version=ampacity.__version__,
+            pid=os.getpid(),
+            state_dir=self._place.state_dir,
+            started_at=self._place.started_at,
+            seq=rows.seq,
+            waiting=waiting,
+            running=len(live) - waiting,
+            nodes=len(rows.nodes),
+            socket=self._place.socket,
+            api_url=self._place.api_url,
+            gateway_url=self._place.gateway_url,
+        )
+
+    def workloads(
+        self,
+        *,
+        project: Project | None,
+        kinds: Collection[WorkloadKind] | None,
+        phases: Collection[WorkloadPhase] | None,
+        limit: int,
+        before: tuple[float, str] | None,
+    ) -> tuple[WorkloadView, ...]:
+        return self._reading.workloads(project=project, kinds=kinds, phases=phases, limit=limit, before=before)
+
+    def workload(self, ref: str, *, project: Project) -> WorkloadView:
+        return self._reading.workload(ref, project=project)
+
+    def why(self, ref: str, *, project: Project) -> Why:
+        view = self.workload(ref, project=project)
+        events = self._store.events(workload=view.workload.id, limit=STORY_EVENTS)
+        last = max(view.attempts, key=lambda attempt: attempt.placed_at, default=None)
+        printed = () if last is None or last.phase.ended else self._output.tail(last, LAST_LINES)
+        return tell(view, events, printed or _last_words(view))
+
+    def logs(
+        self, ref: str, *, project: Project, cursor: str | None, rank: int | None, replica: int | None, limit: int
+    ) -> LogSlice:
+        view = self.workload(ref, project=project)
+        return self._output.slice(view, cursor=cursor, rank=rank, replica=replica, limit=limit)
+
+    def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]:
+        return self._reading.progress(ref, project=project)
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        return self._reading.nodes()
+
+    def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
+        return self._reading.events(after=after, ref=ref, project=project, limit=limit)
+
+    def wait(self, *, after: int, timeout_s: float) -> bool:
+        with self._news:
+            return self._news.wait_for(lambda: self._reading.has_event_after(after), timeout=timeout_s)
+
+    def tell_news(self) -> None:
+        """There are new events: those who wait look again."""
+        with self._news:
+            self._news.notify_all()
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
+        ident = self._writing.submit(spec, project=project, owner=owner)
+        view = self.workload(ident, project=project)
+        if view.spec.service is not None and view.spec.service.served_name:
+            ensure_gateway(self._store, self._writing, self._gateway)
+        self._wrote()
+        return view
+
+    def set_desired(
+        self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
+    ) -> WorkloadView:
+        ident = self._writing.set_desired(ref, project=project, by=by, wish=wish, replicas=replicas)
+        self._wrote()
+        return self.workload(ident, project=project)
+
+    def set_condition(self, node: str, condition: NodeCondition, *, by: str) -> NodeView:
+        self._writing.set_condition(node, condition, by=by)
+        self._wrote()
+        return self._reading.node(node)
+
+    def shutdown(self, *, workloads: bool) -> None:
+        self._end(workloads)
+
+    def _wrote(self) -> None:
+        self._wake()
+        self.tell_news()
+
+    # Models --------------------------------------------------------------------------------------------------------
+
+    def models(self, name: str | None = None) -> tuple[ModelVersion, ...]:
+        return self._hub.list(name)
+
+    def model(self, ref: str) -> ModelVersion:
+        return self._hub.get(ref)
+
+    def add_model(
+        self,
+        *,
+        name: str,
+        path: str,
+        tags: Collection[str],
+        run: str | None,
+        step: int | None,
+        data: Collection[str],
+        project: Project,
+    ) -> ModelVersion:
+        if not Path(path).is_absolute():
+            raise InvalidSpec(f"{path!r} is not an absolute path.", where=Where(key="path"))
+        lineage = self._lineage(run, step, tuple(data), project)
+        return self._hub.add(name, Path(path), tags=tuple(tags), lineage=lineage, created_at=self._clock())
+
+    def _lineage(self, run: str | None, step: int | None, data: tuple[str, ...], project: Project) -> Lineage:
+        """Where a model of that run came from, as far as the platform saw it."""
+        if run is None:
+            return Lineage(step=step, data=data, project=project)
+        view = self.workload(run, project=project)
+        progress = view.attempts[-1].progress if view.attempts else None
+        return Lineage(
+            run=view.workload.id,
+            run_name=view.workload.name,
+            project=view.workload.project,
+            step=step if step is not None or progress is None else progress.step,
+            code_revision=code_revision(view.spec.workdir) if view.spec.workdir else "",
+            data=data,
+            checkpoint=progress.checkpoint_path if progress is not None else "",
+            inputs=tuple(view.spec.after),
+        )
+
+    def remove_model(self, ref: str) -> ModelVersion:
+        """Raises ``Conflict`` while a live service uses the version."""
+        version = self._hub.get(ref)
+        rows = self._store.live()
+        for row in rows.workloads.values():
+            service = None if row.phase.ended else rows.spec(row.id).spec.service
+            if service is not None and service.model == version.ref:
+                raise Conflict(f"{version.ref} is served by {row.name} ({row.id}).", hint="Stop that service first.")
+        return self._hub.remove(version.ref)
+
+    def listens(self, *, socket: str, api_url: str) -> None:
+        """Tell where the API answers now."""
+        self._place = replace(self._place, socket=socket, api_url=api_url)
+
+
+def _last_words(view: WorkloadView) -> tuple[str, ...]:
+    """What the latest attempt that left any words printed at its end."""
+    for attempt in sorted(view.attempts, key=lambda attempt: attempt.placed_at, reverse=True):
+        if attempt.cause is not None and attempt.cause.last_lines:
+            return attempt.cause.last_lines
+    return ()

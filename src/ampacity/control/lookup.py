@@ -1,0 +1,56 @@
+"""Finding workloads by what people call them, and putting rows together into views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from ampacity.model.attempt import Attempt
+from ampacity.model.errors import NotFound
+from ampacity.model.event import Rows, Table
+from ampacity.model.ids import SYSTEM_PROJECT, Project
+from ampacity.model.plan import Wait
+from ampacity.model.view import WorkloadView
+from ampacity.model.workload import Workload
+from ampacity.store.base import Store
+
+SAME_NAME_LIMIT = 50
+NEAR_LIMIT = 500
+
+
+def find(store: Store, ref: str, project: Project) -> Workload:
+    """The workload with that id, or the live one of that name, else the newest of that name.
+
+    Raises:
+        NotFound: neither is there; names near ones.
+    """
+    row = store.get(Table.WORKLOADS, ref)
+    if isinstance(row, Workload):
+        return row
+    for scope in (project, SYSTEM_PROJECT):
+        same = store.workloads(project=scope, name=ref, limit=SAME_NAME_LIMIT)
+        if same:
+            return next((row for row in same if not row.phase.ended), same[0])
+    names = {row.name for row in store.workloads(project=project, limit=NEAR_LIMIT)}
+    near = get_close_matches(ref, sorted(names), n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`ampacity ps -a` lists what there is."
+    raise NotFound(f"There is no workload {ref!r} in the project {project!r}.", hint=hint)
+
+
+def view_of(rows: Rows, workload: Workload, waits: Iterable[Wait], *, all_attempts: bool) -> WorkloadView:
+    """The view of one workload out of its rows."""
+    attempts = sorted(rows.attempts.values(), key=lambda attempt: (attempt.placed_at, attempt.replica, attempt.epoch))
+    standing = rows.workloads[workload.id]
+    return WorkloadView(
+        workload=standing,
+        spec=rows.spec(workload.id).spec,
+        desired=rows.desired[workload.id],
+        replicas=tuple(sorted(rows.replicas.values(), key=lambda replica: replica.index)),
+        attempts=tuple(attempts if all_attempts else _latest(attempts)),
+        waits=tuple(wait for wait in waits if wait.workload == workload.id),
+    )
+
+
+def _latest(attempts: list[Attempt]) -> list[Attempt]:
+    newest = {attempt.replica: attempt.epoch for attempt in attempts}
+    return [each for each in attempts if not each.phase.ended or newest[each.replica] == each.epoch]

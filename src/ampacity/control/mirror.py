@@ -1,0 +1,78 @@
+"""The control loop's own copy of the live rows, kept current by the events, with the indices that it needs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from ampacity.model.attempt import Attempt
+from ampacity.model.event import Event, EventKind, Rows, Table
+from ampacity.model.ids import WorkloadId
+from ampacity.model.workload import Workload
+
+
+class Mirror:
+    """Rows of workloads that have not ended, and of all nodes. ``changed`` collects the workloads that events touched
+    since it was last taken."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.changed: set[WorkloadId] = {row.id for row in rows.workloads.values() if not row.phase.ended}
+        self._replicas: dict[str, set[str]] = defaultdict(set)
+        self._attempts: dict[str, set[str]] = defaultdict(set)
+        for key, replica in rows.replicas.items():
+            self._replicas[replica.workload].add(key)
+        for key, attempt in rows.attempts.items():
+            self._attempts[attempt.workload].add(key)
+
+    def replica_keys(self, workload: WorkloadId) -> Collection[str]:
+        return self._replicas.get(workload, ())
+
+    def attempt_keys(self, workload: WorkloadId) -> Collection[str]:
+        return self._attempts.get(workload, ())
+
+    def live_attempts(self) -> Iterable[Attempt]:
+        return (attempt for attempt in self.rows.attempts.values() if not attempt.phase.ended)
+
+    def take_changed(self) -> list[WorkloadId]:
+        """The touched workloads, in a fixed order; forgets them."""
+        taken = sorted(self.changed)
+        self.changed.clear()
+        return taken
+
+    def apply(self, event: Event) -> None:
+        """Raises ``StaleVersion`` when the event does not follow on what is mirrored."""
+        if event.kind is EventKind.SNAPSHOT:
+            raise ValueError("a mirror is made from rows, not from a snapshot")
+        self.rows.apply(event)
+        for change in event.draft.changes:
+            index = {Table.REPLICAS: self._replicas, Table.ATTEMPTS: self._attempts}.get(change.table)
+            if index is not None:
+                self._index(index, change.key, removed=change.row is None)
+        if event.draft.workload is not None:
+            self.changed.add(event.draft.workload)
+
+    def forget_ended(self) -> None:
+        """Drop what ended workloads left, but for those that a live one comes ``after``."""
+        needed = {before for row in self.rows.workloads.values() if not row.phase.ended for before in row.after}
+        for workload in [row for row in self.rows.workloads.values() if row.phase.ended]:
+            self._drop_parts(workload)
+            if workload.id not in needed:
+                del self.rows.workloads[workload.id]
+
+    def _drop_parts(self, workload: Workload) -> None:
+        for key in self._attempts.pop(workload.id, ()):
+            del self.rows.attempts[key]
+        for key in self._replicas.pop(workload.id, ()):
+            del self.rows.replicas[key]
+        self.rows.desired.pop(workload.id, None)
+        for revision in range(1, workload.spec_revision + 1):
+            self.rows.specs.pop(f"{workload.id}@{revision}", None)
+
+    @staticmethod
+    def _index(index: dict[str, set[str]], key: str, *, removed: bool) -> None:
+        workload = key.split(".", 1)[0]
+        if removed:
+            index[workload].discard(key)
+        else:
+            index[workload].add(key)

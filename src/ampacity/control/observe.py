@@ -1,0 +1,56 @@
+"""Part 1 of a step: read what drivers and probes saw."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ampacity.drivers.base import Driver
+from ampacity.model.attempt import MemberFact
+from ampacity.model.errors import DriverError
+from ampacity.model.ids import NodeId
+from ampacity.model.node import Node
+
+log = logging.getLogger(__name__)
+
+
+class FactSource(Protocol):
+    """Something beside the drivers that sees facts, and sees them again after a restart: the readiness prober."""
+
+    def facts(self) -> tuple[MemberFact, ...]: ...
+
+    def on_wake(self, wake: Callable[[], None]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Observation:
+    """``nodes`` holds what each driver that answered has; nothing is concluded of one that did not."""
+
+    facts: list[MemberFact] = field(default_factory=list)
+    cursors: dict[str, str] = field(default_factory=dict)
+    nodes: dict[str, dict[NodeId, Node]] = field(default_factory=dict)
+
+
+def observe(
+    drivers: Mapping[str, Driver], sources: tuple[FactSource, ...], cursors: Mapping[str, str], *, nodes: bool
+) -> Observation:
+    """New facts of every driver and source, and the nodes when they are asked for."""
+    seen = Observation()
+    for name, driver in drivers.items():
+        try:
+            page = driver.facts(cursors.get(name))
+            if nodes:
+                seen.nodes[name] = {node.id: node for node in driver.nodes()}
+        except DriverError as error:
+            log.warning("driver %s does not answer: %s", name, error)
+            continue
+        seen.facts.extend(page.facts)
+        if page.cursor != cursors.get(name):
+            seen.cursors[name] = page.cursor
+    for source in sources:
+        seen.facts.extend(source.facts())
+    return seen

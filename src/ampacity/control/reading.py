@@ -1,0 +1,145 @@
+"""The plane's use cases that only read rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+
+import msgspec
+
+from ampacity.model.errors import NotFound
+from ampacity.model.event import Event
+from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Project
+from ampacity.model.node import Node
+from ampacity.model.resources import Allocation, DeviceShare
+from ampacity.model.view import EventView, NodeView, ProgressPoint, WorkloadView
+from ampacity.model.workload import WorkloadKind, WorkloadPhase
+from ampacity.store.base import Store
+
+from .logs import Output
+from .lookup import find, view_of
+from .step import Control
+
+PROGRESS_FILE = "progress/rank-0.jsonl"
+
+
+class _ProgressLine(msgspec.Struct):
+    """One line of a rank's progress file; other keys are the job's own."""
+
+    at: float
+    incarnation: int = 0
+    step: int = 0
+    loss: float | None = None
+    tokens: int | None = None
+    checkpoint: str | None = None
+
+
+class Reading:
+    """Reads rows from the store, and the plan's waits from the control loop."""
+
+    def __init__(self, store: Store, control: Control, output: Output) -> None:
+        self._store, self._control, self._output = store, control, output
+
+    def workloads(
+        self,
+        *,
+        project: Project | None,
+        kinds: Collection[WorkloadKind] | None,
+        phases: Collection[WorkloadPhase] | None,
+        limit: int,
+        before: tuple[float, str] | None,
+    ) -> tuple[WorkloadView, ...]:
+        rows = self._store.workloads(project=project, kinds=kinds, phases=phases, limit=limit, before=before)
+        waits = self._control.plan.waits
+        return tuple(
+            view_of(self._store.of_workload(row.id), row, waits, all_attempts=False)
+            for row in rows
+            if project is not None or row.project != SYSTEM_PROJECT
+        )
+
+    def workload(self, ref: str, *, project: Project) -> WorkloadView:
+        row = find(self._store, ref, project)
+        return view_of(self._store.of_workload(row.id), row, self._control.plan.waits, all_attempts=True)
+
+    def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]:
+        view = self.workload(ref, project=project)
+        points: list[ProgressPoint] = []
+        for attempt in view.attempts:
+            for line in self._output.file(attempt.key(0), attempt.members[0].node, PROGRESS_FILE).splitlines():
+                point = _point(line, attempt.epoch)
+                if point is not None:
+                    points.append(point)
+        return tuple(points)
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        rows = self._store.live()
+        held: dict[NodeId, list[tuple[str, Allocation]]] = defaultdict(list)
+        for attempt in rows.attempts.values():
+            if not attempt.phase.ended:
+                for member in attempt.members:
+                    held[member.node].append((attempt.id, member.allocation))
+        return tuple(node_view(node, held[node.id]) for node in sorted(rows.nodes.values(), key=lambda node: node.id))
+
+    def node(self, name: str) -> NodeView:
+        """Raises ``NotFound``."""
+        for view in self.nodes():
+            if view.node.id == name:
+                return view
+        known = ", ".join(view.node.id for view in self.nodes()) or "none"
+        raise NotFound(f"There is no node {name!r}.", hint=f"The nodes are: {known}.")
+
+    def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
+        workload = None if ref is None else find(self._store, ref, project).id
+        return tuple(event_view(event) for event in self._store.events(after=after, workload=workload, limit=limit))
+
+    def has_event_after(self, seq: int) -> bool:
+        return bool(self._store.events(after=seq, limit=1))
+
+
+def node_view(node: Node, held: list[tuple[str, Allocation]]) -> NodeView:
+    """The node with the sum of what is given out on it."""
+    milli: dict[str, int] = defaultdict(int)
+    for _, allocation in held:
+        for share in allocation.devices:
+            milli[share.device] += share.milli
+    used = Allocation(
+        cpu_milli=sum(allocation.cpu_milli for _, allocation in held),
+        memory_bytes=sum(allocation.memory_bytes for _, allocation in held),
+        disk_bytes=sum(allocation.disk_bytes for _, allocation in held),
+        devices=tuple(DeviceShare(device=device, milli=share) for device, share in sorted(milli.items())),
+    )
+    return NodeView(node=node, used=used, attempts=tuple(attempt for attempt, _ in held))
+
+
+def event_view(event: Event) -> EventView:
+    draft = event.draft
+    return EventView(
+        seq=event.seq,
+        at=draft.at,
+        kind=draft.kind,
+        text=draft.text,
+        project=draft.project,
+        owner=draft.owner,
+        actor=draft.actor,
+        workload=draft.workload,
+        attempt=draft.attempt,
+        node=draft.node,
+    )
+
+
+def _point(line: bytes, epoch: int) -> ProgressPoint | None:
+    """The point that a line says; ``None`` for one that is torn or not a report."""
+    try:
+        read = msgspec.json.decode(line, type=_ProgressLine)
+    except msgspec.DecodeError:
+        return None
+    return ProgressPoint(
+        at=read.at,
+        epoch=epoch,
+        incarnation=read.incarnation,
+        step=read.step,
+        loss=read.loss,
+        tokens=read.tokens,
+        checkpoint=read.checkpoint is not None,
+        path=read.checkpoint or "",
+    )

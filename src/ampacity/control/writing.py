@@ -1,0 +1,196 @@
+"""The plane's use cases that change what is desired. Each is one transaction, checked against the rows it read."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+
+from ampacity.hub import Hub
+from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, NameTaken, NotFound, StaleVersion, Where
+from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put
+from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
+from ampacity.model.node import Node, NodeCondition
+from ampacity.model.workload import (
+    Desired,
+    Replica,
+    SpecRevision,
+    Wish,
+    Workload,
+    WorkloadKind,
+    WorkloadPhase,
+    WorkloadSpec,
+)
+from ampacity.scheduler import could_ever_fit
+from ampacity.serving.launch import served_name
+from ampacity.store.base import Store
+
+from .lookup import find
+
+TRIES = 5
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+class Writing:
+    """Submits workloads and changes wishes and conditions. ``clock`` gives seconds since the epoch."""
+
+    def __init__(self, store: Store, hub: Hub, clock: Callable[[], float]) -> None:
+        self._store, self._hub, self._clock = store, hub, clock
+
+    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadId:
+        """Raises what ``Plane.submit`` raises. Durable when it returns."""
+        ident = WorkloadId("w" + "".join(secrets.choice(_ALPHABET) for _ in range(9)))
+        spec = replace(spec, name=spec.name or f"{spec.kind}-{ident[-5:]}")
+        self._refuse_impossible(spec)
+        spec = self._with_exact_model(spec)
+        self._refuse_taken_route(spec)
+        for _ in range(TRIES):
+            try:
+                self._store.append([self._draft(ident, spec, project, owner)])
+            except NameTaken as error:
+                hint = "Choose another name, or stop that one first."
+                raise NameTaken(error.message, hint=hint) from None
+            except StaleVersion:
+                continue
+            return ident
+        raise Conflict("The workloads that it comes after keep changing; submit it again.")
+
+    def _draft(self, ident: WorkloadId, spec: WorkloadSpec, project: Project, owner: Owner) -> Draft:
+        now = self._clock()
+        before = self._before(spec, project)
+        workload = Workload(
+            id=ident,
+            name=spec.name,
+            kind=spec.kind,
+            project=project,
+            owner=owner,
+            after=tuple(row.id for row in before),
+            created_at=now,
+        )
+        rows: tuple[Row, ...] = (
+            workload,
+            SpecRevision(workload=ident, revision=1, spec=spec),
+            Desired(workload=ident, replicas=spec.replicas, by=owner),
+            *(Replica(workload=ident, index=index) for index in range(spec.replicas)),
+        )
+        return Draft(
+            kind=EventKind.WORKLOAD_SUBMITTED,
+            at=now,
+            changes=tuple(put(row) for row in rows),
+            touches=tuple(Touch(table=Table.WORKLOADS, key=row.id, version=row.version + 1) for row in before),
+            project=project,
+            owner=owner,
+            workload=ident,
+            actor=owner,
+            text=f"{spec.kind} {spec.name} submitted",
+        )
+
+    def _before(self, spec: WorkloadSpec, project: Project) -> list[Workload]:
+        """The live workloads that it comes after. One that has succeeded is done with."""
+        live = []
+        for ref in dict.fromkeys(spec.after):
+            row = find(self._store, ref, project)
+            if row.phase in (WorkloadPhase.FAILED, WorkloadPhase.CANCELLED):
+                raise InvalidSpec(
+                    f"{row.name!r} ({row.id}) is {row.phase}, so this would never start.",
+                    where=Where(key="after"),
+                    hint="Submit that one again first.",
+                )
+            if not row.phase.ended:
+                live.append(row)
+        return live
+
+    def _refuse_impossible(self, spec: WorkloadSpec) -> None:
+        refusal = could_ever_fit(spec, self._store.live().nodes.values())
+        if refusal is not None:
+            raise ImpossibleRequest(f"{spec.name} {refusal.message}", hint=refusal.hint)
+
+    def _with_exact_model(self, spec: WorkloadSpec) -> WorkloadSpec:
+        """The version that a tag or a bare name means now, so that all replicas serve the same one."""
+        if spec.service is None or not spec.service.model:
+            return spec
+        exact = self._hub.get(spec.service.model).ref
+        name = served_name(spec)
+        return replace(spec, service=replace(spec.service, model=exact, served_name=name))
+
+    def _refuse_taken_route(self, spec: WorkloadSpec) -> None:
+        name = served_name(spec)
+        if not name:
+            return
+        rows = self._store.live()
+        for row in rows.workloads.values():
+            if not row.phase.ended and served_name(rows.spec(row.id).spec) == name:
+                raise NameTaken(
+                    f"The endpoint already serves {name!r}, by the workload {row.name} ({row.id}).",
+                    hint="Choose another served_name, or stop that one first.",
+                )
+
+    def set_desired(
+        self, ref: str, *, project: Project, by: str, wish: Wish | None, replicas: int | None
+    ) -> WorkloadId:
+        """Raises ``NotFound``, ``Conflict``."""
+        for _ in range(TRIES):
+            workload = find(self._store, ref, project)
+            draft = self._changed_desire(workload, by=by, wish=wish, replicas=replicas)
+            if draft is None:
+                return workload.id
+            try:
+                self._store.append([draft])
+            except StaleVersion:
+                continue
+            return workload.id
+        raise Conflict(f"{ref} is being changed by others; try again.")
+
+    def _changed_desire(self, workload: Workload, *, by: str, wish: Wish | None, replicas: int | None) -> Draft | None:
+        if workload.phase.ended:
+            raise Conflict(f"{workload.name} ({workload.id}) has ended: {workload.phase}.")
+        if replicas is not None and workload.kind is not WorkloadKind.SERVICE:
+            raise Conflict(f"{workload.name} is a {workload.kind}; only a service has replicas.")
+        desired = self._store.get(Table.DESIRED, workload.id)
+        assert isinstance(desired, Desired), "a workload has its desired record"
+        changed = replace(
+            desired,
+            wish=desired.wish if wish is None else wish,
+            replicas=desired.replicas if replicas is None else replicas,
+        )
+        if changed == desired:
+            return None
+        return Draft(
+            kind=EventKind.DESIRED_CHANGED,
+            at=self._clock(),
+            changes=(put(replace(changed, by=by, version=desired.version + 1)),),
+            project=workload.project,
+            owner=workload.owner,
+            workload=workload.id,
+            actor=by,
+            text=f"{by} wishes: {changed.wish}"
+            + (f", {changed.replicas} replicas" if workload.kind is WorkloadKind.SERVICE else ""),
+        )
+
+    def set_condition(self, name: str, condition: NodeCondition, *, by: str) -> None:
+        """Cordon a node or make it ready. Raises ``NotFound``, ``Conflict``."""
+        for _ in range(TRIES):
+            node = self._store.get(Table.NODES, name)
+            if not isinstance(node, Node):
+                raise NotFound(f"There is no node {name!r}.", hint="`ampacity nodes` lists them.")
+            if condition is NodeCondition.UNKNOWN:
+                raise InvalidSpec("a node is marked unknown by its silence alone.", where=Where(key="condition"))
+            if node.condition is NodeCondition.UNKNOWN:
+                raise Conflict(f"The node {name} is silent; its condition changes once it is back.")
+            changed = replace(node, condition=condition, version=node.version + 1)
+            text = f"{by} made node {name} {condition}"
+            draft = Draft(
+                kind=EventKind.NODE_CHANGED,
+                at=self._clock(),
+                changes=(put(changed),),
+                node=node.id,
+                actor=by,
+                text=text,
+                project=SYSTEM_PROJECT,
+            )
+            try:
+                self._store.append([draft])
+            except StaleVersion:
+                continue
+            return
+        raise Conflict(f"The node {name} is being changed by others; try again.")

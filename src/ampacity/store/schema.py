@@ -1,0 +1,99 @@
+"""The tables, as this release knows them. Migrations make them; this module only names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, text
+
+from ampacity.model.attempt import Attempt
+from ampacity.model.codec import encode_row
+from ampacity.model.event import Row
+from ampacity.model.event import Table as Kind
+from ampacity.model.workload import Desired, Replica, SpecRevision, Workload
+
+HEAD = "0001"
+"""The newest migration."""
+
+metadata = MetaData()
+
+
+def _table(kind: Kind, *columns: Column[Any], indices: tuple[Index, ...] = ()) -> Table:
+    fixed = (
+        Column("key", String, primary_key=True),
+        Column("version", Integer, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+    )
+    return Table(kind.value, metadata, *fixed, *columns, *indices)
+
+
+def _of_workload(kind: Kind) -> Table:
+    return _table(
+        kind,
+        Column("workload", String, nullable=False),
+        indices=(Index(f"ix_{kind.value}_workload", "workload"),),
+    )
+
+
+workloads = _table(
+    Kind.WORKLOADS,
+    Column("project", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("phase", String, nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    indices=(
+        Index("ux_workloads_live_name", "project", "name", unique=True, sqlite_where=text("ended = 0")),
+        Index("ix_workloads_name", "project", "name", "created_at"),
+        Index("ix_workloads_created", "created_at", "key"),
+        Index("ix_workloads_live", "key", sqlite_where=text("ended = 0")),
+    ),
+)
+
+rows: Mapping[Kind, Table] = {
+    Kind.WORKLOADS: workloads,
+    Kind.SPECS: _of_workload(Kind.SPECS),
+    Kind.DESIRED: _of_workload(Kind.DESIRED),
+    Kind.REPLICAS: _of_workload(Kind.REPLICAS),
+    Kind.ATTEMPTS: _of_workload(Kind.ATTEMPTS),
+    Kind.NODES: _table(Kind.NODES),
+    Kind.POOLS: _table(Kind.POOLS),
+    Kind.QUEUES: _table(Kind.QUEUES),
+}
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("workload", String),
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_events_workload", "workload", "seq"),
+)
+
+cursors = Table(
+    "cursors", metadata, Column("source", String, primary_key=True), Column("cursor", String, nullable=False)
+)
+
+
+def columns_of(row: Row) -> dict[str, Any]:
+    """What is stored of a row beside its key: its version, its body, and what is searched by."""
+    found: dict[str, Any] = {"version": row.version, "body": encode_row(row)}
+    match row:
+        case Workload():
+            found |= {
+                "project": row.project,
+                "name": row.name,
+                "kind": row.kind.value,
+                "phase": row.phase.value,
+                "ended": row.phase.ended,
+                "created_at": row.created_at,
+            }
+        case SpecRevision() | Desired() | Replica() | Attempt():
+            found["workload"] = row.workload
+        case _:
+            pass
+    return found

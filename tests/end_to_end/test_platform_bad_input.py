@@ -1,0 +1,119 @@
+"""What users get wrong: one clear message, the right exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from conftest import Platform, eventually
+
+
+@pytest.fixture
+def running(platform: Platform) -> Platform:
+    platform.up("n1:cpus=2,memory=4GB")
+    return platform
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nrun: 'true'\nresorces: {cpus: 1}\n", "bad.yaml:3: resorces: unknown key"),
+        ("name: a\nrun: 'true'\nresources: {memory: 4gigs}\n", "bad.yaml:3: resources.memory"),
+        ("name: a\nrun: 'true'\nimage: x\n", "bad.yaml:3: image: is not supported yet"),
+        ("name: a\nrun: 'true'\nreplicas: 2\n", "bad.yaml:3: replicas"),
+        ("name: a\n", "run"),
+        ("", "bad.yaml"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_line(running: Platform, text: str, message: str) -> None:
+    running.file("bad.yaml", text)
+    done = running.ampacity("apply", "bad.yaml")
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert list(running.client.workloads(all=True)) == []
+
+
+def test_of_several_workloads_none_is_submitted_when_one_is_wrong(running: Platform) -> None:
+    running.file("two.yaml", "name: good\nrun: 'true'\n---\nname: bad\nrunn: 'true'\n")
+    done = running.ampacity("apply", "two.yaml")
+    assert done.code == 2
+    assert "two.yaml:5: runn: unknown key" in done.err
+    assert "run" in done.err
+    assert list(running.client.workloads(all=True)) == []
+
+
+def test_an_impossible_request_is_refused_at_once(running: Platform) -> None:
+    done = running.ampacity("run", "--accelerators", "H100:8", "--", "true")
+    assert done.code == 2
+    assert "asks for 8 H100; the largest node has 0" in done.err
+    assert "2 CPU" in done.err
+
+
+def test_a_missing_file(running: Platform) -> None:
+    done = running.ampacity("apply", "nowhere.yaml")
+    assert done.code == 2
+    assert "nowhere.yaml" in done.err
+    assert "No such file" in done.err
+
+
+def test_a_name_that_is_taken(running: Platform) -> None:
+    assert running.ampacity("run", "--name", "one", "--detach", "--", "sleep", "60").code == 0
+    done = running.ampacity("run", "--name", "one", "--detach", "--", "true")
+    assert done.code == 2
+    assert "'one'" in done.err
+    assert len(list(running.client.workloads(all=True))) == 1
+
+
+def test_a_port_in_use_is_named_at_once(platform: Platform) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = platform.ampacity("up", "--port", str(port))
+    assert done.code == 2
+    assert f"port {port}" in done.err.lower()
+    assert "in use" in done.err
+    assert platform.processes() == []
+
+
+def test_a_workload_that_is_not_there(running: Platform) -> None:
+    for verb in ("why", "stop", "logs"):
+        done = running.ampacity(verb, "ghost")
+        assert done.code == 2
+        assert "ghost" in done.err
+
+
+def test_without_a_control_plane_the_way_on_is_said(platform: Platform) -> None:
+    done = platform.ampacity("ps")
+    assert done.code == 2
+    assert "ampacity up" in done.err
+
+
+def test_a_corrupt_blob_is_found_on_read(running: Platform) -> None:
+    folder = running.work / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "notes.txt").write_text("the weights")
+    assert running.ampacity("models", "add", "m", str(folder)).code == 0
+    digest = next(file.digest for file in running.client.model("m").files if file.path == "notes.txt")
+    blob = next(path for path in (running.state_dir / "hub").rglob(digest.removeprefix("sha256:")))
+    blob.chmod(0o644)
+    blob.write_text("the weighty")
+    done = running.ampacity("models", "get", "m", "--to", str(running.work / "out"))
+    assert done.code != 0
+    assert "notes.txt" in done.err
+    assert "m:1" in done.err
+    assert digest in done.err
+    assert not (running.work / "out" / "notes.txt").exists()
+
+
+def test_a_server_that_dies_says_why_in_its_own_words(running: Platform) -> None:
+    script = running.file(
+        "server.py", "import sys; print('no weights found in /models/x', file=sys.stderr); sys.exit(3)\n"
+    )
+    running.file("s.yaml", f"name: web\ntype: service\nrun: python3 {Path(script)}\n")
+    assert running.ampacity("apply", "s.yaml").code == 0
+    eventually(lambda: bool(running.client.workload("web").attempts), "an attempt")
+    eventually(lambda: "no weights found" in running.ampacity("why", "web").out, "the last lines in `why`")

@@ -1,0 +1,156 @@
+"""SIGKILL, on the whole platform: nothing is lost, nothing runs twice, no orphan stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import urllib.request
+from pathlib import Path
+
+from conftest import Platform, eventually
+
+from ampacity.model.workload import WorkloadPhase
+
+COUNTING = "echo started >> {starts}; while [ ! -e {go} ]; do sleep 0.05; done; echo done"
+
+
+def counting_job(platform: Platform, name: str) -> tuple[str, Path, Path]:
+    """A job that writes a line at each start and ends when the file ``go`` is there."""
+    starts, go = platform.work / f"{name}.starts", platform.work / f"{name}.go"
+    return COUNTING.format(starts=starts, go=go), starts, go
+
+
+def test_the_control_plane_dies_and_its_jobs_do_not_notice(platform: Platform) -> None:
+    platform.up("n1:cpus=2,memory=2GB")
+    command, starts, go = counting_job(platform, "a")
+    assert platform.ampacity("run", "--name", "a", "--detach", "--", "sh", "-c", command).code == 0
+    assert platform.ampacity("run", "--name", "b", "--cpus", "2", "--detach", "--", "echo", "b ran").code == 0
+    eventually(starts.exists, "the job's start")
+    os.kill(platform.client.status().pid, signal.SIGKILL)
+    go.touch()
+    eventually(lambda: not platform.marked(AMPACITY_WORKLOAD_NAME="a"), "the job's end, unwatched")
+    platform.up()
+    assert platform.client.wait("a", timeout_s=30).workload.phase is WorkloadPhase.SUCCEEDED
+    assert platform.client.wait("b", timeout_s=30).workload.phase is WorkloadPhase.SUCCEEDED
+    assert starts.read_text() == "started\n"
+    assert "done" in platform.ampacity("logs", "a").out
+
+
+def test_a_killed_supervisor_takes_its_job_with_it_and_the_job_is_placed_anew(platform: Platform) -> None:
+    platform.up("n1:cpus=2,memory=2GB")
+    command, starts, go = counting_job(platform, "a")
+    done = platform.ampacity("run", "--name", "a", "--retry", "2", "--detach", "--", "sh", "-c", command)
+    assert done.code == 0, done.err
+    eventually(starts.exists, "the job's start")
+    process = next(p for p in platform.marked(AMPACITY_WORKLOAD_NAME="a") if p.parent() is not None)
+    supervisor = process.parent()
+    while supervisor is not None and supervisor.environ().get("AMPACITY_WORKLOAD_NAME") == "a":
+        supervisor = supervisor.parent()
+    assert supervisor is not None
+    supervisor.send_signal(signal.SIGKILL)
+    eventually(lambda: starts.read_text() == "started\nstarted\n", "the second start")
+    assert len({p.environ()["AMPACITY_EPOCH"] for p in platform.marked(AMPACITY_WORKLOAD_NAME="a")}) == 1
+    go.touch()
+    view = platform.client.wait("a", timeout_s=30)
+    assert view.workload.phase is WorkloadPhase.SUCCEEDED
+    assert [attempt.epoch for attempt in view.attempts] == [1, 2]
+    assert starts.read_text() == "started\nstarted\n"
+
+
+def test_a_killed_rank_is_restarted_in_place(platform: Platform) -> None:
+    platform.up("n1:cpus=2,memory=2GB")
+    go = platform.work / "go"
+    platform.file(
+        "job.yaml",
+        f"name: gang\ntype: train\nranks_per_node: 2\nretry: {{max: 2}}\n"
+        f"run: 'echo rank $RANK of $WORLD_SIZE, incarnation $AMPACITY_INCARNATION;"
+        f" while [ ! -e {go} ]; do sleep 0.05; done'\n",
+    )
+    assert platform.ampacity("apply", "job.yaml").code == 0
+    eventually(lambda: "rank 1 of 2, incarnation 0" in platform.ampacity("logs", "gang").out, "rank 1")
+    for process in platform.marked(AMPACITY_WORKLOAD_NAME="gang", RANK="1", AMPACITY_INCARNATION="0"):
+        process.send_signal(signal.SIGKILL)
+    eventually(lambda: "rank 1 of 2, incarnation 1" in platform.ampacity("logs", "gang").out, "rank 1 again")
+    go.touch()
+    view = platform.client.wait("gang", timeout_s=30)
+    assert view.workload.phase is WorkloadPhase.SUCCEEDED
+    assert [(attempt.epoch, attempt.incarnation) for attempt in view.attempts] == [(1, 1)]
+
+
+SERVER = """
+import http.server, json, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self, plain):
+        body = json.dumps(plain).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self): self.answer({"status": "ok"})
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.answer({"pid": os.getpid()})
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def ask(url: str) -> int:
+    request = urllib.request.Request(f"{url}/v1/completions", data=b'{"model": "echo", "prompt": "x"}', method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+        return len(answer.read())
+
+
+def echo_service(platform: Platform) -> None:
+    script = platform.file("server.py", SERVER)
+    platform.file(
+        "s.yaml",
+        f"name: echo\ntype: service\nreplicas: 2\nserved_name: echo\nrun: exec python3 {script}\nresources: {{cpus: 1}}\n",
+    )
+    assert platform.ampacity("apply", "s.yaml").code == 0
+    eventually(lambda: ready(platform) == 2, "two ready replicas")
+
+
+def ready(platform: Platform) -> int:
+    return sum(attempt.ready for attempt in platform.client.workload("echo").attempts)
+
+
+def answers(platform: Platform) -> bool:
+    try:
+        return ask(platform.client.status().gateway_url) > 0
+    except OSError:
+        return False
+
+
+def test_a_killed_replica_costs_no_request_and_is_replaced(platform: Platform) -> None:
+    platform.up("n1:cpus=4,memory=2GB")
+    echo_service(platform)
+    url = platform.client.status().gateway_url
+    eventually(lambda: answers(platform), "the gateway's first answer")
+    victim = next(attempt for attempt in platform.client.workload("echo").attempts if attempt.ready)
+    for process in platform.marked(AMPACITY_ATTEMPT=victim.id):
+        process.send_signal(signal.SIGKILL)
+    for _ in range(200):
+        assert ask(url) > 0
+    eventually(lambda: ready(platform) == 2, "the replica's successor")
+    found = platform.client.workload("echo").attempts
+    assert victim.id not in {attempt.id for attempt in found if attempt.ready}
+
+
+def test_a_killed_gateway_comes_back_and_needs_no_control_plane_to_serve(platform: Platform) -> None:
+    platform.up("n1:cpus=4,memory=2GB")
+    echo_service(platform)
+    eventually(lambda: answers(platform), "the gateway's first answer")
+    url = platform.client.status().gateway_url
+    for process in platform.marked(AMPACITY_WORKLOAD_NAME="gateway"):
+        process.send_signal(signal.SIGKILL)
+    eventually(lambda: answers(platform), "the gateway again")
+    assert platform.client.status().gateway_url == url
+    os.kill(platform.client.status().pid, signal.SIGKILL)
+    for _ in range(20):
+        assert ask(url) > 0
+    platform.up()
+    eventually(lambda: ready(platform) == 2, "both replicas in the new control plane's view")
+    assert ask(url) > 0
