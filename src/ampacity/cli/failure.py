@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -74,14 +75,14 @@ def unknown_verb(name: str, known: Sequence[str], ctx: click.Context) -> Usage:
 
 
 def _of_click(error: click.ClickException) -> tuple[str, str]:
-    message = error.format_message()
-    message = message if message.endswith((".", "?", "!")) else f"{message}."
-    hint = getattr(error, "hint", "")
+    """Message and hint; click puts what was meant into the message."""
+    message, hint = error.format_message(), getattr(error, "hint", "")
+    meant = re.search(r" ?\(?(Did you mean .*?\?)\)?\.?$", message)
+    if meant is not None:
+        message, hint = message[: meant.start()], hint or meant[1]
     if not hint and isinstance(error, click.UsageError) and error.ctx is not None:
-        message, _, meant = message.partition(" Did you mean ")
-        path = error.ctx.command_path
-        hint = f"Did you mean {meant}" if meant else f"`{path} --help` shows how it is used."
-    return message, hint
+        hint = f"`{error.ctx.command_path} --help` shows how it is used."
+    return message if message.endswith((".", "?", "!")) else f"{message}.", hint
 
 
 def _indented(text: str, by: int) -> str:

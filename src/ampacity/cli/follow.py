@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
@@ -137,10 +138,8 @@ class Follower:
         if choice == "keep":
             self._say_left(name)
             return True
-        try:
+        with contextlib.suppress(Conflict):  # it has ended meanwhile: its own end is shown
             self._client.stop(self._view.workload.id)
-        except Conflict:
-            pass  # it has ended meanwhile: its own end is shown
         self._stopped = True
         return False
 

@@ -19,7 +19,7 @@ MOST_OFFERED = 200
 Names = Callable[["Client", Session], Iterable[str]]
 
 
-class NameType(click.ParamType):
+class NameType(click.ParamType[str]):
     """A name as it stands."""
 
     def __init__(self, name: str, names: Names) -> None:

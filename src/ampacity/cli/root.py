@@ -68,7 +68,9 @@ class Root(click.Group):
         verb = _find(cmd_name)
         return None if verb is None else _load(verb)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and _find(args[0]) is None:
             from .failure import unknown_verb
 
@@ -86,14 +88,16 @@ class Root(click.Group):
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [*(CompletionItem(verb.name, help=verb.help) for verb in verbs), *options]
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
         """Run and exit: 0, 1 (it failed), 2 (usage or user error), or the job's own code."""
         from .failure import exit_code_of
 
         given = list(sys.argv[1:] if args is None else args)
         try:
             code = super().main(given, prog_name or "ampacity", **{**extra, "standalone_mode": False})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what is no user's business is raised again there
             code = exit_code_of(error, given)
         except KeyboardInterrupt:
             code = 130
@@ -117,6 +121,7 @@ def _load(verb: Verb) -> click.Command:
 
 
 @click.group(
+    "ampacity",
     cls=Root,
     params=list(GLOBAL_OPTIONS),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

@@ -1,4 +1,4 @@
-"""What the options that every verb has said: state folder, project, JSON or not; and the client that follows from it."""
+"""What the options of every verb said: state folder, project, JSON or not; and the client that follows from it."""
 
 from __future__ import annotations
 

@@ -15,9 +15,7 @@ from ampacity.cli.session import Session, VerbCommand, verb
 @click.option("--wait", is_flag=True, help="Return when all have ended; 1 when one did not succeed.")
 @click.option("--dry-run", is_flag=True, help="Only check the files.")
 @verb
-def command(
-    session: Session, arguments: tuple[str, ...], options: tuple[str, ...], wait: bool, dry_run: bool
-) -> None:
+def command(session: Session, arguments: tuple[str, ...], options: tuple[str, ...], wait: bool, dry_run: bool) -> None:
     """Submit every workload of the files. All files are checked before the first is submitted.
 
     A file may hold several workloads, with a line of --- between them.

@@ -18,9 +18,7 @@ KINDS = ("task", "train", "service", "data")
 @click.option("--all-projects", is_flag=True, help="Of every project.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="At most so many.")
 @verb
-def command(
-    session: Session, everything: bool, kinds: tuple[str, ...], all_projects: bool, limit: int | None
-) -> None:
+def command(session: Session, everything: bool, kinds: tuple[str, ...], all_projects: bool, limit: int | None) -> None:
     """List workloads: those that live, and the latest that have ended."""
     from ampacity.cli.answer import print_json
 

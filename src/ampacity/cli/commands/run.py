@@ -49,7 +49,7 @@ def _options(function: Callable[..., T]) -> Callable[..., T]:
 @_options
 @click.argument("command", nargs=-1, required=True, metavar="COMMAND...")
 @verb
-def command(session: Session, command: tuple[str, ...], detach: bool, **given: Any) -> None:
+def command(session: Session, /, command: tuple[str, ...], detach: bool, **given: Any) -> None:
     """Run a command as a workload: show its output and return its exit code (128 + n after signal n).
 
     \b

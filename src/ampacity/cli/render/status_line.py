@@ -1,4 +1,4 @@
-"""One line on stderr that says what is being waited for: rewritten in place on a terminal, else printed when it changes."""
+"""One line on stderr about what is being waited for: rewritten in place on a terminal, else printed when it changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 class StatusLine:
     def __init__(self) -> None:
-        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._shown = ""
 
     def show(self, text: str) -> None:
@@ -19,7 +19,7 @@ class StatusLine:
         if text == self._shown:
             return
         self._shown = text
-        if not self._live:
+        if not self.live:
             print(text, file=sys.stderr, flush=True)
             return
         columns = shutil.get_terminal_size().columns
@@ -30,7 +30,7 @@ class StatusLine:
 
     def clear(self) -> None:
         """Take it away again, so that other lines can be printed."""
-        if self._live and self._shown:
+        if self.live and self._shown:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
         self._shown = ""
