@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from ampacity.drivers.base import Capabilities, FactPage, Handle, Launch, LogPage
 from ampacity.drivers.supervisor.processes import boot_id, parent_of, start_ticks
 from ampacity.model.errors import Conflict, DriverError, DriverUnavailable, LaunchFailed, NotFound, Unsupported
@@ -97,11 +99,14 @@ class LocalDriver:
         handle = Handle(key=launch.key, node=launch.node, ref=folder.path)
         if launch.key in self._begun:
             return handle
-        with self._lock_of(launch.key):
-            if not folder.has("state.json") and not folder.has("exit.json"):
-                self._begin(launch, folder)
-            self._follow(launch.key, folder)
-            self._begun.add(launch.key)
+        try:
+            with self._lock_of(launch.key):
+                if not folder.has("state.json") and not folder.has("exit.json"):
+                    self._begin(launch, folder)
+                self._follow(launch.key, folder)
+                self._begun.add(launch.key)
+        except OSError as error:
+            raise DriverUnavailable(f"member {launch.key} cannot be started now: {error}") from error
         return handle
 
     def ensure_stopped(self, key: MemberKey, *, grace_s: float, reason: str) -> None:
@@ -205,12 +210,9 @@ class LocalDriver:
 
     def _begin(self, launch: Launch, folder: MemberFolder) -> None:
         node = self._node(launch.node)
-        try:
-            folder.write_launch(launch, env=self._env(launch, node), address=node.address, facts=self._facts.path)
-        except OSError as error:
-            raise DriverUnavailable(f"the folder of member {launch.key} cannot be written: {error}") from error
+        folder.write_launch(launch, env=self._env(launch, node), address=node.address, facts=self._facts.path)
         answer = self._parent.ask(folder.path, self._base_env)
-        if answer == "fenced":
+        if answer in ("started", "exited", "known", "fenced"):
             return
         deadline = time.monotonic() + (HELD_TIMEOUT_S if answer == "held" else 0.0)
         while not folder.has("state.json") and not folder.has("exit.json"):
@@ -243,7 +245,11 @@ class LocalDriver:
     def _take_up(self) -> None:
         for entry in sorted(os.listdir(self._folder / "members")):
             folder = MemberFolder(str(self._folder / "members" / entry))
-            key = folder.key()
+            try:
+                key = folder.key()
+            except (KeyError, msgspec.ValidationError) as error:
+                _log.warning("%s is not a member's folder: %s", folder.path, error)
+                continue
             if key is None:
                 continue
             try:
