@@ -151,6 +151,42 @@ def test_killed_between_state_and_process(bench):
     assert [cause.kind for cause in bench.exits(key)] == [CauseKind.SUPERVISOR_DIED]
 
 
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"pid": "x"}', "null"])
+def test_a_state_that_a_crash_of_the_machine_left_unreadable_is_an_end_and_no_new_start(bench, text):
+    key = key_of()
+    bench.write(key, "member.json", {"format": 1, **to_plain(key)})
+    (bench.dir(key) / "state.json").write_text(text)
+    bench.reopen()
+    assert [cause.kind for cause in bench.exits(key)] == [CauseKind.SUPERVISOR_DIED]
+    bench.driver.ensure_started(bench.launch("sh", "-c", WAIT))
+    assert not (bench.dir(key) / "starts").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"at": 1, "cause": {"kind": "of tomorrow"}}'])
+def test_an_unreadable_exit_file_is_still_an_end(bench, text):
+    key = key_of()
+    bench.write(key, "member.json", {"format": 1, **to_plain(key)})
+    (bench.dir(key) / "exit.json").write_text(text)
+    bench.reopen()
+    assert [cause.kind for cause in bench.exits(key)] == [CauseKind.SUPERVISOR_DIED]
+    bench.keys.add(key)
+
+
+def test_a_folder_that_is_nobodys_does_not_keep_the_driver_from_opening(bench):
+    (bench.folder / "members" / "empty").mkdir()
+    (bench.folder / "members" / "odd").mkdir()
+    (bench.folder / "members" / "odd" / "member.json").write_text('{"format": 1, "attempt": 7}')
+    bench.reopen()
+    assert bench.exit_of(bench.start("true")).completed
+
+
+def test_a_member_that_deletes_its_own_folder_still_reports_its_end(bench):
+    key = bench.start("sh", "-c", "cd /; rm -rf {member_dir}; exit 6")
+    cause = bench.exit_of(key)
+    assert (cause.kind, cause.exit_code) == (CauseKind.EXIT, 6)
+    bench.keys.discard(key)
+
+
 def test_killed_between_the_exit_file_and_its_fact(bench):
     key = bench.start("sh", "-c", "exit 7")
     bench.exit_of(key)

@@ -49,9 +49,6 @@ class History(RuleBasedStateMachine):
         event = Event(seq=self.seq, draft=draft)
         self.rows.apply(event)
         self.state.apply(event)
-        for id in sorted(self.state.missing()):
-            if id in self.rows.workloads:
-                self.state.learn(self.rows.workloads[id])
 
     @rule(
         ask=st.sampled_from(ASKS),
@@ -73,10 +70,14 @@ class History(RuleBasedStateMachine):
             created_at=self.now,
             replicas=replicas,
             not_before=self.now + delay_s if delay_s else 0.0,
-            after=tuple(f"w{index}" for index in after if index < self.submitted),
+            after=tuple(f"w{index}" for index in after if self.lives(f"w{index}")),
         )
         self.submitted += 1
         self.write(*parts)
+
+    def lives(self, id: str) -> bool:
+        row = self.rows.workloads.get(id)
+        return row is not None and not row.phase.ended
 
     @rule(seconds=st.sampled_from([1.0, 10.0]))
     def time_passes(self, seconds: float) -> None:

@@ -10,14 +10,20 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from ampacity.control.plane import Plane
+from ampacity.model.ids import DEFAULT_PROJECT
 
 log = logging.getLogger(__name__)
 
 WAIT_S = 1.0
 """How long one ``plane.wait`` may take; also how long the thread may outlive the server."""
 
+IDLE_S = 5.0
+"""When nobody has listened for so long, it stops waiting."""
+
 SETTLE_S = 0.02
 """Many events in a row ring once."""
+
+PAGE = 1000
 
 
 class Bell:
@@ -31,7 +37,7 @@ class Bell:
         self._plane = plane
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ampacity-api-bell")
         self._rings = 0
-        self._seq = 0
+        self._seq: int | None = None
         self._listeners = 0
         self._next: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -72,7 +78,9 @@ class Bell:
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        self._seq = None
+        wanted_at = loop.time()
+        while loop.time() - wanted_at < IDLE_S:  # those who were rung for are not there while they look
             try:
                 seq = await loop.run_in_executor(self._thread, self._next_seq)
             except Exception:
@@ -87,10 +95,15 @@ class Bell:
                 self._seq = seq
                 self._ring()
                 await asyncio.sleep(SETTLE_S)
-            if not self._listeners:
-                return
+            if self._listeners:
+                wanted_at = loop.time()
 
     def _next_seq(self) -> int | None:
-        if self._plane.wait(after=self._seq, timeout_s=WAIT_S):
+        """The newest number after the one that is known; ``None`` = nothing came. Not knowing any counts as news:
+        something may have come between the look of the first who waits and now."""
+        if self._seq is None:
             return self._plane.status().seq
-        return None
+        if not self._plane.wait(after=self._seq, timeout_s=WAIT_S):
+            return None
+        events = self._plane.events(after=self._seq, ref=None, project=DEFAULT_PROJECT, limit=PAGE)
+        return events[-1].seq if events else self._plane.status().seq

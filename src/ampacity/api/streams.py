@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ class Follower(ABC):
 
 class LogStream(Follower):
     """The lines of one workload. Ends when it has ended and all was sent, or, without ``follow``, at the present end:
-    the first page that is not full."""
+    when nothing is new, or what is new was printed after the call began (a job may print faster than one reads)."""
 
     def __init__(self, call: Call[LogsQuery, Nothing]) -> None:
         super().__init__(call.service, poll_s=LOG_POLL_S)
@@ -90,17 +91,25 @@ class LogStream(Follower):
         self._cursor = call.query.cursor
         self._tail = call.query.tail if call.query.cursor is None else None
         self._began = False
+        self._called_at = time.time()
 
     async def _look(self) -> list[StreamLine]:
+        before = self._cursor
         part = await self._read()
         if not part.records and part.ended:
             self._end = EndReason.ENDED
-        elif not self._call.query.follow and len(part.records) < LOG_PAGE:
+        elif not self._call.query.follow and self._caught_up(before, part):
             self._end = EndReason.CAUGHT_UP
-        if not part.records and part.cursor == self._cursor and self._began:
+        if not part.records and part.cursor == before and self._began:
             return []
         self._cursor, self._began = part.cursor, True
         return [*(StreamLine(record=record) for record in part.records), StreamLine(cursor=part.cursor)]
+
+    def _caught_up(self, before: str | None, part: LogSlice) -> bool:
+        """A slice may be empty and yet not the last: the lines of other ranks were read over. Its cursor moved then."""
+        if part.records:
+            return part.records[-1].at > self._called_at
+        return part.cursor == before
 
     async def _read(self) -> LogSlice:
         if self._tail is not None:
@@ -126,9 +135,9 @@ class LogStream(Follower):
         while True:
             part = self._slice(cursor)
             kept.extend(part.records)
-            cursor = part.cursor
-            if len(part.records) < LOG_PAGE or self._call.service.stopping:
+            if self._caught_up(cursor, part) or part.ended or self._call.service.stopping:
                 return LogSlice(records=tuple(kept), cursor=part.cursor, ended=part.ended)
+            cursor = part.cursor
 
 
 class EventStream(Follower):

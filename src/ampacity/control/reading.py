@@ -13,7 +13,7 @@ from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Project
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation, DeviceShare
 from ampacity.model.view import EventView, NodeView, ProgressPoint, WorkloadView
-from ampacity.model.workload import WorkloadKind, WorkloadPhase
+from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 from ampacity.store.base import Store
 
 from .logs import Output
@@ -49,13 +49,15 @@ class Reading:
         limit: int,
         before: tuple[float, str] | None,
     ) -> tuple[WorkloadView, ...]:
-        rows = self._store.workloads(project=project, kinds=kinds, phases=phases, limit=limit, before=before)
+        found: list[Workload] = []
+        while len(found) < limit:  # what is left out of a page is made up for: a short page means the end
+            rows = self._store.workloads(project=project, kinds=kinds, phases=phases, limit=limit, before=before)
+            found += [row for row in rows if project is not None or row.project != SYSTEM_PROJECT]
+            if len(rows) < limit:
+                break
+            before = (rows[-1].created_at, rows[-1].id)
         waits = self._control.plan.waits
-        return tuple(
-            view_of(self._store.of_workload(row.id), row, waits, all_attempts=False)
-            for row in rows
-            if project is not None or row.project != SYSTEM_PROJECT
-        )
+        return tuple(view_of(self._store.of_workload(row.id), row, waits, all_attempts=False) for row in found[:limit])
 
     def workload(self, ref: str, *, project: Project) -> WorkloadView:
         row = find(self._store, ref, project)

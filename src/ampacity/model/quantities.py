@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from fractions import Fraction
+from math import isfinite
 
 from .errors import InvalidSpec
 from .resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Range
@@ -123,7 +124,7 @@ def parse_accelerators(text: str) -> AcceleratorRequest:
         )
     parts = [part.strip() for part in text.split(":")]
     kind = parts.pop(0) if _KIND.fullmatch(parts[0]) else ANY_KIND
-    memory_bytes = parse_bytes(parts.pop(0)) if parts and re.search("[A-Za-z]", parts[0]) else None
+    memory_bytes = parse_bytes(parts.pop(0)) if parts and re.match("[0-9].*[A-Za-z]", parts[0]) else None
     count = parts.pop(0) if parts else ("1" if kind != ANY_KIND or memory_bytes is not None else "")
     if parts or not count:
         raise InvalidSpec(
@@ -172,14 +173,14 @@ def about_bytes(size_bytes: int) -> str:
 
 def print_duration(seconds: float) -> str:
     """``1h30m``, ``500ms``. To the millisecond; :func:`parse_duration` reads it back."""
+    if not isfinite(seconds) or seconds <= 0:
+        return f"{seconds:g}s"
     left_ms = round(seconds * 1000)
-    if left_ms == 0:
-        return "0s"
     text = ""
     for unit, size in reversed(DURATION_UNITS.items()):
         count, left_ms = divmod(left_ms, int(size * 1000))
         text += f"{count}{unit}" if count else ""
-    return text
+    return text or "0s"
 
 
 def print_cpu_range(cpus: Range) -> str:

@@ -16,12 +16,15 @@ from .ledger import Ledger
 class Board:
     """The nodes that take work, by id, and what is left on them while a plan is being made.
 
-    ``taken``: what this plan has given out so far, by node.
+    Attributes:
+        taken: what this plan has given out so far, by node.
+        known: for each request asked about, how it fits on each node; a node's answers go when something is taken.
     """
 
     nodes: tuple[Node, ...]
     free: dict[NodeId, Free]
     taken: dict[NodeId, list[tuple[WorkloadId, Allocation]]] = field(default_factory=dict)
+    known: dict[ResourceRequest, dict[NodeId, Fit | None]] = field(default_factory=dict)
 
     @staticmethod
     def of(ledger: Ledger) -> Board:
@@ -31,6 +34,8 @@ class Board:
     def take(self, node: NodeId, workload: WorkloadId, allocation: Allocation) -> None:
         self.free[node] = less(self.free[node], allocation)
         self.taken.setdefault(node, []).append((workload, allocation))
+        for answers in self.known.values():
+            answers.pop(node, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,11 @@ def fitting(board: Board, request: ResourceRequest) -> list[Fit]:
     Accelerators count where they are of a kind asked for; for a request without any, all count, so that work for CPUs
     keeps off nodes with free accelerators.
     """
-    found = [fit for node in board.nodes if (fit := _fit(node, board.free[node.id], request)) is not None]
+    answers = board.known.setdefault(request, {})
+    for node in board.nodes:
+        if node.id not in answers:
+            answers[node.id] = _fit(node, board.free[node.id], request)
+    found = [fit for fit in answers.values() if fit is not None]
     return sorted(found, key=lambda fit: (fit.accelerators_left_milli, fit.cpu_left_milli, fit.node))
 
 

@@ -63,8 +63,8 @@ class State:
     def apply(self, event: Event) -> None:
         """Take in one event of the log. Rows of workloads that are not held (they have ended) are passed over.
 
-        An event about a workload that comes after one which ended before it was submitted may leave a gap:
-        :meth:`missing` names it, :meth:`learn` closes it.
+        A workload is submitted ``after`` live ones only: those that have succeeded are left out by then, and its event
+        touches the others, so that none can have ended unseen.
         """
         changes = event.draft.changes
         if event.kind is EventKind.SNAPSHOT:
@@ -78,15 +78,6 @@ class State:
             if row is not None:
                 self._put(replace(row, version=touch.version))
         self.seq = event.seq
-
-    def missing(self) -> frozenset[WorkloadId]:
-        """Workloads that live ones come after and whose rows are not held: read them from the store."""
-        return frozenset(id for id in self.dependants if id not in self.live and id not in self.ended)
-
-    def learn(self, workload: Workload) -> None:
-        """Take in the row of a workload that :meth:`missing` named. Others are passed over."""
-        if workload.phase.ended and workload.id not in self.live and workload.id in self.dependants:
-            self.ended[workload.id] = workload
 
     def phase_row(self, workload: WorkloadId) -> Workload | None:
         """The row of a workload that is alive or that a live one comes after."""
@@ -129,7 +120,8 @@ class State:
     def _put_workload(self, row: Workload) -> None:
         if row.phase.ended:
             self._drop_workload(row.id)
-            self.learn(row)
+            if row.id in self.dependants:
+                self.ended[row.id] = row
             return
         held = self.live.get(row.id)
         if held is None:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ampacity.model.errors import AmpacityError
 
 TABLE_FORMAT = 1
+
+
+class UnreadableTable(AmpacityError):
+    """The file is not a routing table of this release."""
+
+    code = "unreadable_table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +42,30 @@ class RoutingTable:
     version: int
     models: tuple[ModelRoute, ...] = ()
     format: int = TABLE_FORMAT
+
+
+def write_table(path: Path, table: RoutingTable) -> None:
+    """Replace the table as a whole: write, fsync, rename. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.encode(table))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+def read_table(path: Path) -> RoutingTable:
+    """The table that stands.
+
+    Raises:
+        OSError: it cannot be read.
+        UnreadableTable: it is no table, or one of a newer format.
+    """
+    try:
+        table = msgspec.json.decode(path.read_bytes(), type=RoutingTable)
+    except msgspec.DecodeError as error:
+        raise UnreadableTable(f"{path} is no routing table: {error}.") from error
+    if table.format != TABLE_FORMAT:
+        raise UnreadableTable(f"{path} has the format {table.format}; this release reads {TABLE_FORMAT}.")
+    return table

@@ -21,35 +21,56 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.fixture
-def plane() -> PlaneDouble:
+@pytest.fixture(scope="module")
+def shared_plane() -> PlaneDouble:
     return PlaneDouble()
 
 
 @pytest.fixture
-def server(plane: PlaneDouble, folder: Path) -> Iterator[RunningServer]:
-    with serving(plane, folder) as running:
+def plane(shared_plane: PlaneDouble) -> PlaneDouble:
+    """The module's plane, as new."""
+    shared_plane.reset()
+    return shared_plane
+
+
+@pytest.fixture(scope="module")
+def server(shared_plane: PlaneDouble) -> Iterator[RunningServer]:
+    """One for all tests of a module; those that stop it or count its streams ask for ``own_server``."""
+    with serving(shared_plane) as running:
         yield running
 
 
 @pytest.fixture
 def unix(server: RunningServer) -> Iterator[httpx.Client]:
     """Plain HTTP over the Unix socket."""
-    transport = httpx.HTTPTransport(uds=server.socket_path)
-    with httpx.Client(transport=transport, base_url="http://localhost/api/v1", trust_env=False) as http:
+    with over_unix(server) as http:
+        yield http
+
+
+@pytest.fixture
+def own_server(plane: PlaneDouble) -> Iterator[RunningServer]:
+    with serving(plane) as running:
+        yield running
+
+
+@pytest.fixture
+def own_unix(own_server: RunningServer) -> Iterator[httpx.Client]:
+    with over_unix(own_server) as http:
         yield http
 
 
 @pytest.fixture
 def tcp(server: RunningServer) -> Iterator[httpx.Client]:
     """Plain HTTP over TCP, without a token."""
-    with httpx.Client(base_url=f"{server.url}/api/v1", trust_env=False) as http:
+    with httpx.Client(base_url=f"{server.url}/api/v1", trust_env=False, verify=False) as http:
         yield http
 
 
 @pytest.fixture
-def state(server: RunningServer, folder: Path) -> Path:
+def state(server: RunningServer, tmp_path: Path) -> Path:
     """A state folder that points at the server."""
+    folder = tmp_path / "state"
+    folder.mkdir()
     write_control_json(folder, socket=server.socket_path, api_url=server.url)
     return folder
 
@@ -58,3 +79,8 @@ def state(server: RunningServer, folder: Path) -> Path:
 def client(state: Path) -> Iterator[Client]:
     with Client(state) as made:
         yield made
+
+
+def over_unix(server: RunningServer) -> httpx.Client:
+    transport = httpx.HTTPTransport(uds=server.socket_path, verify=False)
+    return httpx.Client(transport=transport, base_url="http://localhost/api/v1", trust_env=False)

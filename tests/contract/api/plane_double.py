@@ -102,12 +102,12 @@ class PlaneDouble:
             self._views[ref] = replace(view, workload=workload)
             self._note(EventKind.WORKLOAD_ENDED, f"{ref} ended", workload)
 
-    def say(self, ref: str, *texts: str, rank: int = -1, replica: int = 0) -> None:
+    def say(self, ref: str, *texts: str, rank: int = -1, replica: int = 0, at: float | None = None) -> None:
         with self._changed:
             lines = self._logs[ref]
             for text in texts:
-                at = float(len(lines))
-                lines.append(LogRecord(at=at, replica=replica, epoch=1, member=0, rank=rank, stream="out", text=text))
+                when = float(len(lines)) if at is None else at
+                lines.append(LogRecord(at=when, replica=replica, epoch=1, member=0, rank=rank, stream="out", text=text))
 
     def add(self, name: str, *, created_at: float, project: str = "default", phase: str = "waiting") -> str:
         spec = WorkloadSpec(name=name, kind=WorkloadKind.TASK, run="true")

@@ -168,12 +168,12 @@ class Cutter:
 
 
 @pytest.fixture
-def cut(server: RunningServer, folder: Path) -> Iterator[Callable[..., Client]]:
+def cut(own_server: RunningServer, folder: Path) -> Iterator[Callable[..., Client]]:
     made: list[tuple[Cutter, Client]] = []
 
     def make(*budgets: int | None) -> tuple[Cutter, Client]:
         path = str(folder / "cut.sock")
-        cutter = Cutter(server.socket_path, path, list(budgets))
+        cutter = Cutter(own_server.socket_path, path, list(budgets))
         write_control_json(folder, socket=path)
         client = Client(folder, reconnect_s=10)
         made.append((cutter, client))
@@ -215,14 +215,17 @@ def test_a_write_that_was_cut_is_not_repeated(cut: Callable[..., Any], plane: Pl
     assert cutter.connections == 4
 
 
-def test_an_iterator_that_is_dropped_hangs_up(client: Client, plane: PlaneDouble, server: RunningServer) -> None:
+def test_an_iterator_that_is_dropped_hangs_up(
+    cut: Callable[..., Any], own_server: RunningServer, plane: PlaneDouble
+) -> None:
+    _, client = cut(None)
     ident = plane.add("job", created_at=1.0)
     plane.say(ident, "one")
     records = client.logs(ident, follow=True)
     assert next(records).text == "one"
-    assert server.service.active_streams == 1
+    assert own_server.service.active_streams == 1
     records.close()  # type: ignore[attr-defined]
-    while server.service.active_streams:
+    while own_server.service.active_streams:
         threading.Event().wait(0.01)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import time
+from typing import Any
 
 import httpx
 import pytest
 from plane_double import PlaneDouble
 
 from ampacity import __version__
+from ampacity.control.plane import LogSlice
 from ampacity.model.codec import from_plain, to_plain
 from ampacity.model.view import ProgressPoint, Status, WorkloadView
 from ampacity.model.workload import WorkloadKind, WorkloadSpec
@@ -157,6 +160,35 @@ def test_logs_of_one_rank(unix: httpx.Client, plane: PlaneDouble) -> None:
     plane.say(ident, "one", rank=1)
     lines = lines_of(unix.get("/workloads/job/logs?rank=1"))
     assert [line["record"]["text"] for line in lines if "record" in line] == ["one"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("tail", ["", "&tail=5000"])
+def test_lines_of_others_in_between_are_no_end(unix: httpx.Client, plane: PlaneDouble, tail: str) -> None:
+    """A page may hold few of the lines that were asked for, or none, and is still not the last."""
+    ident = plane.add("job", created_at=1.0)
+    for index in range(6):
+        plane.say(ident, *["other"] * 1100, rank=0)
+        plane.say(ident, f"mine {index}", rank=1)
+    lines = lines_of(unix.get(f"/workloads/job/logs?rank=1{tail}"))
+    texts = [line["record"]["text"] for line in lines if "record" in line]  # type: ignore[index]
+    assert texts == [f"mine {index}" for index in range(6)]
+
+
+def test_a_job_that_prints_without_end_is_not_chased(unix: httpx.Client, plane: PlaneDouble) -> None:
+    """Without ``follow`` what is printed after the call is not waited for."""
+    ident = plane.add("job", created_at=1.0)
+    plane.say(ident, "old")
+    real = plane.logs
+
+    def printing(ref: str, **kwargs: Any) -> LogSlice:
+        plane.say(ident, *["new"] * 1000, at=time.time() + 1.0)
+        return real(ref, **kwargs)
+
+    plane.logs = printing  # type: ignore[method-assign]
+    for query in ("", "?tail=10"):
+        lines = lines_of(unix.get(f"/workloads/job/logs{query}"))
+        assert lines[-1] == {"end": "caught_up"}
+        assert len(lines) < 5000
 
 
 def test_events_after_a_number(unix: httpx.Client, plane: PlaneDouble) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from plane_double import TOKEN, PlaneDouble, serving
+from plane_double import TOKEN, PlaneDouble
 
 from ampacity import __version__
 from ampacity.api.app import create_app
@@ -29,24 +28,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "/models": {"name": "m", "path": "/m"},
     "/shutdown": {},
 }
-
-
-@pytest.fixture(scope="module")
-def shared_plane() -> PlaneDouble:
-    return PlaneDouble()
-
-
-@pytest.fixture
-def plane(shared_plane: PlaneDouble) -> PlaneDouble:
-    shared_plane.reset()
-    return shared_plane
-
-
-@pytest.fixture(scope="module")
-def server(shared_plane: PlaneDouble) -> Iterator[RunningServer]:
-    """One for all tests here: most of them never reach the plane."""
-    with serving(shared_plane) as running:
-        yield running
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:

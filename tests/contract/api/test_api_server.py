@@ -96,14 +96,14 @@ def test_it_comes_back_on_the_same_sockets(plane: PlaneDouble, folder: Path) -> 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_another_user_who_gets_at_the_socket_is_known_by_the_kernel_and_refused(
-    server: RunningServer, folder: Path
+    own_server: RunningServer,
 ) -> None:
-    folder.chmod(0o755)
-    os.chmod(server.socket_path, 0o666)
+    Path(own_server.socket_path).parent.chmod(0o755)
+    os.chmod(own_server.socket_path, 0o666)
     request = "GET /api/v1/status HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n"
     code = (
         "import os, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX);"
-        f"s.connect({server.socket_path!r}); s.sendall(b'{request}'); print(s.makefile().read())"
+        f"s.connect({own_server.socket_path!r}); s.sendall(b'{request}'); print(s.makefile().read())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.startswith("HTTP/1.1 403 ")

@@ -56,31 +56,31 @@ def test_events_come_when_they_happen(unix: httpx.Client, plane: PlaneDouble) ->
 
 
 def test_a_hundred_followers_leave_threads_for_others(
-    unix: httpx.Client, plane: PlaneDouble, server: RunningServer
+    own_unix: httpx.Client, plane: PlaneDouble, own_server: RunningServer
 ) -> None:
     plane.add("a", created_at=1.0)
-    transport = httpx.HTTPTransport(uds=server.socket_path, limits=httpx.Limits(max_connections=None))
+    transport = httpx.HTTPTransport(uds=own_server.socket_path, limits=httpx.Limits(max_connections=None))
     with httpx.Client(transport=transport, base_url="http://localhost/api/v1", timeout=30) as http:
         open_streams = [http.send(http.build_request("GET", "/events?follow"), stream=True) for _ in range(100)]
-        until(lambda: server.service.active_streams == 100)
-        assert unix.get("/status").status_code == 200
+        until(lambda: own_server.service.active_streams == 100)
+        assert own_unix.get("/status").status_code == 200
         plane.add("b", created_at=2.0)
         for response in open_streams:
             seen = parsed(response.iter_lines())
             assert any(line.get("event", {}).get("seq") == 2 for line in seen)
             response.close()
-    until(lambda: server.service.active_streams == 0)
+    until(lambda: own_server.service.active_streams == 0)
 
 
 @pytest.mark.parametrize("path", ["/workloads/a/logs?follow", "/events?follow"])
 def test_a_reader_that_leaves_is_noticed(
-    unix: httpx.Client, plane: PlaneDouble, server: RunningServer, path: str
+    own_unix: httpx.Client, plane: PlaneDouble, own_server: RunningServer, path: str
 ) -> None:
     plane.add("a", created_at=1.0)
-    with unix.stream("GET", path) as response:
+    with own_unix.stream("GET", path) as response:
         next(response.iter_bytes())
-        assert server.service.active_streams == 1
-    until(lambda: server.service.active_streams == 0)
+        assert own_server.service.active_streams == 1
+    until(lambda: own_server.service.active_streams == 0)
 
 
 @pytest.mark.parametrize("path", ["/workloads/a/logs?follow", "/events?follow"])
@@ -100,32 +100,32 @@ def test_silence_is_filled_with_empty_lines(
 
 @pytest.mark.parametrize("path", ["/workloads/a/logs?follow", "/events?follow"])
 def test_a_server_that_stops_ends_its_streams_in_order(
-    unix: httpx.Client, plane: PlaneDouble, server: RunningServer, path: str
+    own_unix: httpx.Client, plane: PlaneDouble, own_server: RunningServer, path: str
 ) -> None:
     plane.add("a", created_at=1.0)
-    with unix.stream("GET", path) as response:
+    with own_unix.stream("GET", path) as response:
         lines = parsed(response.iter_lines())
         while "cursor" not in next(lines):
             pass
-        assert server.stop()
+        assert own_server.stop()
         assert list(lines) == [{"end": "shutdown"}]
 
 
 def test_a_server_that_stops_answers_those_who_wait(
-    unix: httpx.Client, plane: PlaneDouble, server: RunningServer
+    own_unix: httpx.Client, plane: PlaneDouble, own_server: RunningServer
 ) -> None:
     plane.add("a", created_at=1.0)
     answers: list[httpx.Response] = []
-    waiter = threading.Thread(target=lambda: answers.append(unix.get("/workloads/a?wait_s=30", timeout=40)))
+    waiter = threading.Thread(target=lambda: answers.append(own_unix.get("/workloads/a?wait_s=30", timeout=40)))
     waiter.start()
     until(lambda: plane.calls.get("wait", 0) > 0)
-    assert server.stop()
+    assert own_server.stop()
     waiter.join(10)
     assert answers[0].json()["workload"]["phase"] == "waiting"
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_stop(
-    plane: PlaneDouble, server: RunningServer, unix: httpx.Client
+    plane: PlaneDouble, own_server: RunningServer, own_unix: httpx.Client
 ) -> None:
     let_go, entered = threading.Event(), threading.Event()
 
@@ -139,7 +139,7 @@ def test_a_call_that_hangs_does_not_hold_up_the_stop(
 
     def ask() -> None:
         try:
-            outcome.append(unix.get("/nodes", timeout=60).status_code)
+            outcome.append(own_unix.get("/nodes", timeout=60).status_code)
         except httpx.TransportError as error:
             outcome.append(error)
 
@@ -147,7 +147,7 @@ def test_a_call_that_hangs_does_not_hold_up_the_stop(
     asker.start()
     assert entered.wait(10)
     try:
-        assert server.stop(timeout_s=30)
+        assert own_server.stop(timeout_s=30)
         asker.join(10)
         assert len(outcome) == 1
     finally:

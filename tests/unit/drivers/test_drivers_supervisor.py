@@ -48,13 +48,14 @@ def status(*, code: int = 0, signum: int = 0) -> int:
         (status(signum=9), {"out_of_memory": True}, CauseKind.OUT_OF_MEMORY, "memory"),
         (status(code=137), {"out_of_memory": True}, CauseKind.OUT_OF_MEMORY, "memory"),
         (status(code=1), {"out_of_memory": True}, CauseKind.EXIT, "exit code 1"),
-        (status(code=1), {"lost_lines": 1}, CauseKind.DISK_FULL, "exit code 1"),
+        (status(code=1), {"lost_lines": 1, "disk_full": True}, CauseKind.DISK_FULL, "exit code 1"),
+        (status(code=1), {"lost_lines": 1}, CauseKind.EXIT, "exit code 1"),
         (status(code=2), {"setup": True}, CauseKind.SETUP_FAILED, "exit code 2"),
         (status(signum=15), {"setup": True}, CauseKind.SETUP_FAILED, "SIGTERM"),
     ],
 )
 def test_a_status_becomes_a_cause(given_status, more, kind, said):
-    plain = causes.of_status(given_status, **{"setup": False, "out_of_memory": False, "lost_lines": 0, **more})
+    plain = causes.of_status(given_status, **{"setup": False, "out_of_memory": False, **more})
     cause = from_plain({**plain, "last_lines": []}, Cause)
     assert cause.kind is kind
     assert said in cause.message

@@ -47,23 +47,6 @@ def test_it_remembers_what_a_live_one_comes_after_and_only_so_long() -> None:
     assert state.dependants == {}
 
 
-def test_a_workload_after_one_that_ended_long_ago_names_what_is_missing() -> None:
-    state = build(rows_of(node("n1")))
-    state.apply(event(1, *workload("w2", after=("w1",))))
-    assert state.missing() == {"w1"}
-    assert plan(state, 0.0).starts == ()
-    state.learn(ended(workload("w1")[0]))
-    assert state.missing() == frozenset()
-    assert [start.workload for start in plan(state, 0.0).starts] == ["w2"]
-
-
-def test_learning_what_nobody_comes_after_changes_nothing() -> None:
-    state = build(rows_of(node("n1"), workload("w1")))
-    state.learn(ended(workload("w0")[0]))
-    state.learn(ended(workload("w1")[0]))
-    assert state == build(rows_of(node("n1"), workload("w1")))
-
-
 def test_rows_of_workloads_that_are_not_held_are_passed_over() -> None:
     state = build(rows_of(node("n1")))
     _, spec, desired, replica = workload("w1")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from ampacity.drivers.base import Capabilities, FactPage, Handle, Launch, LogPage
 from ampacity.drivers.supervisor.processes import boot_id, parent_of, start_ticks
@@ -28,6 +31,7 @@ from .watcher import Watcher
 
 HELD_TIMEOUT_S = 5.0
 LOCKS = 64
+FORGOTTEN = "forgotten"
 _LOOK_AGAIN_S = 0.005
 _NOT_INHERITED = frozenset(
     {
@@ -65,6 +69,8 @@ class LocalDriver:
     def __init__(self, folder: Path, nodes: Sequence[Node] = ()) -> None:
         self._folder = folder.absolute()
         (self._folder / "members").mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(self._folder / FORGOTTEN, ignore_errors=True)
+        (self._folder / FORGOTTEN).mkdir(mode=0o700, exist_ok=True)
         boot = boot_id()
         declared = tuple(replace(node, driver=self.name, boot_id=boot) for node in nodes)
         self._nodes = declared or (this_machine(self._folder),)
@@ -93,11 +99,14 @@ class LocalDriver:
         handle = Handle(key=launch.key, node=launch.node, ref=folder.path)
         if launch.key in self._begun:
             return handle
-        with self._lock_of(launch.key):
-            if not folder.has("state.json") and not folder.has("exit.json"):
-                self._begin(launch, folder)
-            self._follow(launch.key, folder)
-            self._begun.add(launch.key)
+        try:
+            with self._lock_of(launch.key):
+                if not folder.has("state.json") and not folder.has("exit.json"):
+                    self._begin(launch, folder)
+                self._follow(launch.key, folder)
+                self._begun.add(launch.key)
+        except OSError as error:
+            raise DriverUnavailable(f"member {launch.key} cannot be started now: {error}") from error
         return handle
 
     def ensure_stopped(self, key: MemberKey, *, grace_s: float, reason: str) -> None:
@@ -166,7 +175,7 @@ class LocalDriver:
         try:
             with self._lock_of(key):
                 settle(folder, key, self._facts)
-                folder.remove()
+                folder.remove(by_way_of=str(self._folder / FORGOTTEN))
         except OSError as error:
             raise DriverUnavailable(f"the folder of member {key} cannot be removed: {error}") from error
         self._begun.discard(key)
@@ -180,7 +189,7 @@ class LocalDriver:
     # Inside -----------------------------------------------------------------------------------------------------
 
     def _lock_of(self, key: MemberKey) -> threading.Lock:
-        """Held while a member is begun or forgotten: two threads must not write its folder at once."""
+        """Held while a member is begun, settled or forgotten: two threads must not work on its folder at once."""
         return self._locks[hash(key) % len(self._locks)]
 
     def _stop_lock_of(self, key: MemberKey) -> threading.Lock:
@@ -201,12 +210,9 @@ class LocalDriver:
 
     def _begin(self, launch: Launch, folder: MemberFolder) -> None:
         node = self._node(launch.node)
-        try:
-            folder.write_launch(launch, env=self._env(launch, node), address=node.address, facts=self._facts.path)
-        except OSError as error:
-            raise DriverUnavailable(f"the folder of member {launch.key} cannot be written: {error}") from error
+        folder.write_launch(launch, env=self._env(launch, node), address=node.address, facts=self._facts.path)
         answer = self._parent.ask(folder.path, self._base_env)
-        if answer == "fenced":
+        if answer in ("started", "exited", "known", "fenced"):
             return
         deadline = time.monotonic() + (HELD_TIMEOUT_S if answer == "held" else 0.0)
         while not folder.has("state.json") and not folder.has("exit.json"):
@@ -239,7 +245,11 @@ class LocalDriver:
     def _take_up(self) -> None:
         for entry in sorted(os.listdir(self._folder / "members")):
             folder = MemberFolder(str(self._folder / "members" / entry))
-            key = folder.key()
+            try:
+                key = folder.key()
+            except (KeyError, msgspec.ValidationError) as error:
+                _log.warning("%s is not a member's folder: %s", folder.path, error)
+                continue
             if key is None:
                 continue
             try:
@@ -261,8 +271,9 @@ class LocalDriver:
 
     def _supervisor_ended(self, key: MemberKey) -> None:
         folder = self._member(key)
-        if folder.exists():
-            self._follow(key, folder)
+        with self._lock_of(key):
+            if folder.exists():
+                self._follow(key, folder)
 
     def _terminate(self, key: MemberKey, state: SupervisorState) -> None:
         pidfd = _open_supervisor(state)

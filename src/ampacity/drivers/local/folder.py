@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ampacity.drivers.base import Launch
 from ampacity.drivers.supervisor.disk import FORMAT, read_json, reserve, write_json
-from ampacity.model.attempt import Cause, MemberExited
+from ampacity.model.attempt import Cause, CauseKind, MemberExited
 from ampacity.model.codec import from_plain, to_plain
 from ampacity.model.errors import LaunchFailed, NotFound
 from ampacity.model.ids import MemberKey
@@ -90,24 +92,37 @@ class MemberFolder:
         """Whose folder it is; ``None`` when nobody came so far as to write it down."""
         for name in ("member.json", "stop.json"):
             found = read_json(self.file(name))
-            if found is not None and {"attempt", "member", "epoch"} <= found.keys():
+            if found is not None and found.get("format") == FORMAT:
                 return from_plain({name: found[name] for name in ("attempt", "member", "epoch")}, MemberKey)
         return None
 
     def state(self) -> SupervisorState | None:
+        """``None`` when it is absent, and when a crash of the machine left it unreadable."""
         found = read_json(self.file("state.json"))
         if found is None:
             return None
-        return from_plain({name: found.get(name) for name in SupervisorState.__dataclass_fields__}, SupervisorState)
+        try:
+            return from_plain({name: found.get(name) for name in SupervisorState.__dataclass_fields__}, SupervisorState)
+        except msgspec.ValidationError:
+            return None
 
     def stop(self) -> dict[str, Any] | None:
         return read_json(self.file("stop.json"))
 
     def exit(self, key: MemberKey) -> MemberExited | None:
-        found = read_json(self.file("exit.json"))
-        if found is None:
+        """The member's end, if it is written. A file that cannot be read still says that it has ended."""
+        try:
+            written_at = os.stat(self.file("exit.json")).st_mtime
+        except FileNotFoundError:
             return None
-        return MemberExited(key=key, at=float(found["at"]), cause=from_plain(found["cause"], Cause))
+        found = read_json(self.file("exit.json")) or {}
+        try:
+            return MemberExited(
+                key=key, at=from_plain(found.get("at"), float), cause=from_plain(found.get("cause"), Cause)
+            )
+        except msgspec.ValidationError as error:
+            cause = Cause(kind=CauseKind.SUPERVISOR_DIED, message=f"it ended, but exit.json cannot be read: {error}")
+            return MemberExited(key=key, at=written_at, cause=cause)
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
@@ -143,8 +158,11 @@ class MemberFolder:
             if fd >= 0:
                 os.close(fd)
 
-    def remove(self) -> None:
-        shutil.rmtree(self.path)
+    def remove(self, *, by_way_of: str) -> None:
+        """Move it there, then delete it: a folder half deleted must not look like a member that never began."""
+        gone = os.path.join(by_way_of, f"{os.path.basename(self.path)}.{os.urandom(6).hex()}")
+        os.rename(self.path, gone)
+        shutil.rmtree(gone)
 
     def _write_file(self, name: str, text: str) -> None:
         parts = name.split("/")

@@ -28,7 +28,7 @@ def settle(folder: MemberFolder, key: MemberKey, facts: FactsFile) -> bool:
     Safe to repeat. Raises ``OSError``.
     """
     fact = folder.exit(key)
-    if fact is None:
+    if fact is None and folder.exists():
         _conclude(folder, key)
         fact = folder.exit(key)
     if fact is None:
@@ -58,15 +58,15 @@ def _conclude(folder: MemberFolder, key: MemberKey) -> None:
 
 
 def _cause(folder: MemberFolder, key: MemberKey) -> Cause | None:
-    state = folder.state()
-    if state is None:
+    if not folder.has("state.json"):
         stop = folder.stop()
         return None if stop is None else Cause(kind=CauseKind.STOPPED, message=str(stop.get("reason", "")))
-    if state.boot_id != boot_id():
+    state = folder.state()
+    if state is not None and state.boot_id != boot_id():
         message = "the machine was restarted while it ran"
     else:
         _sweep(key)
-        message = f"its supervisor (pid {state.pid}) was killed"
+        message = f"its supervisor (pid {state.pid}) was killed" if state else "its supervisor is gone"
     lines = Log(folder.file("output.log")).last_lines()
     return Cause(kind=CauseKind.SUPERVISOR_DIED, message=message, last_lines=tuple(lines))
 

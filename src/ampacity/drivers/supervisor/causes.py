@@ -51,18 +51,21 @@ def of_agent(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"kind": report["kind"], **numbers, "message": str(report.get("message") or "")}
 
 
-def of_status(status: int, *, setup: bool, out_of_memory: bool, lost_lines: int) -> dict[str, Any]:
+def of_status(
+    status: int, *, setup: bool, out_of_memory: bool, lost_lines: int = 0, disk_full: bool = False
+) -> dict[str, Any]:
     """The cause of a process that ended by itself, from its ``waitpid`` status.
 
     Args:
         setup: it was the setup script.
         out_of_memory: the kernel killed something for want of memory while the member ran.
-        lost_lines: lines of output that the full disk did not take.
+        lost_lines: lines of output that could not be written, because of ``disk_full`` or otherwise.
     """
     code = os.waitstatus_to_exitcode(status)
     signum = -code if code < 0 else None
     exit_code = code if code >= 0 else None
-    lost = f"; {lost_lines} lines of its output were lost because the disk is full" if lost_lines else ""
+    why = "the disk is full" if disk_full else "the log could not be written"
+    lost = f"; {lost_lines} lines of its output were lost because {why}" if lost_lines else ""
     if code == 0 and not setup:
         return cause("completed", lost.lstrip("; "), exit_code=0)
     killed = signum == _KILLED or exit_code == _SHELL_KILLED
@@ -71,7 +74,7 @@ def of_status(status: int, *, setup: bool, out_of_memory: bool, lost_lines: int)
     if setup:
         how = f"was ended by {signal_name(signum)}" if signum else f"ended with exit code {exit_code}"
         return cause("setup_failed", f"the setup script {how}{lost}", exit_code=exit_code, signum=signum)
-    if lost_lines:
+    if disk_full:
         return cause("disk_full", f"it ended with {_how(exit_code, signum)}{lost}", exit_code=exit_code, signum=signum)
     if signum is not None:
         hint = _KILL_HINT if signum == _KILLED else ""

@@ -13,13 +13,14 @@ DRAIN_READS = 64
 
 
 class Log:
-    """Appends whole lines. A full disk loses lines, which are counted, and never stops the member."""
+    """Appends whole lines. A disk that does not take them loses lines, which are counted; it never stops the member."""
 
-    __slots__ = ("_fd", "lost_lines", "path")
+    __slots__ = ("_fd", "disk_full", "lost_lines", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.lost_lines = 0
+        self.disk_full = False
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, stream: str, lines: list[bytes]) -> None:
@@ -31,8 +32,7 @@ class Log:
         try:
             written = os.write(self._fd, data)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+            self.disk_full = self.disk_full or error.errno in (errno.ENOSPC, errno.EDQUOT)
             written = 0
         if written < len(data):
             self.lost_lines += data.count(b"\n") - data[:written].count(b"\n")
@@ -42,13 +42,15 @@ class Log:
         self.write("sys", [text.replace("\n", " ").encode("utf-8", "replace")])
 
     def last_lines(self, count: int = 20, max_characters: int = 300) -> list[str]:
-        """The end of what the member and its ranks printed, without the supervisor's own lines."""
-        with open(self.path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            if not size:
-                return []
-            file.seek(max(0, size - TAIL_BYTES))
-            lines = file.read(TAIL_BYTES).split(b"\n")[1 if size > TAIL_BYTES else 0 :]
+        """The end of what the member and its ranks printed, without the supervisor's own lines. What cannot be read
+        (the member may have deleted it) is empty."""
+        try:
+            with open(self.path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - TAIL_BYTES))
+                lines = file.read(TAIL_BYTES).split(b"\n")[1 if size > TAIL_BYTES else 0 :] if size else []
+        except OSError:
+            return []
         texts = []
         for line in lines:
             fields = line.split(b" ", 3)
@@ -64,25 +66,28 @@ class LineSplitter:
     __slots__ = ("_rest",)
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        data = self._rest + data
-        whole, newline, self._rest = data.rpartition(b"\n")
+        self._rest += data
+        if len(self._rest) <= MAX_LINE_BYTES and b"\n" not in data and b"\r" not in self._rest:
+            return []
+        whole, newline, rest = bytes(self._rest).rpartition(b"\n")
         lines = [piece for line in whole.split(b"\n") for piece in _pieces(_valid(line))] if newline else []
-        bar, _, rest = self._rest.rpartition(b"\r")
-        if bar and rest:
+        bar, _, after = rest.rpartition(b"\r")
+        if bar and after:
             lines.extend(_pieces(_valid(bar)))
-            self._rest = rest
-        if len(self._rest) > MAX_LINE_BYTES:
-            pieces = _pieces(_valid(self._rest[: _boundary(self._rest, len(self._rest))]))
-            self._rest = self._rest[_boundary(self._rest, len(self._rest)) :]
-            lines.extend(pieces)
+            rest = after
+        if len(rest) > MAX_LINE_BYTES:
+            cut = _boundary(rest, len(rest))
+            lines.extend(_pieces(_valid(rest[:cut])))
+            rest = rest[cut:]
+        self._rest = bytearray(rest)
         return lines
 
     def flush(self) -> list[bytes]:
         """The last line, that no newline ended."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = bytes(self._rest), bytearray()
         return _pieces(_valid(rest)) if rest else []
 
 

@@ -76,7 +76,7 @@ def send(pids: set[int], signum: int) -> None:
 def send_to_group(group: int, signum: int) -> None:
     try:
         os.killpg(group, signum)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return
 
 

@@ -117,7 +117,7 @@ class _Supervisor:
         self.scratch = reserve(self.path("exit.json"))
         self.log = Log(self.path("output.log"))
         self.pipes = OutputPipes(self.log)
-        self.write_state(durable=True)
+        write_json(self.path("state.json"), self.state)
         self.read_stop()
         try:
             cause = self.live()
@@ -154,7 +154,10 @@ class _Supervisor:
         self.child = spawn(argv, self.environment(), workdir, self.pipes.writing)
         self.ended_by_itself = False
         self.state["child_pid"] = self.child.pid
-        self.write_state()
+        try:
+            write_json(self.path("state.json"), self.state, durable=False)
+        except OSError as error:
+            self.log.say(f"state.json could not be written anew: {error}")
         if whole:
             port = self.state["port"]
             self.report("member_started", endpoint=f"{self.member.get('address', '127.0.0.1')}:{port}" if port else "")
@@ -166,8 +169,10 @@ class _Supervisor:
     def end(self, cause: dict[str, Any]) -> None:
         cause["last_lines"] = self.log.last_lines()
         at = time.time()
-        write_json(self.path("exit.json"), {"format": FORMAT, "at": at, "cause": cause}, scratch=self.scratch)
-        self.report("member_exited", at=at, cause=cause)
+        try:
+            write_json(self.path("exit.json"), {"format": FORMAT, "at": at, "cause": cause}, scratch=self.scratch)
+        finally:
+            self.report("member_exited", at=at, cause=cause)
 
     def cause_of(self, status: int, *, setup: bool) -> dict[str, Any]:
         if self.order is not None and (setup or not self.ended_by_itself):
@@ -180,7 +185,11 @@ class _Supervisor:
             )
         report = None if setup else causes.of_agent(read_json(self.path("cause.json")))
         return report or causes.of_status(
-            status, setup=setup, out_of_memory=self.kills.happened(), lost_lines=self.log.lost_lines
+            status,
+            setup=setup,
+            out_of_memory=self.kills.happened(),
+            lost_lines=self.log.lost_lines,
+            disk_full=self.log.disk_full,
         )
 
     # Waiting ----------------------------------------------------------------------------------------------------
@@ -247,7 +256,8 @@ class _Supervisor:
             and self.child_lives()
             and self.child.pid not in self.asked
         ):
-            self.asked |= {pid for pid in self.rest() if group_of(pid) == self.child.pid} | {self.child.pid}
+            below = descendants(os.getpid())
+            self.asked |= {pid for pid in below if group_of(pid) == self.child.pid} | {self.child.pid}
             send_to_group(self.child.pid, signal.SIGTERM)
         if self.kill_at is not None and now >= max(self.kill_at, self.kill_again_at):
             send(self.rest(), signal.SIGKILL)
@@ -311,9 +321,6 @@ class _Supervisor:
         env["AMPACITY_FACTS"] = self.member["facts"]
         env[MARK] = self.mark
         return env
-
-    def write_state(self, *, durable: bool = False) -> None:
-        write_json(self.path("state.json"), self.state, durable=durable)
 
     def report(self, fact: str, *, at: float | None = None, **more: Any) -> None:
         key = {name: self.member[name] for name in ("attempt", "member", "epoch")}
