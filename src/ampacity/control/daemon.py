@@ -77,14 +77,15 @@ class Daemon:
         self._hub = Hub(folder.file("hub"))
         self._drivers = {"local": open_driver("local", folder=folder.file("local"), nodes=nodes)}
         self._prober = Prober()
-        for source in (*self._drivers.values(), self._prober):
-            source.on_wake(self._bell.set)
+        self._prober.on_wake(self._bell.set)
+        for driver in self._drivers.values():
+            driver.on_wake(self._bell.set)
         self.control = Control(
             store=self._store,
             drivers=self._drivers,
             launcher=Launcher(folder.path, self._hub),
             sources=(self._prober,),
-            followers=(RoutingFeed(table), ProbeFeed(self._prober)),
+            followers=(RoutingFeed(table, self._hub), ProbeFeed(self._prober)),
             node_lost_after_s=settings.node_lost_after_s,
             wake=self._bell.set,
             at=at,

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.workload import Workload, WorkloadSpec
-from ampacity.serving.launch import health_path, served_name
+from ampacity.serving.launch import health_path, served_name, upstream_name
 from ampacity.serving.prober import Target
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, read_table, write_table
 
+from .launching import Models
 from .mirror import Mirror
 
 
@@ -24,12 +25,12 @@ class Watcher(Protocol):
 class RoutingFeed:
     """Writes the routing table whenever it differs from the one that stands."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, models: Models) -> None:
+        self._path, self._models = path, models
         self._standing = read_table(path) if path.exists() else None
 
     def __call__(self, mirror: Mirror) -> None:
-        models = tuple(routes(mirror))
+        models = tuple(routes(mirror, self._models))
         if self._standing is not None and models == self._standing.models:
             return
         version = 1 if self._standing is None else self._standing.version + 1
@@ -59,7 +60,7 @@ class ProbeFeed:
         )
 
 
-def routes(mirror: Mirror) -> Iterator[ModelRoute]:
+def routes(mirror: Mirror, models: Models) -> Iterator[ModelRoute]:
     """One route for each service that has a name on the gateway, with its ready replicas; by name."""
     services: dict[str, tuple[Workload, WorkloadSpec, list[Attempt]]] = {}
     for row in mirror.rows.workloads.values():
@@ -75,7 +76,8 @@ def routes(mirror: Mirror) -> Iterator[ModelRoute]:
                 for attempt in sorted(attempts, key=lambda attempt: attempt.replica)
             )
             name = served_name(spec)
-            yield ModelRoute(name=name, workload=workload.id, upstream=name, replicas=replicas)
+            upstream = upstream_name(spec, model_dir=_model_dir(spec, models) if replicas else None)
+            yield ModelRoute(name=name, workload=workload.id, upstream=upstream, replicas=replicas)
 
 
 def running_replicas(mirror: Mirror) -> Iterator[tuple[Workload, WorkloadSpec, Attempt]]:
@@ -87,6 +89,10 @@ def running_replicas(mirror: Mirror) -> Iterator[tuple[Workload, WorkloadSpec, A
         spec = mirror.rows.specs[f"{workload.id}@{attempt.spec_revision}"].spec
         if spec.service is not None:
             yield workload, spec, attempt
+
+
+def _model_dir(spec: WorkloadSpec, models: Models) -> str | None:
+    return str(models.materialize(spec.service.model)) if spec.service is not None and spec.service.model else None
 
 
 def _spec(mirror: Mirror, workload: Workload) -> WorkloadSpec:

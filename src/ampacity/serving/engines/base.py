@@ -16,5 +16,9 @@ class Engine(Protocol):
     health_path: str
 
     def command(self, model_dir: str, name: str, arguments: tuple[str, ...], *, python: str) -> Command:
-        """What to run. Requests will ask for the model by ``name``. ``arguments`` are the user's, and come last."""
+        """What to run to serve the model as ``name``. ``arguments`` are the user's, and come last."""
+        ...
+
+    def upstream_name(self, model_dir: str, name: str) -> str:
+        """What requests to this engine have to call the model."""
         ...

@@ -1,0 +1,72 @@
+"""HTTP answers as bytes, and errors in OpenAI's form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import orjson
+
+Header = tuple[bytes, bytes]
+
+JSON: Header = (b"content-type", b"application/json")
+
+_TYPES = {
+    400: "invalid_request_error",
+    404: "invalid_request_error",
+    405: "invalid_request_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+class Refusal(Exception):
+    """A request that is answered with an error. ``close``: the connection cannot be used on."""
+
+    def __init__(
+        self, status: int, message: str, *, code: str = "", headers: tuple[Header, ...] = (), close: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.headers, self.close = status, message, code, headers, close
+
+    def body(self) -> bytes:
+        return error_body(self.status, self.message, self.code)
+
+
+def error_body(status: int, message: str, code: str = "") -> bytes:
+    """``{"error": {message, type, param, code}}``, as OpenAI's API has it."""
+    error = {
+        "message": message,
+        "type": _TYPES.get(status, "server_error"),
+        "param": "model" if code == "model_not_found" else None,
+        "code": code or None,
+    }
+    return orjson.dumps({"error": error})
+
+
+def head(status: int, headers: Iterable[Header], *, keep_alive: bool) -> bytes:
+    """Status line and headers, with their closing line."""
+    lines = [b"HTTP/1.1 %d %s" % (status, _reason(status))]
+    lines.extend(b"%s: %s" % header for header in headers)
+    lines.append(b"connection: keep-alive" if keep_alive else b"connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def whole(status: int, headers: Iterable[Header], body: bytes, *, keep_alive: bool) -> bytes:
+    """A complete answer with its length."""
+    return head(status, (*headers, (b"content-length", b"%d" % len(body))), keep_alive=keep_alive) + body
+
+
+def chunk(data: bytes) -> bytes:
+    """One piece of a chunked body."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b"Unknown"
