@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from ampacity.drivers.local.parent_link import PARENT_SCRIPT
 from ampacity.drivers.supervisor.processes import boot_id, marked, start_ticks
 from ampacity.model.attempt import CauseKind, MemberExited, MemberStarted
 from ampacity.model.codec import to_plain
+from ampacity.model.errors import DriverUnavailable, InvalidSpec
 
 WAIT = "echo began >> {member_dir}/starts; echo up; exec sleep 1000"
 
@@ -126,6 +129,51 @@ def test_there_is_one_parent_per_folder(bench):
     command = [sys.executable, "-I", "-S", str(PARENT_SCRIPT), str(bench.folder)]
     second = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=30)
     assert second.stdout == b"taken\n"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_in_a_storm_of_kills_each_member_begins_at_most_once_and_each_end_is_told(bench, seed):
+    """Members are started over and over while the parent, supervisors and the driver are killed at any moment."""
+    dice = random.Random(seed)
+    keys = [key_of(member) for member in range(16)]
+    over = threading.Event()
+
+    def kill_about() -> None:
+        while not over.wait(dice.uniform(0.0, 0.02)):
+            victims = [bench.folder / "parent.lock", *bench.folder.glob("members/*/state.json")]
+            victim = dice.choice(victims[:1] * 2 + victims)
+            try:
+                text = victim.read_text()
+                pid = json.loads(text)["pid"] if victim.suffix == ".json" else int(text)
+                if Path(f"/proc/{pid}/comm").read_text().startswith("ampacity-"):
+                    os.kill(pid, signal.SIGKILL)
+            except (OSError, ValueError):
+                continue
+
+    killer = threading.Thread(target=kill_about)
+    killer.start()
+    waiting = set(keys)
+    for _ in range(60):
+        for key in dice.sample(sorted(waiting), k=len(waiting)):
+            try:
+                bench.driver.ensure_started(bench.launch("sh", "-c", WAIT, member=key.member))
+            except DriverUnavailable:
+                continue
+            waiting.discard(key)
+        if dice.random() < 0.3:
+            bench.reopen()
+        if not waiting:
+            break
+    over.set()
+    killer.join()
+    assert not waiting
+    bench.reopen()
+    for key in keys:
+        bench.driver.ensure_stopped(key, grace_s=5, reason="the storm is over")
+        assert bench.exit_of(key).kind in (CauseKind.STOPPED, CauseKind.SUPERVISOR_DIED)
+        assert not marked(str(key))
+        began = bench.dir(key) / "starts"
+        assert not began.exists() or began.read_text().count("began") <= 1
 
 
 # States on disk that a kill can leave ---------------------------------------------------------------------------
@@ -382,6 +430,11 @@ def test_a_plain_kill_says_that_nobody_here_sent_it(bench):
     cause = bench.exit_of(key)
     assert (cause.kind, cause.signal) == (CauseKind.SIGNAL, signal.SIGKILL)
     assert "not sent by Ampacity" in cause.message
+
+
+def test_two_nodes_of_one_name_are_refused(tmp_path):
+    with pytest.raises(InvalidSpec, match="n1"):
+        Bench(tmp_path / "local", (NODE, NODE))
 
 
 def test_a_folder_with_a_very_long_path_works(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ampacity.model.codec import decode, encode
 from ampacity.model.errors import InvalidSpec
 from ampacity.model.workload import WorkloadSpec
-from ampacity.model.workload_file import parse_workload, spec_from_plain
+from ampacity.model.workload_file import checked_spec, parse_workload, spec_from_plain
 from ampacity.model.workload_file.check import keys_at
 
 SEEDS = [
@@ -50,10 +50,20 @@ def damaged(draw: st.DrawFn) -> str:
     return text
 
 
+def hold(spec: WorkloadSpec) -> None:
+    """What was accepted goes over the wire and back, and is accepted again as it is."""
+    assert decode(encode(spec), WorkloadSpec) == spec
+    try:
+        again = checked_spec(spec)
+    except InvalidSpec as error:
+        raise AssertionError("what was accepted is refused") from error
+    assert again == spec
+
+
 def accept(text: str | bytes) -> None:
     with suppress(InvalidSpec):
         for spec in parse_workload(text, file="w.yaml", directory="/"):
-            assert decode(encode(spec), WorkloadSpec) == spec
+            hold(spec)
 
 
 @given(st.text(max_size=80))
@@ -78,5 +88,4 @@ def test_any_plain_values(plain: dict[str, object], complete: bool) -> None:
     if complete:
         plain = {"name": "x", "run": "echo"} | plain
     with suppress(InvalidSpec):
-        spec = spec_from_plain(plain)
-        assert decode(encode(spec), WorkloadSpec) == spec
+        hold(spec_from_plain(plain))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from fractions import Fraction
+from math import isfinite
 
 from .errors import InvalidSpec
 from .resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Range
@@ -172,14 +173,14 @@ def about_bytes(size_bytes: int) -> str:
 
 def print_duration(seconds: float) -> str:
     """``1h30m``, ``500ms``. To the millisecond; :func:`parse_duration` reads it back."""
+    if not isfinite(seconds) or seconds <= 0:
+        return f"{seconds:g}s"
     left_ms = round(seconds * 1000)
-    if left_ms == 0:
-        return "0s"
     text = ""
     for unit, size in reversed(DURATION_UNITS.items()):
         count, left_ms = divmod(left_ms, int(size * 1000))
         text += f"{count}{unit}" if count else ""
-    return text
+    return text or "0s"
 
 
 def print_cpu_range(cpus: Range) -> str:

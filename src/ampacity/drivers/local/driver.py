@@ -16,7 +16,15 @@ import msgspec
 
 from ampacity.drivers.base import Capabilities, FactPage, Handle, Launch, LogPage
 from ampacity.drivers.supervisor.processes import boot_id, parent_of, start_ticks
-from ampacity.model.errors import Conflict, DriverError, DriverUnavailable, LaunchFailed, NotFound, Unsupported
+from ampacity.model.errors import (
+    Conflict,
+    DriverError,
+    DriverUnavailable,
+    InvalidSpec,
+    LaunchFailed,
+    NotFound,
+    Unsupported,
+)
 from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
@@ -62,6 +70,10 @@ class LocalDriver:
 
     Members found in the folder are taken up again: those that run are watched, those whose supervisor is gone are
     brought to their end.
+
+    Raises:
+        InvalidSpec: two declared nodes have one name.
+        OSError: the folder cannot be used.
     """
 
     name = "local"
@@ -73,6 +85,8 @@ class LocalDriver:
         (self._folder / FORGOTTEN).mkdir(mode=0o700, exist_ok=True)
         boot = boot_id()
         declared = tuple(replace(node, driver=self.name, boot_id=boot) for node in nodes)
+        for name in {node.id for node in declared if sum(other.id == node.id for other in declared) > 1}:
+            raise InvalidSpec(f"two nodes are declared as {name}", hint="Give each its own name.")
         self._nodes = declared or (this_machine(self._folder),)
         self._base_env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         self._base_env.setdefault("PYTHONUNBUFFERED", "1")

@@ -1,0 +1,65 @@
+"""``ampacity up``: the control plane, on this machine."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ampacity.cli.session import Session, VerbCommand, verb
+
+PORT = click.IntRange(min=0, max=65535)
+
+
+@click.command(cls=VerbCommand)
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="SPEC",
+    help="Declare a node instead of using the machine as it is; may be repeated: n1:cpus=8,memory=32GB,H100=8",
+)
+@click.option("--port", type=PORT, help="The API's port on loopback. 0: a free one.")
+@click.option("--gateway-port", type=PORT, help="The endpoint's port. 0: a free one.")
+@click.option("--foreground", is_flag=True, help="Stay, and log to the terminal.")
+@verb
+def command(
+    session: Session, nodes: tuple[str, ...], port: int | None, gateway_port: int | None, foreground: bool
+) -> None:
+    """Start the control plane on this machine, and return when it answers.
+
+    What is said here is kept: the next `up` without options is the same.
+    """
+    from ampacity.cli.answer import plain, print_json
+    from ampacity.cli.launch import Options, answers, start
+    from ampacity.cli.render.console import tell
+    from ampacity.drivers.local.declare import parse_declaration
+
+    for node in nodes:
+        parse_declaration(node)
+    state_dir = session.state_dir
+    options = Options(nodes=nodes, port=port, gateway_port=gateway_port)
+    if foreground:
+        from ampacity.cli.daemon import main as run_daemon
+
+        sys.exit(run_daemon(["--state", str(state_dir), *options.arguments()]))
+    running = answers(state_dir)
+    started = not running and start(state_dir, options)
+    from ampacity.client import Client
+
+    with Client(state_dir) as client:
+        status = client.status()
+        views = client.nodes()
+    if session.json:
+        print_json({"started": started, "status": plain(status), "nodes": plain(views)})
+        return
+    import time
+
+    from ampacity.cli.render.console import show
+    from ampacity.cli.render.status import status_table
+
+    if not started:
+        tell(f"A control plane runs in {state_dir} already (process {status.pid}).")
+        if options.arguments():
+            tell("It keeps its settings: `ampacity down`, then `ampacity up` with the new ones.", style="yellow")
+    show(status_table(status, views, now=time.time()))

@@ -1,0 +1,62 @@
+"""Waiting until a service is ready, and saying meanwhile what it waits for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ampacity.cli.render.status_line import StatusLine
+from ampacity.cli.render.units import about_duration
+from ampacity.cli.render.workloads import live_attempts, note_text
+from ampacity.model.attempt import AttemptPhase
+from ampacity.model.errors import AmpacityError
+from ampacity.model.view import WorkloadView
+
+if TYPE_CHECKING:
+    from ampacity.client import Client
+
+LOOK_EVERY_S = 0.5
+
+
+def wait_until_ready(client: Client, view: WorkloadView, *, timeout_s: float, quiet: bool) -> WorkloadView:
+    """The view once a replica is ready.
+
+    Raises:
+        AmpacityError: the service ended first.
+        TimeoutError: no replica was ready after ``timeout_s``.
+    """
+    began = time.monotonic()
+    line = StatusLine()
+    name = view.workload.name
+    try:
+        while True:
+            view = client.workload(view.workload.id)
+            if any(attempt.ready for attempt in live_attempts(view)):
+                return view
+            if view.workload.phase.ended:
+                raise AmpacityError(
+                    f"{name} ended before it was ready: {note_text(view) or view.workload.phase}.",
+                    hint=f"`ampacity why {name}` says more.",
+                )
+            waited_s = time.monotonic() - began
+            if waited_s >= timeout_s:
+                raise TimeoutError(f"{name} is not ready after {timeout_s:g} s. `ampacity why {name}` says more")
+            if not quiet:
+                line.show(f"{name} {_state(view)}{_for(waited_s, line)}")
+            time.sleep(LOOK_EVERY_S)
+    finally:
+        line.clear()
+
+
+def _state(view: WorkloadView) -> str:
+    live = live_attempts(view)
+    if not live:
+        return f"waits: {view.waits[0].text}" if view.waits else "waits"
+    if all(attempt.phase is AttemptPhase.RUNNING for attempt in live):
+        return "is starting"
+    return "is being prepared"
+
+
+def _for(waited_s: float, line: StatusLine) -> str:
+    """How long, where the line can be rewritten."""
+    return f" ({about_duration(int(waited_s))})" if line.live else ""

@@ -1,0 +1,1 @@
+"""How things look on a terminal: small functions from the nouns to rich's renderables."""

@@ -1,0 +1,38 @@
+"""The control plane as a short table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from ampacity.model.node import NodeCondition
+from ampacity.model.view import NodeView, Status
+
+from .nodes import accelerators_text, cpus_text, memory_text
+from .table import pairs
+from .units import about_duration
+
+
+def status_table(status: Status, nodes: Sequence[NodeView], *, now: float) -> Table:
+    table = pairs()
+    up = about_duration(now - status.started_at)
+    table.add_row("control plane", Text.assemble(("running", "green"), f" for {up}, Ampacity {status.version}"))
+    table.add_row("", f"process {status.pid}, state in {status.state_dir}")
+    table.add_row("workloads", f"{status.running} running, {status.waiting} waiting")
+    table.add_row("nodes", nodes_summary(nodes))
+    if nodes:
+        held = [accelerators_text(nodes), cpus_text(nodes), memory_text(nodes)]
+        table.add_row("given out", ", ".join(part for part in held if part))
+    table.add_row("API", status.api_url or "not on TCP")
+    table.add_row("endpoint", f"{status.gateway_url}/v1" if status.gateway_url else Text("not up yet", style="dim"))
+    return table
+
+
+def nodes_summary(nodes: Sequence[NodeView]) -> Text:
+    """``3 ready, 1 cordoned``."""
+    count = Counter(view.node.condition for view in nodes)
+    parts = [f"{count[condition]} {condition}" for condition in NodeCondition if count[condition]]
+    return Text(", ".join(parts) or "none", style="red" if count[NodeCondition.UNKNOWN] or not nodes else "")

@@ -1,0 +1,127 @@
+"""Workloads as a table: what, how it is, how far it is, where, since when, and what to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from ampacity.model.attempt import Attempt, Cause, CauseKind
+from ampacity.model.view import WorkloadView
+from ampacity.model.workload import WorkloadKind, WorkloadPhase
+
+from .phase import phase_text
+from .table import listing
+from .units import about_duration, loss_text
+
+
+def workloads_table(views: Sequence[WorkloadView], *, now: float, projects: bool = False) -> Table:
+    first = ("PROJECT",) if projects else ()
+    table = listing(*first, "NAME", "KIND", "PHASE", "PROGRESS", "NODES", "FOR", "NOTE", right=("FOR",), fold="NOTE")
+    for view in views:
+        workload = view.workload
+        row: list[Text | str] = [workload.project] if projects else []
+        row += [
+            Text(workload.name, style="bold"),
+            str(workload.kind),
+            phase_text(shown_phase(view)),
+            progress_text(view),
+            nodes_text(view),
+            about_duration(lasted_s(view, now=now)),
+            Text(note_text(view), style="" if _failed(view) else "dim"),
+        ]
+        table.add_row(*row)
+    return table
+
+
+def shown_phase(view: WorkloadView) -> str:
+    """The phase; a running one whose processes do not run yet is ``preparing``."""
+    phase = view.workload.phase
+    live = live_attempts(view)
+    if phase is WorkloadPhase.RUNNING and live and all(attempt.started_at is None for attempt in live):
+        return "preparing"
+    return str(phase)
+
+
+def live_attempts(view: WorkloadView) -> tuple[Attempt, ...]:
+    return tuple(attempt for attempt in view.attempts if not attempt.phase.ended)
+
+
+def last_attempt(view: WorkloadView) -> Attempt | None:
+    """The newest attempt of all replicas; of those that have ended, one that failed goes before."""
+    live = live_attempts(view)
+    return max(live or view.attempts, key=lambda each: (each.placed_at, each.epoch), default=None)
+
+
+def progress_text(view: WorkloadView) -> str:
+    """Of a service how many are ready; of a training job the step and loss."""
+    if view.workload.kind is WorkloadKind.SERVICE:
+        ready = sum(attempt.ready for attempt in live_attempts(view))
+        return "" if view.workload.phase.ended else f"{ready}/{view.desired.replicas} ready"
+    attempt = last_attempt(view)
+    if attempt is None or attempt.progress is None:
+        return ""
+    progress = attempt.progress
+    loss = "" if progress.loss is None else f"  loss {loss_text(progress.loss)}"
+    return f"step {progress.step}{loss}"
+
+
+def nodes_text(view: WorkloadView) -> str:
+    attempts = live_attempts(view) if not view.workload.phase.ended else view.attempts
+    names = sorted({str(node) for attempt in attempts for node in attempt.nodes})
+    return ",".join(names) if len(names) <= 3 else f"{','.join(names[:2])} and {len(names) - 2} more"
+
+
+def lasted_s(view: WorkloadView, *, now: float) -> float:
+    """How long it has been in the state that is shown: waiting, running, or how long it took in all."""
+    workload = view.workload
+    starts = [attempt.started_at for attempt in view.attempts if attempt.started_at is not None]
+    began = min(starts, default=workload.created_at)
+    return (now if workload.ended_at is None else workload.ended_at) - began
+
+
+def note_text(view: WorkloadView) -> str:
+    """Why it waits, what it failed of, or what else there is to know. One short line."""
+    workload = view.workload
+    if workload.phase is WorkloadPhase.FAILED:
+        attempt = last_attempt(view)
+        said = "" if attempt is None or attempt.cause is None else cause_text(attempt.cause)
+        return said or workload.note
+    if not workload.phase.ended and view.waits:
+        return view.waits[0].text
+    unhealthy = next((attempt.unhealthy_detail for attempt in live_attempts(view) if attempt.unhealthy_detail), "")
+    failures = sum(replica.failures for replica in view.replicas)
+    again = f"began again {times(failures)}" if failures and not workload.phase.ended else ""
+    return workload.note or unhealthy or again
+
+
+def times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def cause_text(cause: Cause) -> str:
+    """``exit code 3``, ``rank 1: signal 9 (SIGKILL)``, ``out of memory``, …"""
+    rank = "" if cause.rank is None or cause.rank < 0 else f"rank {cause.rank}: "
+    match cause.kind:
+        case CauseKind.EXIT:
+            what = f"exit code {cause.exit_code}"
+        case CauseKind.SIGNAL:
+            what = f"signal {cause.signal} ({signal_name(cause.signal)})"
+        case _:
+            what = cause.kind.value.replace("_", " ")
+    detail = f": {cause.message}" if cause.message else ""
+    return f"{rank}{what}{detail}"
+
+
+def signal_name(number: int | None) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number or 0).name
+    except ValueError:
+        return "unknown"
+
+
+def _failed(view: WorkloadView) -> bool:
+    return view.workload.phase is WorkloadPhase.FAILED

@@ -1,0 +1,345 @@
+"""A client in memory, with a small world in it: what the verbs ask for is what is here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from ampacity import __version__
+from ampacity.hub.version import Lineage, ModelFile, ModelVersion, Weights
+from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Member, Progress
+from ampacity.model.errors import AmpacityError, Conflict, NameTaken, NotFound
+from ampacity.model.event import EventKind
+from ampacity.model.ids import AttemptId, DeviceId, NodeId, Project, WorkloadId
+from ampacity.model.node import Device, Node, NodeCondition
+from ampacity.model.plan import Wait, WaitCode
+from ampacity.model.resources import Allocation, DeviceShare
+from ampacity.model.view import EventView, LogRecord, NodeView, Status, StoryKind, Why, WorkloadView
+from ampacity.model.workload import (
+    Desired,
+    Replica,
+    ReplicaPhase,
+    Wish,
+    Workload,
+    WorkloadKind,
+    WorkloadPhase,
+    WorkloadSpec,
+)
+
+NOW = 1_790_000_000.0
+
+
+class ClientDouble:
+    """``fail``: what a method shall raise. ``calls``: what was asked, in order."""
+
+    def __init__(self, project: str = "default") -> None:
+        self.project = project
+        self.views: dict[str, WorkloadView] = {}
+        self.records: dict[str, list[LogRecord]] = {}
+        self.node_views: dict[str, NodeView] = {}
+        self.model_list: list[ModelVersion] = []
+        self.event_list: list[EventView] = []
+        self.fail: dict[str, Exception] = {}
+        self.calls: list[tuple[Any, ...]] = []
+        self.on_submit: Any = None
+        self.gateway_url = "http://127.0.0.1:8080"
+        self.state_dir = "/state"
+
+    def __enter__(self) -> ClientDouble:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.calls.append(("close",))
+
+    # What the verbs call -------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        self._called("status")
+        live = [view for view in self.views.values() if not view.workload.phase.ended]
+        return Status(
+            version=__version__,
+            pid=4711,
+            state_dir=self.state_dir,
+            started_at=time.time() - 3 * 3600,
+            seq=len(self.event_list),
+            waiting=sum(view.workload.phase is WorkloadPhase.WAITING for view in live),
+            running=sum(view.workload.phase is WorkloadPhase.RUNNING for view in live),
+            nodes=len(self.node_views),
+            socket="/state/api.sock",
+            api_url="http://127.0.0.1:7077",
+            gateway_url=self.gateway_url,
+        )
+
+    def shutdown(self, *, workloads: bool = False) -> None:
+        self._called("shutdown", workloads)
+
+    def submit(self, spec: WorkloadSpec) -> WorkloadView:
+        self._called("submit", spec)
+        if any(view.workload.name == spec.name and not view.workload.phase.ended for view in self.views.values()):
+            raise NameTaken(f"There is a live workload {spec.name!r} already.", hint="Stop it or choose another name.")
+        view = self.add(spec.name, spec.kind, spec=spec)
+        if self.on_submit is not None:
+            self.on_submit(view)
+        return self.views[view.workload.id]
+
+    def workloads(self, *, all: bool = False, project: Any = None, kinds: Any = (), phases: Any = ()) -> Iterator[Any]:
+        self._called("workloads", all, project, tuple(kinds), tuple(phases))
+        for view in reversed(self.views.values()):
+            fits = project in (None, view.workload.project) and (not kinds or view.workload.kind in kinds)
+            if fits and (not phases or view.workload.phase in phases):
+                yield view
+
+    def workload(self, ref: str) -> WorkloadView:
+        self._called("workload", ref)
+        return self._find(ref)
+
+    def wait(self, ref: str, timeout_s: float | None = None) -> WorkloadView:
+        self._called("wait", ref, timeout_s)
+        view = self._find(ref)
+        if not view.workload.phase.ended:
+            raise TimeoutError(f"{ref} has not ended after {timeout_s:g} s.")
+        return view
+
+    def stop(self, ref: str) -> WorkloadView:
+        self._called("stop", ref)
+        view = self._find(ref)
+        if view.workload.phase.ended:
+            raise Conflict(f"{view.workload.name} has ended.")
+        return self.change(view, phase=WorkloadPhase.STOPPING)
+
+    def scale(self, ref: str, replicas: int) -> WorkloadView:
+        self._called("scale", ref, replicas)
+        view = self._find(ref)
+        if view.workload.kind is not WorkloadKind.SERVICE:
+            raise Conflict(f"{ref} is a {view.workload.kind}, not a service.", hint="Only services have replicas.")
+        view = replace(view, desired=replace(view.desired, replicas=replicas))
+        self.views[view.workload.id] = view
+        return view
+
+    def why(self, ref: str) -> Why:
+        self._called("why", ref)
+        view = self._find(ref)
+        return Why(
+            workload=view.workload.id,
+            kind=StoryKind.ENDED,
+            headline=f"{view.workload.name} failed: rank 1 ended with exit code 3.",
+            lines=("attempt 1 ran for 4 s on n1", "it may not begin again: retry.max is 0"),
+            change="Give it retries: `retry: {max: 3}`.",
+            last_lines=("Traceback (most recent call last):", "ValueError: [red]loss[/red] is nan"),
+        )
+
+    def logs(self, ref: str, *, follow: bool = False, tail: Any = None, rank: Any = None, replica: Any = None) -> Any:
+        self._called("logs", ref, follow, tail, rank, replica)
+        found = [
+            record
+            for record in self.records.get(self._find(ref).workload.id, [])
+            if rank in (None, record.rank) and replica in (None, record.replica)
+        ]
+        yield from found if tail is None else found[len(found) - min(tail, len(found)) :]
+
+    def events(self, *, after: int = 0, workload: Any = None, follow: bool = False) -> Iterator[EventView]:
+        self._called("events", after, workload, follow)
+        for event in self.event_list:
+            if event.seq > after and workload in (None, event.workload):
+                yield event
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        self._called("nodes")
+        return tuple(self.node_views.values())
+
+    def set_condition(self, node: str, condition: NodeCondition) -> NodeView:
+        self._called("set_condition", node, condition)
+        if node not in self.node_views:
+            raise NotFound(f"There is no node {node!r}.", hint="`ampacity nodes` lists them.")
+        view = self.node_views[node]
+        self.node_views[node] = replace(view, node=replace(view.node, condition=condition))
+        return self.node_views[node]
+
+    def models(self, name: str | None = None) -> tuple[ModelVersion, ...]:
+        self._called("models", name)
+        return tuple(model for model in self.model_list if name in (None, model.name))
+
+    def model(self, ref: str) -> ModelVersion:
+        self._called("model", ref)
+        for model in self.model_list:
+            if ref in (model.name, model.ref, *(f"{model.name}:{tag}" for tag in model.tags)):
+                return model
+        raise NotFound(f"There is no model {ref!r}.", hint="`ampacity models` lists them.")
+
+    def add_model(
+        self, name: str, path: Any, *, tags: Any = (), run: Any = None, step: Any = None, data: Any = ()
+    ) -> Any:
+        self._called("add_model", name, str(path), tuple(tags), run, step, tuple(data))
+        model = a_model(name, 1 + sum(each.name == name for each in self.model_list), tags=tuple(tags))
+        self.model_list.append(model)
+        return model
+
+    def remove_model(self, ref: str) -> ModelVersion:
+        self._called("remove_model", ref)
+        model = self.model(ref)
+        self.model_list.remove(model)
+        return model
+
+    # What tests do -------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        kind: WorkloadKind | str = WorkloadKind.TASK,
+        phase: WorkloadPhase | str = WorkloadPhase.WAITING,
+        *,
+        spec: WorkloadSpec | None = None,
+        attempts: tuple[Attempt, ...] = (),
+        wait: str = "",
+        age_s: float = 65.0,
+        project: str = "default",
+        note: str = "",
+        replicas: int = 1,
+    ) -> WorkloadView:
+        kind, phase = WorkloadKind(kind), WorkloadPhase(phase)
+        ident = WorkloadId(f"w{len(self.views):04d}")
+        now = time.time()
+        workload = Workload(
+            id=ident,
+            name=name,
+            kind=kind,
+            phase=phase,
+            project=Project(project),
+            created_at=now - age_s,
+            ended_at=now if phase.ended else None,
+            note=note,
+        )
+        waits = (Wait(workload=ident, replica=0, code=WaitCode.INSUFFICIENT, text=wait),) if wait else ()
+        view = WorkloadView(
+            workload=workload,
+            spec=spec or WorkloadSpec(name=name, kind=kind, run="true", replicas=replicas),
+            desired=Desired(workload=ident, wish=Wish.RUN, replicas=replicas),
+            replicas=tuple(Replica(workload=ident, index=n, phase=ReplicaPhase.ACTIVE) for n in range(replicas)),
+            attempts=tuple(replace(each, workload=ident) for each in attempts),
+            waits=waits,
+        )
+        self.views[ident] = view
+        return view
+
+    def change(self, view: WorkloadView, *, attempts: Any = None, **changes: Any) -> WorkloadView:
+        view = replace(view, workload=replace(view.workload, **changes))
+        if attempts is not None:
+            view = replace(view, attempts=attempts)
+        self.views[view.workload.id] = view
+        return view
+
+    def end(self, view: WorkloadView, cause: Cause) -> WorkloadView:
+        """As its only attempt ended."""
+        done = cause.completed
+        attempt = an_attempt(AttemptPhase.SUCCEEDED if done else AttemptPhase.FAILED, cause=cause)
+        phase = WorkloadPhase.SUCCEEDED if done else WorkloadPhase.FAILED
+        return self.change(view, attempts=(attempt,), phase=phase, ended_at=time.time())
+
+    def say(self, view: WorkloadView, *texts: str, stream: str = "out", rank: int = -1, replica: int = 0) -> None:
+        records = self.records.setdefault(view.workload.id, [])
+        for text in texts:
+            at = NOW + len(records)
+            records.append(LogRecord(at=at, replica=replica, epoch=1, member=0, rank=rank, stream=stream, text=text))
+
+    def happen(self, kind: EventKind, text: str, workload: str | None = None) -> None:
+        seq = len(self.event_list) + 1
+        self.event_list.append(
+            EventView(
+                seq=seq, at=NOW + seq, kind=kind, text=text, project="default", owner="default", actor="ampacity",
+                workload=workload,
+            )
+        )  # fmt: skip
+
+    def asked(self, method: str) -> list[tuple[Any, ...]]:
+        return [call[1:] for call in self.calls if call[0] == method]
+
+    def _called(self, method: str, *arguments: Any) -> None:
+        self.calls.append((method, *arguments))
+        if method in self.fail:
+            raise self.fail[method]
+
+    def _find(self, ref: str) -> WorkloadView:
+        named = [view for view in self.views.values() if ref in (view.workload.id, view.workload.name)]
+        if not named:
+            raise NotFound(f"There is no workload {ref!r} in {self.project}.", hint="`ampacity ps -a` lists them.")
+        return named[-1]
+
+
+def an_attempt(
+    phase: AttemptPhase = AttemptPhase.RUNNING,
+    *,
+    cause: Cause | None = None,
+    nodes: tuple[str, ...] = ("n1",),
+    replica: int = 0,
+    ready: bool = False,
+    progress: Progress | None = None,
+    started_s_ago: float | None = 60.0,
+) -> Attempt:
+    now = time.time()
+    return Attempt(
+        id=AttemptId(f"w.{replica}.1"),
+        workload=WorkloadId("w"),
+        replica=replica,
+        epoch=1,
+        spec_revision=1,
+        members=tuple(
+            Member(index=index, node=NodeId(node), allocation=Allocation(cpu_milli=1000, memory_bytes=0))
+            for index, node in enumerate(nodes)
+        ),
+        phase=phase,
+        placed_at=now - 61,
+        started_at=None if started_s_ago is None else now - started_s_ago,
+        ended_at=now if phase.ended else None,
+        ready=ready,
+        progress=progress,
+        cause=cause,
+    )
+
+
+def a_node(name: str, *, gpus: int = 0, used_gpus: int = 0, used_cpus: float = 0, declared: bool = True) -> NodeView:
+    devices = tuple(
+        Device(id=DeviceId(f"{name}/{index}"), index=index, kind="H100", memory_bytes=80 * 10**9)
+        for index in range(gpus)
+    )
+    node = Node(
+        id=NodeId(name), driver="local", cpu_milli=8000, memory_bytes=32 * 10**9, devices=devices, declared=declared
+    )
+    shares = tuple(DeviceShare(device=f"{name}/{index}", milli=1000) for index in range(used_gpus))
+    used = Allocation(cpu_milli=round(used_cpus * 1000), memory_bytes=4 * 10**9 if used_cpus else 0, devices=shares)
+    return NodeView(node=node, used=used, attempts=tuple(f"w{index}.0.1" for index in range(used_gpus)))
+
+
+def a_model(name: str, version: int = 1, *, tags: tuple[str, ...] = ("latest",), run: str = "train-1") -> ModelVersion:
+    files = (
+        ModelFile(path="config.json", digest="sha256:" + "a1" * 32, size_bytes=1_234),
+        ModelFile(path="model.safetensors", digest="sha256:" + "b2" * 32, size_bytes=988_100_000),
+    )
+    return ModelVersion(
+        name=name,
+        version=version,
+        digest="sha256:" + "cd" * 32,
+        created_at=time.time() - 7300,
+        files=files,
+        size_bytes=sum(file.size_bytes for file in files),
+        weights=Weights(parameters=494_032_768, tensors=290, dtypes={"BF16": 494_032_768}),
+        architecture="Qwen2ForCausalLM",
+        lineage=Lineage(
+            run="w0001",
+            run_name=run,
+            project="default",
+            step=400,
+            code_revision="9f3c2d1",
+            data=("corpus:3",),
+            checkpoint="/ckpt/step-400",
+        ),
+        tags=tags,
+    )
+
+
+EXIT_3 = Cause(kind=CauseKind.EXIT, exit_code=3)
+KILLED = Cause(kind=CauseKind.SIGNAL, signal=9)
+COMPLETED = Cause(kind=CauseKind.COMPLETED, exit_code=0)
+
+__all__ = ["AmpacityError", "ClientDouble", "a_model", "a_node", "an_attempt"]
