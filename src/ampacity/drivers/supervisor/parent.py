@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-LINGER_S = 15.0
+LINGER_S = 2.0
 MAX_REQUEST_BYTES = 8 << 20
 SOCKET_NAME = "parent.sock"
 LOCK_NAME = "parent.lock"
