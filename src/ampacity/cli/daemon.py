@@ -1,0 +1,147 @@
+"""The control plane as a process: control and its API put together. ``up`` starts it: ``python -m ampacity.cli.daemon``.
+
+It stays in the foreground and logs to stderr. With ``--ready-fd`` it writes one line there once it answers, or once it
+cannot: ``{}``, or ``{"error": …}`` as the API words errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import ampacity
+from ampacity.api.server import RunningServer, serve
+from ampacity.api.wire import error_to_wire
+from ampacity.control.daemon import HOST, Daemon
+from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder
+from ampacity.model.errors import AmpacityError, PortInUse, UserError
+
+log = logging.getLogger("ampacity.daemon")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until somebody asks for the end (``down``, SIGTERM, SIGINT). The process's exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    ready = _Ready(options.ready_fd)
+    ends = _listen_for_signals()
+    try:
+        run(Path(options.state), options, ready, ends)
+    except AmpacityError as error:
+        ready.failed(error)
+        log.error("%s", error)
+        return 2 if isinstance(error, UserError) else 1
+    return 0
+
+
+def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.SimpleQueue[str]) -> None:
+    """Put it together, say that it answers, and take it apart again at the end. What runs, runs on."""
+    folder = StateFolder(path)
+    settings = _with_options(folder.read_settings(), options)
+    with ExitStack() as stack:
+        daemon = Daemon(folder, settings)
+        stack.callback(daemon.stop)
+        server = _serve(daemon, folder, settings)
+        stack.callback(server.stop)
+        daemon.plane.listens(socket=server.socket_path, api_url=server.url)
+        daemon.start()
+        folder.write_settings(settings)
+        status = daemon.plane.status()
+        stack.callback(folder.remove_endpoint)
+        folder.write_endpoint(
+            pid=os.getpid(),
+            started_at=status.started_at,
+            version=ampacity.__version__,
+            socket=server.socket_path,
+            api_url=server.url,
+            gateway_url=status.gateway_url,
+        )
+        log.info("control plane of %s answers on %s and %s", path, server.socket_path, server.url)
+        ready.answers()
+        threading.Thread(target=_pass_on, args=(daemon, ends), name="end", daemon=True).start()
+        log.info("going down: %s", ends.get())
+
+
+def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
+    """What is told now replaces what was told before; what is not, stays."""
+    told = {"nodes": tuple(options.node), "port": options.port, "gateway_port": options.gateway_port}
+    return replace(settings, **{name: value for name, value in told.items() if value not in (None, ())})
+
+
+def _serve(daemon: Daemon, folder: StateFolder, settings: Settings) -> RunningServer:
+    """The API; on the usual port, or a free one when that is taken and no port was asked for."""
+    socket_path, token_sha256 = folder.socket_path(), folder.token_sha256()
+
+    def on(port: int) -> RunningServer:
+        return serve(daemon.plane, socket_path=socket_path, host=HOST, port=port, token_sha256=token_sha256)
+
+    if settings.port is not None:
+        return on(settings.port)
+    try:
+        return on(DEFAULT_PORT)
+    except PortInUse:
+        return on(0)
+
+
+def _listen_for_signals() -> queue.SimpleQueue[str]:
+    """Signals as words in a queue: one that may be put to from within a signal handler."""
+    ends: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda number, _: ends.put(signal.Signals(number).name))
+    return ends
+
+
+def _pass_on(daemon: Daemon, ends: queue.SimpleQueue[str]) -> None:
+    daemon.wait()
+    ends.put("asked over the API")
+
+
+class _Ready:
+    """Tells whoever started this process how the start went; once."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        if fd is not None:
+            os.set_inheritable(fd, False)
+
+    def answers(self) -> None:
+        self._say({})
+
+    def failed(self, error: AmpacityError) -> None:
+        self._say({"error": error_to_wire(error)})
+
+    def _say(self, word: dict[str, object]) -> None:
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        try:
+            os.write(fd, json.dumps(word).encode() + b"\n")
+        except BrokenPipeError:
+            log.info("whoever started this has gone")
+        finally:
+            os.close(fd)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ampacity.cli.daemon", description="Run one control plane.")
+    parser.add_argument("--state", required=True, metavar="DIR", help="its folder")
+    parser.add_argument("--node", action="append", default=[], metavar="SPEC", help="declare a node; may be repeated")
+    parser.add_argument("--port", type=int, metavar="N", help="the API's port on loopback; 0: a free one")
+    parser.add_argument("--gateway-port", type=int, metavar="N", help="the endpoint's port; 0: a free one")
+    parser.add_argument("--ready-fd", type=int, metavar="FD", help="where to say that it answers, or why it cannot")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
