@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -62,6 +63,13 @@ class Shell:
         views = self.json("ps", "--all")["workloads"]
         return next(view["workload"]["phase"] for view in views if view["workload"]["name"] == name)
 
+    def end_warm_parent(self) -> None:
+        """It lingers for a while by design, in case a control plane comes back; a test need not wait for that."""
+        lock = self.home / "state" / "local" / "parent.lock"
+        if lock.exists() and lock.read_text().strip():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(lock.read_text()), signal.SIGTERM)
+
     def left_over(self) -> list[str]:
         """Command lines of the processes that belong to this state folder."""
         found = []
@@ -84,6 +92,7 @@ def shell() -> Iterator[Shell]:
     try:
         yield made
         made("down", "--stop-workloads", "--yes")
+        made.end_warm_parent()
         until(lambda: not made.left_over(), "the end of all processes")
     finally:
         shutil.rmtree(home, ignore_errors=True)
