@@ -1,143 +1,147 @@
-"""The control plane's process: ``python -m ampacity.cli.daemon --state DIR``. Here its parts are put together.
+"""The control plane as a process: control and its API put together. ``up`` starts it: ``python -m ampacity.cli.daemon``.
 
-SIGTERM and SIGINT end it in order: the API's streams are told, the loop ends, the lock is let go; what runs, runs on.
-A second signal ends it at once, which does no harm either.
+It stays in the foreground and logs to stderr. With ``--ready-fd`` it writes one line there once it answers, or once it
+cannot: ``{}``, or ``{"error": …}`` as the API words errors.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
-from ampacity import __version__
+import ampacity
 from ampacity.api.server import RunningServer, serve
 from ampacity.api.wire import error_to_wire
 from ampacity.cli.failure import FAILED, USAGE, say_error
 from ampacity.control.daemon import HOST, Daemon
-from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder, choose_port
-from ampacity.model.errors import AmpacityError, UserError
+from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder
+from ampacity.model.errors import AmpacityError, PortInUse, UserError
 
 log = logging.getLogger("ampacity.daemon")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-LOOK_EVERY_S = 0.5
 
-
-def main(args: Sequence[str] | None = None) -> int:
-    """Run until told to end. The exit code: 0, 1 (it failed) or 2 (what it was told is wrong)."""
-    told = _parser().parse_args(args)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until somebody asks for the end (``down``, SIGTERM, SIGINT). The process's exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    ending = _end_on_signals()
+    ready = _Ready(options.ready_fd)
+    ends = _listen_for_signals()
     try:
-        folder = StateFolder(told.state)
-        with _running(folder, _settings(folder, told)) as daemon:
-            _say(told.ready_fd, {})
-            while not ending.is_set() and not daemon.wait(LOOK_EVERY_S):
-                pass
-            log.info("ending")
+        run(Path(options.state), options, ready, ends)
     except AmpacityError as error:
-        _say(told.ready_fd, {"error": error_to_wire(error)})
+        ready.failed(error)
         say_error(error, as_json=False)
         return USAGE if isinstance(error, UserError) else FAILED
-    log.info("ended; what runs, runs on")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ampacity.cli.daemon", description="Ampacity's control plane.")
-    parser.add_argument("--state", type=Path, required=True, help="the state folder")
-    parser.add_argument("--node", action="append", help="a declared node, such as n1:cpus=8,memory=32GB,H100=8")
-    parser.add_argument("--port", type=int, help="the API's port; 0 = a free one")
-    parser.add_argument("--gateway-port", type=int, help="the endpoint's port; 0 = a free one")
-    parser.add_argument("--ready-fd", type=int, help="where to write a line of JSON once it answers, or failed to")
-    return parser
-
-
-def _settings(folder: StateFolder, told: argparse.Namespace) -> Settings:
-    """What it was told now, over what it was told the last time."""
-    settings = folder.read_settings()
-    if told.node:
-        settings = replace(settings, nodes=tuple(told.node))
-    if told.port is not None:
-        settings = replace(settings, port=told.port)
-    if told.gateway_port is not None:
-        settings = replace(settings, gateway_port=told.gateway_port)
-    return settings
-
-
-@contextlib.contextmanager
-def _running(folder: StateFolder, settings: Settings) -> Iterator[Daemon]:
-    """The control plane, while it is entered: it steps, it answers, and ``control.json`` says where."""
-    daemon = Daemon(folder, settings)
-    server: RunningServer | None = None
-    try:
-        server = _serve(folder, settings, daemon)
-        folder.write_settings(settings)
+def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.SimpleQueue[str]) -> None:
+    """Put it together, say that it answers, and take it apart again at the end. What runs, runs on."""
+    folder = StateFolder(path)
+    settings = _with_options(folder.read_settings(), options)
+    with ExitStack() as stack:
+        daemon = Daemon(folder, settings)
+        stack.callback(daemon.stop)
+        server = _serve(daemon, folder, settings)
+        stack.callback(server.stop)
         daemon.plane.listens(socket=server.socket_path, api_url=server.url)
         daemon.start()
+        folder.write_settings(settings)
+        status = daemon.plane.status()
+        stack.callback(folder.remove_endpoint)
         folder.write_endpoint(
             pid=os.getpid(),
-            started_at=time.time(),
-            version=__version__,
+            started_at=status.started_at,
+            version=ampacity.__version__,
             socket=server.socket_path,
             api_url=server.url,
-            gateway_url=daemon.plane.status().gateway_url,
+            gateway_url=status.gateway_url,
         )
-        log.info("Ampacity %s answers at %s and %s", __version__, server.socket_path, server.url)
-        yield daemon
-    finally:
-        folder.remove_endpoint()
-        if server is not None:
-            server.stop()
-        daemon.stop()
+        log.info("control plane of %s answers on %s and %s", path, server.socket_path, server.url)
+        ready.answers()
+        threading.Thread(target=_pass_on, args=(daemon, ends), name="end", daemon=True).start()
+        log.info("going down: %s", ends.get())
 
 
-def _serve(folder: StateFolder, settings: Settings, daemon: Daemon) -> RunningServer:
-    """On the port that was asked for by number; else on the usual one where it is free, or on any."""
-    port = choose_port(DEFAULT_PORT) if settings.port is None else settings.port
-    return serve(
-        daemon.plane,
-        socket_path=folder.socket_path(),
-        host=HOST,
-        port=port,
-        token_sha256=folder.token_sha256(),
-    )
+def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
+    """What is told now replaces what was told before; what is not, stays."""
+    told = {"nodes": tuple(options.node), "port": options.port, "gateway_port": options.gateway_port}
+    return replace(settings, **{name: value for name, value in told.items() if value not in (None, ())})
 
 
-def _end_on_signals() -> threading.Event:
-    ending = threading.Event()
+def _serve(daemon: Daemon, folder: StateFolder, settings: Settings) -> RunningServer:
+    """The API; on the usual port, or a free one when that is taken and no port was asked for."""
+    socket_path, token_sha256 = folder.socket_path(), folder.token_sha256()
 
-    def end(number: int, frame: FrameType | None) -> None:
-        if ending.is_set():
-            os._exit(128 + number)
-        ending.set()
+    def on(port: int) -> RunningServer:
+        return serve(daemon.plane, socket_path=socket_path, host=HOST, port=port, token_sha256=token_sha256)
 
-    for each in SIGNALS:
-        signal.signal(each, end)
-    return ending
+    if settings.port is not None:
+        return on(settings.port)
+    try:
+        return on(DEFAULT_PORT)
+    except PortInUse:
+        return on(0)
 
 
-def _say(fd: int | None, word: object) -> None:
-    """One line to the one that started us, who may have gone meanwhile."""
-    if fd is None:
-        return
-    with contextlib.suppress(OSError):
-        os.write(fd, json.dumps(word).encode() + b"\n")
-        os.close(fd)
+def _listen_for_signals() -> queue.SimpleQueue[str]:
+    """Signals as words in a queue: one that may be put to from within a signal handler."""
+    ends: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda number, _: ends.put(signal.Signals(number).name))
+    return ends
+
+
+def _pass_on(daemon: Daemon, ends: queue.SimpleQueue[str]) -> None:
+    daemon.wait()
+    ends.put("asked over the API")
+
+
+class _Ready:
+    """Tells whoever started this process how the start went; once."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        if fd is not None:
+            os.set_inheritable(fd, False)
+
+    def answers(self) -> None:
+        self._say({})
+
+    def failed(self, error: AmpacityError) -> None:
+        self._say({"error": error_to_wire(error)})
+
+    def _say(self, word: dict[str, object]) -> None:
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        try:
+            os.write(fd, json.dumps(word).encode() + b"\n")
+        except BrokenPipeError:
+            log.info("whoever started this has gone")
+        finally:
+            os.close(fd)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ampacity.cli.daemon", description="Run one control plane.")
+    parser.add_argument("--state", required=True, metavar="DIR", help="its folder")
+    parser.add_argument("--node", action="append", default=[], metavar="SPEC", help="declare a node; may be repeated")
+    parser.add_argument("--port", type=int, metavar="N", help="the API's port on loopback; 0: a free one")
+    parser.add_argument("--gateway-port", type=int, metavar="N", help="the endpoint's port; 0: a free one")
+    parser.add_argument("--ready-fd", type=int, metavar="FD", help="where to say that it answers, or why it cannot")
+    return parser
 
 
 if __name__ == "__main__":

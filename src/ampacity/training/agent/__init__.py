@@ -1,0 +1,1 @@
+"""The agent of one member of a training gang. Standard library only; run by path: ``python agent CONFIG``."""

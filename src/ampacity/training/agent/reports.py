@@ -1,0 +1,117 @@
+"""What the agent tells the world: lines of output, facts, and the cause of its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from typing import Any, Dict, Optional
+
+from .config import Config
+
+PROGRESS_EVERY_S = 1.0
+TAIL_BYTES = 64 * 1024
+
+
+class Output:
+    """Appends to the member's ``output.log``, one whole line at a time. Used by several threads."""
+
+    def __init__(self, config: Config) -> None:
+        path = os.path.join(config.member_dir, "output.log")
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def line(self, rank: Optional[int], stream: str, text: bytes) -> None:
+        """Raises ``OSError`` when the disk is full."""
+        who = "-" if rank is None else str(rank)
+        clean = text.decode("utf-8", "replace").encode()
+        os.write(self._fd, b"%.6f %s %s %s\n" % (time.time(), who.encode(), stream.encode(), clean))
+
+    def say(self, text: str) -> None:
+        """A line of the agent's own."""
+        self.line(None, "sys", text.encode())
+
+
+class Facts:
+    """Appends facts to the driver's journal, in the form of ``model/codec``."""
+
+    def __init__(self, config: Config) -> None:
+        self._path, self._key = config.facts, config.key
+        self._lock = threading.Lock()
+
+    def incarnation(self, number: int, cause: Dict[str, Any]) -> None:
+        self._append({"fact": "incarnation_began", "incarnation": number, "cause": cause})
+
+    def progress(self, report: Dict[str, Any]) -> None:
+        self._append({"fact": "progress_reported", "progress": report})
+
+    def _append(self, fact: Dict[str, Any]) -> None:
+        line = json.dumps({**fact, "key": self._key, "at": time.time()}, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                size = os.fstat(fd).st_size
+                torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+                os.write(fd, b"\n" + line if torn else line)
+            finally:
+                os.close(fd)
+
+
+def write_cause(config: Config, cause: Dict[str, Any]) -> None:
+    """Leave the cause that the supervisor reports instead of the agent's exit code."""
+    path = os.path.join(config.member_dir, "cause.json")
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(cause, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+
+
+class ProgressTail(threading.Thread):
+    """Turns the newest report of rank 0 into a fact, at most once a second."""
+
+    def __init__(self, config: Config, facts: Facts) -> None:
+        super().__init__(daemon=True, name="progress")
+        self._path = os.path.join(config.member_dir, "progress", "rank-0.jsonl")
+        self._facts = facts
+        self._ending = threading.Event()
+        self._offset = 0
+        self._checkpoint: Dict[str, Any] = {}
+
+    def run(self) -> None:
+        while not self._ending.wait(PROGRESS_EVERY_S):
+            self.look()
+
+    def finish(self) -> None:
+        """Tell what is new once more, and end."""
+        self._ending.set()
+        self.join()
+        self.look()
+
+    def look(self) -> None:
+        """Read what was appended, and report its newest step."""
+        newest: Optional[Dict[str, Any]] = None
+        for line in self._new_lines():
+            try:
+                read = json.loads(line)
+            except ValueError:
+                continue
+            if not isinstance(read, dict) or not isinstance(read.get("at"), (int, float)):
+                continue
+            if read.get("checkpoint"):
+                self._checkpoint = {"checkpoint_step": read.get("step"), "checkpoint_path": read["checkpoint"]}
+            else:
+                newest = {name: read.get(name) for name in ("at", "step", "loss", "tokens")}
+        if newest is not None:
+            self._facts.progress({**newest, **self._checkpoint})
+
+    def _new_lines(self) -> "list[bytes]":
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        whole, _, _ = data.rpartition(b"\n")
+        self._offset += len(whole) + (1 if whole else 0)
+        return whole.split(b"\n") if whole else []
