@@ -1,4 +1,4 @@
-"""The control plane as a process: control and its API put together. ``up`` starts it: ``python -m ampacity.cli.daemon``.
+"""The control plane as a process: control and its API put together. ``up`` runs ``python -m ampacity.cli.daemon``.
 
 It stays in the foreground and logs to stderr. With ``--ready-fd`` it writes one line there once it answers, or once it
 cannot: ``{}``, or ``{"error": …}`` as the API words errors.
