@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ampacity.drivers.base import Launch
-from ampacity.model.attempt import Attempt, Member
 from ampacity.model.command import Command
-from ampacity.model.node import Node
-from ampacity.model.workload import Replica, Workload, WorkloadKind, WorkloadSpec
+from ampacity.model.workload import Workload, WorkloadKind, WorkloadSpec
+
+from .jobs import Job
 
 
 class Models(Protocol):
     """What launching needs of the hub."""
 
     def materialize(self, ref: str) -> Path: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Everything known about the attempt that is to be started."""
-
-    workload: Workload
-    spec: WorkloadSpec
-    replica: Replica
-    attempt: Attempt
-    nodes: Mapping[str, Node]
-
-    def driver_of(self, member: Member) -> str:
-        """The name of the driver of the member's node; empty when the node is not known."""
-        node = self.nodes.get(member.node)
-        return "" if node is None else node.driver
 
 
 class Launcher:
