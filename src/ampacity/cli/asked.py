@@ -73,7 +73,9 @@ def shell_line(command: Sequence[str]) -> str:
 
 def name_from(command: Sequence[str]) -> str:
     """A name that says what runs, and that nothing else has: ``train-7f3a``."""
-    words = command if len(command) > 1 else command[0].split()
+    words = list(command) if len(command) > 1 else command[0].split()
+    if "-c" in words:
+        words = " ".join(words[words.index("-c") + 1 :]).split() or words
     plain = [word for word in words if not word.startswith("-") and "=" not in word]
     script = next((word for word in plain if _SCRIPT.search(word)), None)
     chosen = script or next((word for word in plain if os.path.basename(word) not in _INTERPRETERS), None) or words[0]

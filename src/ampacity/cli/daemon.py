@@ -1,4 +1,4 @@
-"""The control plane as a process: control and its API put together. ``up`` starts it: ``python -m ampacity.cli.daemon``.
+"""The control plane as a process: control and its API put together. ``up`` runs ``python -m ampacity.cli.daemon``.
 
 It stays in the foreground and logs to stderr. With ``--ready-fd`` it writes one line there once it answers, or once it
 cannot: ``{}``, or ``{"error": …}`` as the API words errors.
@@ -22,6 +22,7 @@ from pathlib import Path
 import ampacity
 from ampacity.api.server import RunningServer, serve
 from ampacity.api.wire import error_to_wire
+from ampacity.cli.failure import FAILED, USAGE, say_error
 from ampacity.control.daemon import HOST, Daemon
 from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder
 from ampacity.model.errors import AmpacityError, PortInUse, UserError
@@ -40,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(Path(options.state), options, ready, ends)
     except AmpacityError as error:
         ready.failed(error)
-        log.error("%s", error)
-        return 2 if isinstance(error, UserError) else 1
+        say_error(error, as_json=False)
+        return USAGE if isinstance(error, UserError) else FAILED
     return 0
 
 

@@ -56,7 +56,7 @@ def _running(client: Client) -> list[str]:
 
 
 def _confirm(names: list[str]) -> None:
-    if sys.stdin.isatty():
+    if sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"Stop {', '.join(names)}?", abort=True, err=True)
 
 

@@ -110,8 +110,10 @@ def cause_text(cause: Cause) -> str:
             what = f"signal {cause.signal} ({signal_name(cause.signal)})"
         case _:
             what = cause.kind.value.replace("_", " ")
-    detail = f": {cause.message}" if cause.message else ""
-    return f"{rank}{what}{detail}"
+    said = cause.message.removeprefix(rank)
+    if said.startswith(what):
+        return f"{rank}{said}"
+    return f"{rank}{what}: {said}" if said else f"{rank}{what}"
 
 
 def signal_name(number: int | None) -> str:

@@ -117,8 +117,8 @@ class LocalDriver:
             with self._lock_of(launch.key):
                 if not folder.has("state.json") and not folder.has("exit.json"):
                     self._begin(launch, folder)
-                self._follow(launch.key, folder)
                 self._begun.add(launch.key)
+                self._follow_or_later(launch.key, folder)
         except OSError as error:
             raise DriverUnavailable(f"member {launch.key} cannot be started now: {error}") from error
         return handle
@@ -266,13 +266,16 @@ class LocalDriver:
                 continue
             if key is None:
                 continue
-            try:
-                if folder.has("state.json") or folder.has("exit.json"):
-                    self._begun.add(key)
-                self._follow(key, folder)
-            except OSError as error:
-                _log.warning("member %s cannot be taken up now: %s", key, error)
-                self._watcher.look_again(key)
+            if folder.has("state.json") or folder.has("exit.json"):
+                self._begun.add(key)
+            self._follow_or_later(key, folder)
+
+    def _follow_or_later(self, key: MemberKey, folder: MemberFolder) -> None:
+        try:
+            self._follow(key, folder)
+        except OSError as error:
+            _log.warning("member %s cannot be watched now: %s", key, error)
+            self._watcher.look_again(key)
 
     def _follow(self, key: MemberKey, folder: MemberFolder) -> None:
         """Watch the supervisor that holds the member, or settle the member when none does."""

@@ -126,8 +126,12 @@ class MemberFolder:
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Try to take the member's lock; ``False`` when a supervisor has it."""
-        fd = os.open(self.file("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Try to take the member's lock; ``False`` when a supervisor has it, or the folder is gone."""
+        try:
+            fd = os.open(self.file("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            yield False
+            return
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -68,6 +68,8 @@ class ParentLink:
             connection = self._try_connect()
             if connection is None:
                 connection = self._start_and_connect()
+            if self._lease is None:
+                self._lease = self._try_connect()
             return connection
 
     def _start_and_connect(self) -> socket.socket:
@@ -78,7 +80,7 @@ class ParentLink:
             if connection is not None:
                 if self._lease is not None:
                     self._lease.close()
-                self._lease = self._try_connect()
+                    self._lease = None
                 return connection
             if word == "taken":
                 time.sleep(CONNECT_AGAIN_S)

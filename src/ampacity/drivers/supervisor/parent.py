@@ -48,7 +48,10 @@ def main(folder: str) -> None:
         print("taken", flush=True)
         return
     listener = _listen()
-    if os.fork():
+    background = os.fork()
+    if background:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(background).encode(), 0)
         print("ready", flush=True)
         os._exit(0)
     os.setsid()
@@ -56,8 +59,6 @@ def main(folder: str) -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
-    os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -74,17 +74,17 @@ class ProgressTail(threading.Thread):
         super().__init__(daemon=True, name="progress")
         self._path = os.path.join(config.member_dir, "progress", "rank-0.jsonl")
         self._facts = facts
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self._offset = 0
         self._checkpoint: Dict[str, Any] = {}
 
     def run(self) -> None:
-        while not self._stop.wait(PROGRESS_EVERY_S):
+        while not self._ending.wait(PROGRESS_EVERY_S):
             self.look()
 
     def finish(self) -> None:
         """Tell what is new once more, and end."""
-        self._stop.set()
+        self._ending.set()
         self.join()
         self.look()
 
