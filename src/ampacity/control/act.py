@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from ampacity.drivers.base import Driver, Handle
 from ampacity.model.attempt import Cause, CauseKind, MemberExited
@@ -89,9 +90,9 @@ class Actor:
             if driver is None or not self._is_due(key, now, deeds, stop=job.stopping):
                 continue
             if job.stopping:
-                begun.append(self._submit(key, lambda d=driver, k=key: self._stop(d, job, k), stop=True))
+                begun.append(self._submit(key, partial(self._stop, driver, job, key), stop=True))
             else:
-                begun.append(self._submit(key, lambda d=driver, i=index: self._start(d, job, i), stop=False))
+                begun.append(self._submit(key, partial(self._start, driver, job, index), stop=False))
         return begun
 
     def _begin_fence(self, fence: Fence, now: float, deeds: Deeds) -> Future[Handle | None] | None:
@@ -99,9 +100,7 @@ class Actor:
         if driver is None or not self._is_due(fence.key, now, deeds, stop=True):
             return None
         reason = "given up as lost; its node is back"
-        return self._submit(
-            fence.key, lambda: driver.ensure_stopped(fence.key, grace_s=0.0, reason=reason), stop=True
-        )
+        return self._submit(fence.key, lambda: driver.ensure_stopped(fence.key, grace_s=0.0, reason=reason), stop=True)
 
     def _driver(self, name: str, key: MemberKey, now: float, deeds: Deeds) -> Driver | None:
         driver = self._drivers.get(name)
@@ -172,9 +171,7 @@ class Actor:
         if not isinstance(error, LaunchFailed):
             log.error("%s cannot be started", key, exc_info=error)
         message = str(error) if isinstance(error, AmpacityError) else f"internal error: {error!r}"
-        deeds.refused.append(
-            MemberExited(key=key, at=now, cause=Cause(kind=CauseKind.LAUNCH_FAILED, message=message))
-        )
+        deeds.refused.append(MemberExited(key=key, at=now, cause=Cause(kind=CauseKind.LAUNCH_FAILED, message=message)))
 
     def _forget_but(self, attempts: Collection[str]) -> None:
         """Only of attempts that still need something anything has to be remembered."""

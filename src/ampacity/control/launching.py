@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ampacity.drivers.base import Launch
 from ampacity.model.command import Command
-from ampacity.model.workload import Workload, WorkloadKind, WorkloadSpec
+from ampacity.model.workload import WorkloadKind
 
 from .jobs import Job
 
@@ -66,7 +66,7 @@ class Launcher:
             member,
             python=self._python,
             gang_dir=str(gang_dir),
-            checkpoint_dir=self.checkpoint_dir(job.workload, job.spec),
+            checkpoint_dir=self._checkpoint_dir(job),
             master_address="127.0.0.1" if head is None else head.address,
             restarts_left=None if policy.maximum is None else max(0, policy.maximum - job.replica.failures),
         )
@@ -78,9 +78,9 @@ class Launcher:
         model_dir = str(self._models.materialize(service.model)) if service is not None and service.model else None
         return replica_command(job.spec, python=self._python, model_dir=model_dir)
 
-    def checkpoint_dir(self, workload: Workload, spec: WorkloadSpec) -> str:
-        """Where the job's checkpoints lie: its own folder, else one by its id."""
-        return spec.checkpoint.directory or str(self._state_dir / "checkpoints" / workload.id)
+    def _checkpoint_dir(self, job: Job) -> str:
+        """Where the job's checkpoints lie: as its spec says since it was accepted, else by its id."""
+        return job.spec.checkpoint.directory or str(self._state_dir / "checkpoints" / job.workload.id)
 
     @staticmethod
     def _environment(job: Job) -> dict[str, str]:

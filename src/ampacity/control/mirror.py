@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Rows, Table
-from ampacity.model.ids import WorkloadId
+from ampacity.model.ids import WorkloadId, attempt_id
 from ampacity.model.workload import Workload
 
 
@@ -52,6 +52,8 @@ class Mirror:
                 self._index(index, change.key, removed=change.row is None)
             if isinstance(change.row, Workload):
                 self._note_order(change.row)
+            elif isinstance(change.row, Attempt):
+                self._drop_predecessor(change.row)
         if event.draft.workload is not None:
             self.changed.add(event.draft.workload)
 
@@ -62,6 +64,13 @@ class Mirror:
             if not self._after.get(workload.id):
                 self._after.pop(workload.id, None)
                 del self.rows.workloads[workload.id]
+
+    def _drop_predecessor(self, attempt: Attempt) -> None:
+        """Only the newest attempt of a replica is worked with."""
+        key = attempt_id(attempt.workload, attempt.replica, attempt.epoch - 1)
+        if key in self.rows.attempts:
+            del self.rows.attempts[key]
+            self._attempts[attempt.workload].discard(key)
 
     def _note_order(self, workload: Workload) -> None:
         for before in workload.after:

@@ -78,9 +78,7 @@ def _give_up(batch: Batch, mirror: Mirror, node: NodeId, lost_after_s: float) ->
     """Order the attempts there to end as lost. They have when all their members that can be reached have ended."""
     message = f"node {node} has been silent for {lost_after_s:g} s"
     cause = Cause(kind=CauseKind.NODE_LOST, message=message)
-    order = StopOrder(
-        reason=message, by="ampacity", grace_s=0.0, at=batch.now, final=AttemptPhase.LOST, cause=cause
-    )
+    order = StopOrder(reason=message, by="ampacity", grace_s=0.0, at=batch.now, final=AttemptPhase.LOST, cause=cause)
     for attempt in list(mirror.live_attempts()):
         current = batch.attempt(attempt.id)
         if current is None or node not in attempt.nodes:

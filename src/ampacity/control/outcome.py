@@ -49,15 +49,11 @@ def conclude_lost(
         current = batch.attempt(attempt.id)
         if current is not None and _is_lost(current, lost, unreachable, batch.now):
             cause = current.stop.cause if current.stop is not None else None
-            gone.append(
-                AttemptLost(attempt=current.id, at=batch.now, cause=cause or Cause(kind=CauseKind.NODE_LOST))
-            )
+            gone.append(AttemptLost(attempt=current.id, at=batch.now, cause=cause or Cause(kind=CauseKind.NODE_LOST)))
     return apply_facts(batch, gone)
 
 
-def _is_lost(
-    attempt: Attempt, lost: Collection[NodeId], unreachable: Collection[MemberKey], now: float
-) -> bool:
+def _is_lost(attempt: Attempt, lost: Collection[NodeId], unreachable: Collection[MemberKey], now: float) -> bool:
     if attempt.phase is not AttemptPhase.STOPPING or attempt.stop is None:
         return False
     left = [member for member in attempt.members if member.phase is not MemberPhase.EXITED]
