@@ -138,14 +138,14 @@ class Story:
         asking = load.Load(self.client.status().gateway_url, MODEL, clients=4, tokens=16, limit_s=120.0)
         asking.start()
         try:
-            wait_until(lambda: len(asking.answers) >= 12, limit_s=90.0, what="a dozen answers")
+            wait_until(lambda: len(asking.answers) >= 40, limit_s=90.0, what="forty answers")
             victim = next(attempt for attempt in self.client.workload(SERVICE).attempts if attempt.ready)
             at = time.time()
             pid = kill_engine(str(self.platform.state_dir), victim.id)
             self.screen.say(f"killed a replica (pid {pid}) with SIGKILL, {len(asking.answers)} requests in")
             wait_until(lambda: self._replaced(victim.id), limit_s=PART_LIMIT_S, what="a new replica", every_s=0.2)
             self._fault("a replica", at, "its requests went to the other one; a new one took its place")
-            enough = len(asking.answers) + 8
+            enough = len(asking.answers) + 40
             wait_until(lambda: len(asking.answers) >= enough, limit_s=60.0, what="answers from both replicas")
         finally:
             asking.finish()
