@@ -29,7 +29,7 @@ class RoutingFeed:
     """Writes the routing table whenever it differs from the one that stands."""
 
     def __init__(self, path: Path, models: Models) -> None:
-        self._path, self._models = path, models
+        self._path, self._models = path, _Remembered(models)
         self._standing = _standing(path)
 
     def __call__(self, mirror: Mirror) -> None:
@@ -40,6 +40,19 @@ class RoutingFeed:
         fresh = RoutingTable(version=version, models=models)
         write_table(self._path, fresh)
         self._standing = fresh
+
+
+class _Remembered:
+    """The folders of models, asked for once: an exact version never changes."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._known: dict[str, Path] = {}
+
+    def materialize(self, ref: str) -> Path:
+        if ref not in self._known:
+            self._known[ref] = self._models.materialize(ref)
+        return self._known[ref]
 
 
 def _standing(path: Path) -> RoutingTable | None:

@@ -15,7 +15,7 @@ from .words import cause_words, place_words
 TOLD = 12
 """How many lines of its story are told at most; the latest."""
 
-_QUIET = {EventKind.ATTEMPT_CHANGED, EventKind.DESIRED_CHANGED}
+_QUIET = {EventKind.ATTEMPT_CHANGED, EventKind.DESIRED_CHANGED, EventKind.WORKLOAD_CHANGED}
 
 
 def tell(view: WorkloadView, events: Sequence[Event], last_lines: tuple[str, ...]) -> Why:
