@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,20 @@ def eventually(true: Callable[[], bool], what: str, limit_s: float = LIMIT_S) ->
         time.sleep(0.05)
 
 
+@contextmanager
+def platform_in(folder: Path) -> Iterator[Platform]:
+    """A platform that is not started yet; at the end it is taken down, and no process of it may be left."""
+    work = folder / "work"
+    work.mkdir()
+    found = Platform(folder / "state", work)
+    try:
+        yield found
+    finally:
+        found.ampacity("down", "--stop-workloads")
+        eventually(lambda: not found.processes(), "the end of every process of the platform", limit_s=20.0)
+
+
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
-    work = tmp_path / "work"
-    work.mkdir()
-    found = Platform(tmp_path / "state", work)
-    yield found
-    found.ampacity("down", "--stop-workloads")
-    eventually(lambda: not found.processes(), "the end of every process of the platform", limit_s=20.0)
+    with platform_in(tmp_path) as found:
+        yield found

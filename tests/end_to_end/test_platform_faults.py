@@ -107,7 +107,7 @@ def echo_service(platform: Platform) -> None:
     script = platform.file("server.py", SERVER)
     platform.file(
         "s.yaml",
-        f"name: echo\ntype: service\nreplicas: 2\nserved_name: echo\nrun: exec python3 {script}\nresources: {{cpus: 1}}\n",
+        f"name: echo\ntype: service\nreplicas: 2\nserved_name: echo\nrun: exec python3 {script}\n",
     )
     assert platform.ampacity("apply", "s.yaml").code == 0
     eventually(lambda: ready(platform) == 2, "two ready replicas")

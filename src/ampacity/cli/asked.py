@@ -58,12 +58,12 @@ def spec_from_options(keys: Mapping[str, Any]) -> WorkloadSpec:
         key = error.where.key
         option = OPTIONS.get(key) or OPTIONS.get(re.split(r"[.\[]", key)[0], key)
         message = error.message.removeprefix(f"{error.where}: ")
-        raise InvalidSpec(message, where=Where(key=option), hint=_in_options(error.hint)) from None
+        raise InvalidSpec(_in_options(message), where=Where(key=option), hint=_in_options(error.hint)) from None
 
 
-def _in_options(hint: str) -> str:
-    """The hint without what only fits into a file."""
-    return re.sub(r"'type: (\w+)'", r"--kind \1", hint)
+def _in_options(text: str) -> str:
+    """In the words of options where it speaks of keys."""
+    return re.sub(r"'type: (\w+)'", r"--kind \1", text)
 
 
 def shell_line(command: Sequence[str]) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from ampacity.model.errors import AmpacityError
+
 LOOK_EVERY_S = 0.05
 
 
 def wait_until_gone(state_dir: Path, pid: int | None, *, timeout_s: float) -> None:
-    """Until its process has ended. Raises ``TimeoutError``."""
+    """Until its process has ended. Raises ``AmpacityError`` when that takes longer."""
     until = time.monotonic() + timeout_s
     while _alive(pid) if pid is not None else (state_dir / "control.json").exists():
         if time.monotonic() >= until:
             process = f" (process {pid})" if pid is not None else ""
-            raise TimeoutError(f"The control plane{process} is still shutting down after {timeout_s:g} s")
+            raise AmpacityError(
+                f"The control plane{process} is still shutting down after {timeout_s:g} s.",
+                hint=f"{state_dir / 'control.log'} says what it does.",
+            )
         time.sleep(LOOK_EVERY_S)
 
 

@@ -134,6 +134,7 @@ class Follower:
                 question, type=click.Choice(["stop", "keep"]), default="keep", err=True, show_choices=True
             )
         except (KeyboardInterrupt, click.Abort):
+            click.echo(err=True)
             choice = "keep"
         if choice == "keep":
             self._say_left(name)

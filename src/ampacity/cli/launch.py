@@ -16,6 +16,7 @@ from ampacity.cli.session import Session
 from ampacity.model.errors import AmpacityError, NotRunning, StateFolderBusy
 
 START_TIMEOUT_S = 60.0
+ANOTHER_ANSWERS_WITHIN_S = 30.0
 LOG_NAME = "control.log"
 LAST_LINES = 15
 
@@ -131,9 +132,10 @@ def _silent(process: subprocess.Popen[bytes], log: Path) -> AmpacityError:
 
 
 def _another_answers(state_dir: Path) -> bool:
-    until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until:
-        if answers(state_dir):
-            return True
+    """Whether the one that holds the folder answers; it may have only just begun."""
+    until = time.monotonic() + ANOTHER_ANSWERS_WITHIN_S
+    while not answers(state_dir):
+        if time.monotonic() >= until:
+            return False
         time.sleep(0.1)
-    return False
+    return True

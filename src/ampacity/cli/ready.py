@@ -22,8 +22,7 @@ def wait_until_ready(client: Client, view: WorkloadView, *, timeout_s: float, qu
     """The view once a replica is ready.
 
     Raises:
-        AmpacityError: the service ended first.
-        TimeoutError: no replica was ready after ``timeout_s``.
+        AmpacityError: the service ended first, or no replica was ready after ``timeout_s``.
     """
     began = time.monotonic()
     line = StatusLine()
@@ -40,7 +39,9 @@ def wait_until_ready(client: Client, view: WorkloadView, *, timeout_s: float, qu
                 )
             waited_s = time.monotonic() - began
             if waited_s >= timeout_s:
-                raise TimeoutError(f"{name} is not ready after {timeout_s:g} s. `ampacity why {name}` says more")
+                raise AmpacityError(
+                    f"{name} is not ready after {timeout_s:g} s.", hint=f"`ampacity why {name}` says more."
+                )
             if not quiet:
                 line.show(f"{name} {_state(view)}{_for(waited_s, line)}")
             time.sleep(LOOK_EVERY_S)

@@ -45,7 +45,7 @@ def test_ps_shows_how_each_is(amp: Amp, client: ClientDouble) -> None:
     result = amp("ps")
     assert result.exit_code == 0
     found = rows(result.stdout)
-    assert found["pretrain"] == ["pretrain", "train", "running", "step 12", "loss 2.346", "n1", "1m"]
+    assert found["pretrain"] == ["pretrain", "train", "running", "step 12 loss 2.346", "n1", "1m"]
     assert found["chat"] == ["chat", "service", "running", "1/2 ready", "n1", "1m"]
     assert found["sweep"] == ["sweep", "train", "waiting", "1m 5s", "needs 8 H100; 3 are free"]
     assert found["bad"] == ["bad", "task", "failed", "n1", "1m", "exit code 3"]

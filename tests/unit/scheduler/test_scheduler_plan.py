@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from scheduler_cluster import GIB, node, request, rows_of, running, workload
-
 from ampacity.model.attempt import AttemptPhase
 from ampacity.model.node import Health, NodeCondition
 from ampacity.model.plan import Plan, WaitCode
 from ampacity.model.resources import Range
 from ampacity.model.workload import WorkloadPhase
 from ampacity.scheduler import build, plan
+from scheduler_cluster import GIB, node, request, rows_of, running, workload
 
 
 def planned(*parts: object, now: float = 100.0) -> Plan:

@@ -56,8 +56,12 @@ def _running(client: Client) -> list[str]:
 
 
 def _confirm(names: list[str]) -> None:
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if _on_terminal():
         click.confirm(f"Stop {', '.join(names)}?", abort=True, err=True)
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _them(names: list[str]) -> str:

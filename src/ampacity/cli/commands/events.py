@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 import click
 
 from ampacity.cli.names import WORKLOAD
 from ampacity.cli.session import Session, VerbCommand, verb
+
+if TYPE_CHECKING:
+    from ampacity.model.view import EventView
 
 
 @click.command(cls=VerbCommand)
@@ -23,7 +28,7 @@ def command(session: Session, name: str | None, follow: bool, after: int | None,
     from ampacity.cli.answer import print_line
     from ampacity.cli.render.events import event_line
 
-    def put(event) -> None:  # type: ignore[no-untyped-def]
+    def put(event: EventView) -> None:
         if session.json:
             print_line(event)
         else:
@@ -42,6 +47,4 @@ def command(session: Session, name: str | None, follow: bool, after: int | None,
 
 
 def _coloured() -> bool:
-    import os
-
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -83,7 +83,7 @@ def show(session: Session, ref: str) -> None:
 def get(session: Session, ref: str, folder: Path) -> None:
     """Copy a version's files into a folder; every byte is verified on the way."""
     from ampacity.cli.answer import plain, print_json
-    from ampacity.cli.render.units import about_bytes
+    from ampacity.cli.render.units import about_bytes, files_text
     from ampacity.hub import Hub
 
     with session.client() as client:
@@ -95,7 +95,7 @@ def get(session: Session, ref: str, folder: Path) -> None:
     if session.json:
         print_json({"model": plain(model), "to": str(target)})
         return
-    click.echo(f"{model.ref}: {len(model.files)} files, {about_bytes(model.size_bytes)}, verified, in {target}")
+    click.echo(f"{model.ref}: {files_text(len(model.files))}, {about_bytes(model.size_bytes)}, verified, in {target}")
 
 
 @group.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,9 +100,10 @@ def _refuse_folder(model: str) -> None:
 
     if ("/" in model or model.startswith((".", "~"))) and Path(model).expanduser().is_dir():
         name = slug(Path(model).expanduser().absolute().name) or "NAME"
+        quoted = shlex.quote(model)
         raise Usage(
             f"{model} is a folder; models are served from the hub.",
-            hint=f"`ampacity models add {name} {model}` adds it; or write `ampacity serve --add {model}`.",
+            hint=f"`ampacity models add {name} {quoted}` adds it; or write `ampacity serve --add {quoted}`.",
         )
 
 

@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from ampacity.hub.version import ModelVersion
 
-from .table import listing, pairs
-from .units import about_bytes, about_count, about_duration, clock
+from .table import Column, Listing, pairs
+from .units import about_bytes, about_count, about_duration, clock, files_text
+
+_COLUMNS = (
+    Column("MODEL", gives=True),
+    Column("TAGS", gives=True),
+    Column("PARAMETERS", right=True),
+    Column("SIZE", right=True),
+    Column("AGE", right=True),
+    Column("FROM", gives=True),
+)
+_FILE_COLUMNS = (Column("FILE", gives=True), Column("SIZE", right=True), Column("DIGEST"))
 
 
-def models_table(models: Sequence[ModelVersion], *, now: float) -> Table:
-    table = listing(
-        "MODEL", "TAGS", "PARAMETERS", "SIZE", "AGE", "FROM", right=("PARAMETERS", "SIZE", "AGE"), fold="FROM"
-    )
+def models_table(models: Sequence[ModelVersion], *, now: float) -> Listing:
+    """A line for each version."""
+    table = Listing(_COLUMNS)
     for model in models:
-        table.add_row(
+        table.add(
             Text.assemble((model.name, "bold"), (f":{model.version}", "cyan")),
             ", ".join(model.tags),
             about_count(model.weights.parameters) if model.weights.parameters else "",
@@ -51,13 +59,13 @@ def model_page(model: ModelVersion, *, now: float) -> Group:
         head.add_row(
             "parameters", f"{about_count(model.weights.parameters)} in {model.weights.tensors} tensors: {kinds}"
         )
-    head.add_row("size", f"{about_bytes(model.size_bytes)} in {_files(len(model.files))}")
+    head.add_row("size", f"{about_bytes(model.size_bytes)} in {files_text(len(model.files))}")
     head.add_row("added", clock(model.created_at, now=now))
     head.add_row("digest", Text(model.digest, style="dim"))
-    files = listing("FILE", "SIZE", "DIGEST", right=("SIZE",))
+    files = Listing(_FILE_COLUMNS)
     for file in model.files:
         digest = file.digest.removeprefix("sha256:")[:12]
-        files.add_row(file.path, about_bytes(file.size_bytes), Text(digest, style="dim"))
+        files.add(file.path, about_bytes(file.size_bytes), Text(digest, style="dim"))
     return Group(head, Text(), files, Text(), lineage_tree(model))
 
 
@@ -85,7 +93,3 @@ def lineage_tree(model: ModelVersion) -> Tree:
     if not tree.children:
         tree.add(Text("nothing that is known", style="dim"))
     return tree
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"

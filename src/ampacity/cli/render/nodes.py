@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from ampacity.model.node import Health, NodeCondition
@@ -13,18 +12,29 @@ from ampacity.model.resources import WHOLE_MILLI
 from ampacity.model.view import NodeView
 
 from .phase import phase_text
-from .table import listing
+from .table import Column, Listing
 from .units import about_bytes, about_duration, print_cpus
 
+_COLUMNS = (
+    Column("NAME", gives=True),
+    Column("CONDITION"),
+    Column("ACCELERATORS", gives=True),
+    Column("CPUS"),
+    Column("MEMORY"),
+    Column("ATTEMPTS", right=True),
+    Column("ISOLATION"),
+)
 
-def nodes_table(views: Sequence[NodeView], *, now: float) -> Table:
-    table = listing("NAME", "CONDITION", "ACCELERATORS", "CPUS", "MEMORY", "ATTEMPTS", "ISOLATION", right=("ATTEMPTS",))
+
+def nodes_table(views: Sequence[NodeView], *, now: float) -> Listing:
+    """What each has and how much of it is given out."""
+    table = Listing(_COLUMNS)
     for view in views:
         node = view.node
         name = Text(str(node.id), style="bold")
         if node.declared:
             name.append(" (declared)", style="dim")
-        table.add_row(
+        table.add(
             name,
             condition_text(view, now=now),
             _free(accelerators_text([view])),

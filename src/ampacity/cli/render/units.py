@@ -6,7 +6,7 @@ import time
 
 from ampacity.model.quantities import about_bytes, print_cpus
 
-__all__ = ["about_bytes", "about_count", "about_duration", "clock", "loss_text", "print_cpus"]
+__all__ = ["about_bytes", "about_count", "about_duration", "clock", "files_text", "loss_text", "print_cpus"]
 
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
@@ -34,6 +34,10 @@ def about_count(count: int) -> str:
             value = count / size
             return f"{value:.0f}{unit}" if value >= 100 else f"{value:.1f}".removesuffix(".0") + unit
     return str(count)
+
+
+def files_text(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def clock(at: float, *, now: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from ampacity.model.attempt import Attempt, Cause, CauseKind
@@ -12,26 +11,28 @@ from ampacity.model.view import WorkloadView
 from ampacity.model.workload import WorkloadKind, WorkloadPhase
 
 from .phase import phase_text
-from .table import listing
+from .table import Column, Listing
 from .units import about_duration, loss_text
 
 
-def workloads_table(views: Sequence[WorkloadView], *, now: float, projects: bool = False) -> Table:
-    first = ("PROJECT",) if projects else ()
-    table = listing(*first, "NAME", "KIND", "PHASE", "PROGRESS", "NODES", "FOR", "NOTE", right=("FOR",), fold="NOTE")
+def workloads_table(views: Sequence[WorkloadView], *, now: float, projects: bool = False) -> Listing:
+    """The newest first, as they come. ``projects``: say whose each is."""
+    first = [Column("PROJECT")] if projects else []
+    names = [Column("NAME", gives=True), Column("KIND"), Column("PHASE")]
+    rest = [Column("PROGRESS", gives=True), Column("NODES", gives=True), Column("FOR", right=True)]
+    table = Listing([*first, *names, *rest], note="NOTE")
     for view in views:
         workload = view.workload
-        row: list[Text | str] = [workload.project] if projects else []
-        row += [
+        table.add(
+            *([workload.project] if projects else []),
             Text(workload.name, style="bold"),
             str(workload.kind),
             phase_text(shown_phase(view)),
             progress_text(view),
             nodes_text(view),
             about_duration(lasted_s(view, now=now)),
-            Text(note_text(view), style="" if _failed(view) else "dim"),
-        ]
-        table.add_row(*row)
+            note=Text(note_text(view), style="" if _failed(view) else "dim"),
+        )
     return table
 
 
@@ -63,14 +64,14 @@ def progress_text(view: WorkloadView) -> str:
     if attempt is None or attempt.progress is None:
         return ""
     progress = attempt.progress
-    loss = "" if progress.loss is None else f"  loss {loss_text(progress.loss)}"
+    loss = "" if progress.loss is None else f" loss {loss_text(progress.loss)}"
     return f"step {progress.step}{loss}"
 
 
 def nodes_text(view: WorkloadView) -> str:
     attempts = live_attempts(view) if not view.workload.phase.ended else view.attempts
     names = sorted({str(node) for attempt in attempts for node in attempt.nodes})
-    return ",".join(names) if len(names) <= 3 else f"{','.join(names[:2])} and {len(names) - 2} more"
+    return ",".join(names) if len(names) <= 3 else f"{','.join(names[:2])} +{len(names) - 2}"
 
 
 def lasted_s(view: WorkloadView, *, now: float) -> float:
