@@ -131,7 +131,7 @@ class Control:
         self._record.write("update", follow, now, cursors=seen.cursors, settles=True)
         self._cursors.update(seen.cursors)
         self._unwritten.clear()
-        if seen.nodes:
+        if now >= self._look_at_nodes_at:
             self._look_at_nodes_at = now + NODES_EVERY_S
         self.mirror.forget_ended()
 
