@@ -62,7 +62,7 @@ def test_run_passes_out_and_err_on_apart(amp: Amp, client: ClientDouble) -> None
     result = amp("run", "--name", "job", "--", "x")
     assert result.stdout == "result\n"
     assert result.stderr.startswith("warning\nsetup\njob failed after ")
-    assert result.stderr.endswith("exit code 3. See `ampacity why job`.\n")
+    assert result.stderr.endswith("exited with code 3. See `ampacity why job`.\n")
 
 
 def test_a_success_adds_nothing_to_the_jobs_output(amp: Amp, client: ClientDouble) -> None:
