@@ -103,7 +103,8 @@ def test_down_says_what_runs_on(amp: Amp, amp_json: Amp, runs: ClientDouble) -> 
     result = amp("down")
     assert result.stdout.endswith("is down.\nStill running: a. `ampacity up` finds it again.\n")
     assert runs.asked("shutdown") == [(False,)]
-    assert amp_json("down") == {"was_running": True, "still_running": ["a"]}
+    runs.add("gateway", "service", "running", project="system")
+    assert amp_json("down") == {"was_running": True, "still_running": ["a", "gateway"]}
 
 
 def test_down_with_all_that_runs(amp: Amp, amp_json: Amp, runs: ClientDouble) -> None:
