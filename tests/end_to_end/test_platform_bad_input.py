@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Platform, eventually, platform_in
+
+from whole_platform import Platform, eventually, platform_in
 
 BAD_UNIT = (
     "error: bad.yaml:3: resources.memory: '4gigs': unit 'gigs' is not known; did you mean GB?\n"

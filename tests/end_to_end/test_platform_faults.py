@@ -7,9 +7,8 @@ import signal
 import urllib.request
 from pathlib import Path
 
-from conftest import Platform, eventually
-
 from ampacity.model.workload import WorkloadPhase
+from whole_platform import Platform, eventually
 
 COUNTING = "echo started >> {starts}; while [ ! -e {go} ]; do sleep 0.05; done; echo done"
 

@@ -3,120 +3,180 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from ampacity.drivers.base import Driver, Handle
-from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Member, MemberExited, MemberPhase
-from ampacity.model.errors import AmpacityError, DriverUnavailable
+from ampacity.model.attempt import Cause, CauseKind, MemberExited
+from ampacity.model.errors import AmpacityError, DriverUnavailable, LaunchFailed
 from ampacity.model.ids import MemberKey
 
-from .launching import Job, Launcher
+from .fencing import Fence
+from .jobs import Job
+from .launching import Launcher
 
 log = logging.getLogger(__name__)
 
 WORKERS = 8
 PATIENCE_S = 5.0
-"""How long a step waits for its calls; those that take longer go on beside it."""
+"""How long a step waits for the calls that it began; those that take longer go on beside it."""
 
-RETRY_S = 1.0
+FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Deeds:
-    """What came of the calls: handles to record, members that could not be started."""
+    """What came of the calls: handles to record, members that could not be started, members told to stop."""
 
     handles: list[Handle] = field(default_factory=list)
     refused: list[MemberExited] = field(default_factory=list)
+    stopped: set[MemberKey] = field(default_factory=set)
     try_again_at: float | None = None
 
     def later(self, at: float) -> None:
         self.try_again_at = at if self.try_again_at is None else min(at, self.try_again_at)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A call that is under way. ``stop``: it asks the member to end."""
+
+    stop: bool
+    future: Future[Handle | None]
+
+
 class Actor:
-    """Calls the drivers in a bounded pool. A call that is under way is not made a second time."""
+    """Calls the drivers in a bounded pool. A call that is under way is not made a second time.
+
+    What it remembers (who was asked to stop, who did not answer) only saves calls: without it they are made again.
+    """
 
     def __init__(self, drivers: Mapping[str, Driver], launcher: Launcher, wake: Callable[[], None]) -> None:
         self._drivers, self._launcher, self._wake = drivers, launcher, wake
         self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="act")
-        self._under_way: dict[MemberKey, Future[Handle | None]] = {}
+        self._under_way: dict[MemberKey, _Call] = {}
         self._stop_asked: set[MemberKey] = set()
+        self._tries: dict[MemberKey, int] = {}
         self._not_before: dict[MemberKey, float] = {}
+        self.unreachable: set[MemberKey] = set()
 
-    def act(self, jobs: list[Job], now: float) -> Deeds:
-        """Begin what the attempts need, wait a moment, and collect what is done."""
+    def act(
+        self, jobs: Collection[Job], fences: Collection[Fence], now: float, *, begun: Callable[[], None] = lambda: None
+    ) -> Deeds:
+        """Begin what the attempts need, wait a moment, and collect what is done. ``begun`` is called in between."""
         deeds = Deeds()
-        for job in jobs:
-            for member in job.attempt.members:
-                self._begin(job, member, now, deeds)
-        wait(self._under_way.values(), timeout=PATIENCE_S)
+        self._forget_but({job.attempt.id for job in jobs} | {fence.key.attempt for fence in fences})
+        fresh = [future for job in jobs for future in self._begin_job(job, now, deeds)]
+        fresh += [future for fence in fences if (future := self._begin_fence(fence, now, deeds)) is not None]
+        begun()
+        for future in wait(fresh, timeout=PATIENCE_S).not_done:
+            future.add_done_callback(lambda _: self._wake())
         self._collect(now, deeds)
         return deeds
 
     def close(self) -> None:
+        """Wait for the calls that are under way; those that have not begun are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(self, job: Job, member: Member, now: float, deeds: Deeds) -> None:
-        key = job.attempt.key(member.index)
-        if key in self._under_way or member.phase is MemberPhase.EXITED:
-            return
+    # Beginning -----------------------------------------------------------------------------------------------------
+
+    def _begin_job(self, job: Job, now: float, deeds: Deeds) -> list[Future[Handle | None]]:
+        begun = []
+        for member in job.to_do():
+            key, index = job.attempt.key(member.index), member.index
+            driver = self._driver(job.driver_of(member), key, now, deeds)
+            if driver is None or not self._is_due(key, now, deeds, stop=job.stopping):
+                continue
+            if job.stopping:
+                begun.append(self._submit(key, partial(self._stop, driver, job, key), stop=True))
+            else:
+                begun.append(self._submit(key, partial(self._start, driver, job, index), stop=False))
+        return begun
+
+    def _begin_fence(self, fence: Fence, now: float, deeds: Deeds) -> Future[Handle | None] | None:
+        driver = self._driver(fence.driver, fence.key, now, deeds)
+        if driver is None or not self._is_due(fence.key, now, deeds, stop=True):
+            return None
+        reason = "given up as lost; its node is back"
+        return self._submit(fence.key, lambda: driver.ensure_stopped(fence.key, grace_s=0.0, reason=reason), stop=True)
+
+    def _driver(self, name: str, key: MemberKey, now: float, deeds: Deeds) -> Driver | None:
+        driver = self._drivers.get(name)
+        if driver is None:
+            log.warning("%s: no driver %r is at work here", key, name)
+            deeds.later(now + LAST_RETRY_S)
+        return driver
+
+    def _is_due(self, key: MemberKey, now: float, deeds: Deeds, *, stop: bool) -> bool:
+        if key in self._under_way or (stop and key in self._stop_asked):
+            return False
         held_back = self._not_before.get(key, now)
         if held_back > now:
             deeds.later(held_back)
-            return
-        driver = self._drivers.get(job.driver_of(member))
-        if driver is None:
-            log.warning("%s: no driver %r is at work here", key, job.driver_of(member))
-            deeds.later(now + RETRY_S)
-            return
-        call = self._call(driver, job, member, key)
-        if call is not None:
-            self._under_way[key] = self._pool.submit(call)
+        return held_back <= now
 
-    def _call(self, driver: Driver, job: Job, member: Member, key: MemberKey) -> Callable[[], Handle | None] | None:
-        """What to do about the member, if anything. Members of a lost attempt are fenced once their node is back."""
-        if job.attempt.phase in (AttemptPhase.STOPPING, AttemptPhase.LOST):
-            if key in self._stop_asked:
-                return None
-            self._stop_asked.add(key)
-            return lambda: self._stop(driver, job.attempt, key)
-        if member.handle or member.phase is not MemberPhase.PENDING:
-            return None
-        return lambda: self._start(driver, job, member.index)
+    def _submit(self, key: MemberKey, call: Callable[[], Handle | None], *, stop: bool) -> Future[Handle | None]:
+        future = self._pool.submit(call)
+        self._under_way[key] = _Call(stop=stop, future=future)
+        return future
 
     def _start(self, driver: Driver, job: Job, member: int) -> Handle | None:
         return driver.ensure_started(self._launcher.launch(job, member))
 
     @staticmethod
-    def _stop(driver: Driver, attempt: Attempt, key: MemberKey) -> None:
-        grace_s, reason = (attempt.stop.grace_s, attempt.stop.reason) if attempt.stop else (0.0, "given up as lost")
-        driver.ensure_stopped(key, grace_s=grace_s, reason=reason)
+    def _stop(driver: Driver, job: Job, key: MemberKey) -> None:
+        order = job.attempt.stop
+        assert order is not None, "an attempt that is stopping was ordered to"
+        driver.ensure_stopped(key, grace_s=order.grace_s, reason=order.reason)
+
+    # Collecting ----------------------------------------------------------------------------------------------------
 
     def _collect(self, now: float, deeds: Deeds) -> None:
-        for key in [key for key, call in self._under_way.items() if call.done()]:
-            try:
-                handle = self._under_way.pop(key).result()
-            except DriverUnavailable as error:
-                log.warning("%s: not now: %s", key, error)
-                self._stop_asked.discard(key)
-                self._not_before[key] = now + RETRY_S
-                deeds.later(now + RETRY_S)
-            except AmpacityError as error:
-                cause = Cause(kind=CauseKind.LAUNCH_FAILED, message=str(error))
-                deeds.refused.append(MemberExited(key=key, at=now, cause=cause))
+        for key in [key for key, call in self._under_way.items() if call.future.done()]:
+            call = self._under_way.pop(key)
+            error = call.future.exception()
+            if error is None:
+                self._succeeded(key, call, deeds)
+            elif call.stop or isinstance(error, (DriverUnavailable, OSError)):
+                self._try_again(key, call, error, now, deeds)
             else:
-                self._not_before.pop(key, None)
-                if handle is not None:
-                    deeds.handles.append(handle)
-        if self._under_way:
-            for call in self._under_way.values():
-                call.add_done_callback(lambda _: self._wake())
+                self._refused(key, error, now, deeds)
 
-    def forget(self, attempt: Attempt) -> None:
-        """Its members are no longer acted upon."""
-        for member in attempt.members:
-            key = attempt.key(member.index)
-            self._stop_asked.discard(key)
-            self._not_before.pop(key, None)
+    def _succeeded(self, key: MemberKey, call: _Call, deeds: Deeds) -> None:
+        self._tries.pop(key, None)
+        self._not_before.pop(key, None)
+        self.unreachable.discard(key)
+        handle = call.future.result()
+        if handle is not None:
+            deeds.handles.append(handle)
+        if call.stop:
+            self._stop_asked.add(key)
+            deeds.stopped.add(key)
+
+    def _try_again(self, key: MemberKey, call: _Call, error: BaseException, now: float, deeds: Deeds) -> None:
+        """Not known now: nothing is concluded of it."""
+        tries = self._tries[key] = self._tries.get(key, 0) + 1
+        pause_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** (tries - 1))
+        unexpected = not isinstance(error, (AmpacityError, OSError))
+        log.warning("%s: again in %g s: %s", key, pause_s, error, exc_info=error if unexpected else None)
+        self._not_before[key] = now + pause_s
+        deeds.later(now + pause_s)
+        if call.stop and isinstance(error, DriverUnavailable):
+            self.unreachable.add(key)
+
+    def _refused(self, key: MemberKey, error: BaseException, now: float, deeds: Deeds) -> None:
+        """It cannot be started there. An error that nobody foresaw is a fault of ours; it is not tried without end."""
+        if not isinstance(error, LaunchFailed):
+            log.error("%s cannot be started", key, exc_info=error)
+        message = str(error) if isinstance(error, AmpacityError) else f"internal error: {error!r}"
+        deeds.refused.append(MemberExited(key=key, at=now, cause=Cause(kind=CauseKind.LAUNCH_FAILED, message=message)))
+
+    def _forget_but(self, attempts: Collection[str]) -> None:
+        """Only of attempts that still need something anything has to be remembered."""
+        self._stop_asked = {key for key in self._stop_asked if key.attempt in attempts}
+        self.unreachable = {key for key in self.unreachable if key.attempt in attempts}
+        for known in (self._tries, self._not_before):
+            for key in [key for key in known if key.attempt not in attempts]:
+                del known[key]

@@ -32,6 +32,7 @@ class Batch:
         self._mirror = mirror
         self._rows = mirror.rows
         self._changed: dict[tuple[Table, str], Row | None] = {}
+        self._added: dict[tuple[Table, WorkloadId], set[str]] = {}
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -68,8 +69,7 @@ class Batch:
         return sorted((cast(Attempt, row) for row in found), key=lambda attempt: (attempt.replica, attempt.epoch))
 
     def _of(self, workload: WorkloadId, table: Table, standing: Collection[str]) -> list[Row]:
-        added = [key for (of, key), row in self._changed.items() if of is table and row is not None]
-        keys = {*standing, *(key for key in added if key.startswith(f"{workload}."))}
+        keys = {*standing, *self._added.get((table, workload), ())}
         return [row for key in keys if (row := self.get(table, key)) is not None]
 
     # Writing -------------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class Batch:
         fresh = tuple(self._next(row) for row in rows)
         touches = tuple(self._touch(node) for node in touched)
         for row in fresh:
-            self._changed[_table(row), row_key(row)] = row
+            self._keep(row)
         for row in removed:
             self._changed[_table(row), row_key(row)] = None
         self.drafts.append(
@@ -101,6 +101,17 @@ class Batch:
                 **self._subject((*fresh, *removed)),
             )
         )
+
+    def touched(self) -> set[WorkloadId]:
+        """The workloads that the batch has events about."""
+        return {draft.workload for draft in self.drafts if draft.workload is not None}
+
+    def _keep(self, row: Row) -> None:
+        table, key = _table(row), row_key(row)
+        self._changed[table, key] = row
+        workload = _workload_of(row)
+        if workload is not None:
+            self._added.setdefault((table, workload), set()).add(key)
 
     def _subject(self, rows: tuple[Row, ...]) -> _Subject:
         """What the event is about, read off its rows."""

@@ -50,17 +50,20 @@ class Board:
         return True
 
 
-def commit_starts(batch: Batch, mirror: Mirror, starts: tuple[Start, ...]) -> None:
-    """Write an attempt for each start that still holds. One that does not is left to the next plan."""
+def commit_starts(batch: Batch, mirror: Mirror, starts: tuple[Start, ...]) -> list[str]:
+    """Write an attempt for each start that still holds. Those that do not are left to the next plan: their replicas."""
+    given_up = []
     board = Board(mirror, (placement.node for start in starts for placement in start.placements))
     for start in starts:
         replica = next((each for each in batch.replicas(start.workload) if each.index == start.replica), None)
         if replica is None or not _still_wanted(batch, replica):
             continue
         if not board.take(start):
-            log.warning("a start of %s.%s no longer fits; planned anew", start.workload, start.replica)
+            given_up.append(f"{start.workload}.{start.replica}")
+            log.warning("the start of %s no longer fits; planned anew", given_up[-1])
             continue
         _place(batch, start, replica)
+    return given_up
 
 
 def _still_wanted(batch: Batch, replica: Replica) -> bool:
@@ -105,7 +108,7 @@ def commit_stops(batch: Batch, stops: tuple[Stop, ...]) -> None:
             batch.write(EventKind.ATTEMPT_STOPPING, stop.reason, told)
 
 
-def commit(batch: Batch, mirror: Mirror, plan: Plan) -> None:
-    """Stops first, then starts."""
+def commit(batch: Batch, mirror: Mirror, plan: Plan) -> list[str]:
+    """Stops first, then starts. The replicas whose start no longer fits."""
     commit_stops(batch, plan.stops)
-    commit_starts(batch, mirror, plan.starts)
+    return commit_starts(batch, mirror, plan.starts)

@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from ampacity.drivers.local.declare import parse_declaration
 from ampacity.drivers.registry import open_driver
 from ampacity.hub import Hub
-from ampacity.model.ids import DEFAULT_PROJECT
+from ampacity.model.errors import Conflict
 from ampacity.model.node import Node
 from ampacity.model.workload import Wish
 from ampacity.serving.prober import Prober
@@ -18,12 +19,13 @@ from ampacity.store import open_store
 from ampacity.store.base import Store
 
 from .followers import ProbeFeed, RoutingFeed
-from .gateway import gateway_spec
+from .gateway import GatewayKeeper, gateway_port, gateway_spec
 from .launching import Launcher
 from .live_plane import LivePlane, Place
 from .logs import Output
 from .state_folder import Settings, StateFolder
 from .step import Control
+from .writing import Writing
 
 log = logging.getLogger(__name__)
 
@@ -60,50 +62,58 @@ class Daemon:
         self, folder: StateFolder, settings: Settings, *, at: Callable[[str], None] = lambda point: None
     ) -> None:
         nodes = [parse_declaration(text) for text in settings.nodes]
-        folder.hold()
-        try:
-            self._build(folder, settings, nodes, at)
-        except BaseException:
-            folder.release()
-            raise
-
-    def _build(self, folder: StateFolder, settings: Settings, nodes: list[Node], at: Callable[[str], None]) -> None:
         self.folder = folder
         self._bell, self._ending, self._ended = threading.Event(), threading.Event(), threading.Event()
-        port = folder.gateway_port(settings.gateway_port)
-        table = folder.file("gateway") / "table.json"
+        self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
+        with ExitStack() as stack:
+            folder.hold()
+            stack.callback(folder.release)
+            self._build(stack, settings, nodes, at)
+            self._closing = stack.pop_all()
+
+    def _build(self, stack: ExitStack, settings: Settings, nodes: list[Node], at: Callable[[str], None]) -> None:
+        folder = self.folder
         self._store = open_store(str(folder.file("store.db")))
-        self._clock = Clock(floor=_last_event_at(self._store))
-        self._hub = Hub(folder.file("hub"))
-        self._drivers = {"local": open_driver("local", folder=folder.file("local"), nodes=nodes)}
-        self._prober = Prober()
-        self._prober.on_wake(self._bell.set)
-        for driver in self._drivers.values():
+        stack.callback(self._store.close)
+        clock = Clock(floor=_last_event_at(self._store))
+        port = gateway_port(folder, self._store, settings.gateway_port)
+        table = folder.file("gateway") / "table.json"
+        hub = Hub(folder.file("hub"))
+        drivers = {"local": open_driver("local", folder=folder.file("local"), nodes=nodes)}
+        stack.callback(drivers["local"].close)
+        prober = Prober()
+        stack.callback(prober.close)
+        for driver in drivers.values():
             driver.on_wake(self._bell.set)
+        prober.on_wake(self._bell.set)
+        writing = Writing(self._store, hub, folder.file("checkpoints"), clock)
+        gateway = GatewayKeeper(writing, gateway_spec(table, host=HOST, port=port), self._bell.set)
         self.control = Control(
             store=self._store,
-            drivers=self._drivers,
-            launcher=Launcher(folder.path, self._hub),
-            sources=(self._prober,),
-            followers=(RoutingFeed(table, self._hub), ProbeFeed(self._prober)),
+            drivers=drivers,
+            launcher=Launcher(folder.path, hub),
+            sources=(prober,),
+            followers=(ProbeFeed(prober), RoutingFeed(table, hub), gateway),
             node_lost_after_s=settings.node_lost_after_s,
             wake=self._bell.set,
             at=at,
         )
+        stack.callback(self.control.close)
+        self._clock = clock
         self.plane = LivePlane(
             store=self._store,
             control=self.control,
-            hub=self._hub,
-            output=Output(self._store, self._drivers),
-            gateway=gateway_spec(table, host=HOST, port=port),
-            place=Place(state_dir=str(folder.path), started_at=self._clock(), gateway_url=f"http://{HOST}:{port}"),
-            clock=self._clock,
+            hub=hub,
+            output=Output(self._store, drivers),
+            writing=writing,
+            place=Place(state_dir=str(folder.path), started_at=clock(), gateway_url=f"http://{HOST}:{port}"),
+            clock=clock,
             wake=self._bell.set,
             end=self._end,
         )
-        self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
 
     def start(self) -> None:
+        """Begin to step."""
         self._thread.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -111,17 +121,12 @@ class Daemon:
         return self._ended.wait(timeout_s)
 
     def stop(self) -> None:
-        """End the loop and let go of everything. What runs, runs on."""
+        """End the loop and let go of everything. What runs, runs on. Safe to call twice."""
         self._ending.set()
         self._bell.set()
         if self._thread.is_alive():
             self._thread.join(timeout=LONGEST_PAUSE_S)
-        self.control.close()
-        self._prober.close()
-        for driver in self._drivers.values():
-            driver.close()
-        self._store.close()
-        self.folder.release()
+        self._closing.close()
 
     # The loop ------------------------------------------------------------------------------------------------------
 
@@ -129,18 +134,18 @@ class Daemon:
         troubles = 0
         while not self._ending.is_set():
             self._bell.clear()
+            before = self.control.mirror.rows.seq
             try:
-                report = self.control.step(self._clock())
-                pause_s = report.next_wake - self._clock()
+                pause_s = self.control.step(self._clock()).next_wake - self._clock()
                 troubles = 0
-                if report.wrote:
-                    self.plane.tell_news()
             except Exception:
                 troubles += 1
-                pause_s = min(LONGEST_PAUSE_S, 0.1 * 2.0**troubles)
+                pause_s = min(LONGEST_PAUSE_S, 0.1 * 2.0 ** min(troubles, 10))
                 log.exception("a step failed; the next one comes in %.1f s", pause_s)
                 self._ending.wait(pause_s)
-                continue
+                pause_s = 0.0
+            if self.control.mirror.rows.seq != before:
+                self.plane.tell_news()
             self._bell.wait(max(0.0, min(pause_s, LONGEST_PAUSE_S)))
 
     def _end(self, workloads: bool) -> None:
@@ -150,18 +155,31 @@ class Daemon:
             self._ended.set()
 
     def _stop_everything(self) -> None:
-        """Wish that all live workloads stop, wait until they have, then end."""
+        """Wish that all live workloads stop, wait until they have, then end. The end comes, whatever goes wrong."""
         deadline = time.monotonic() + STOP_LIMIT_S
-        while time.monotonic() < deadline:
-            rows = self._store.live()
-            live = [row for row in rows.workloads.values() if not row.phase.ended]
-            if not live:
-                break
-            for row in live:
-                if rows.desired[row.id].wish is not Wish.STOP:
-                    self.plane.set_desired(row.id, project=DEFAULT_PROJECT, by="shutdown", wish=Wish.STOP)
-            self.plane.wait(after=rows.seq, timeout_s=1.0)
-        self._ended.set()
+        try:
+            while (seq := self._wish_all_stopped()) is not None:
+                if time.monotonic() >= deadline:
+                    log.warning(
+                        "not all workloads have ended within %g s; they go on ending by themselves", STOP_LIMIT_S
+                    )
+                    return
+                self.plane.wait(after=seq, timeout_s=1.0)
+        finally:
+            self._ended.set()
+
+    def _wish_all_stopped(self) -> int | None:
+        """The sequence number of what was seen; ``None`` when nothing is live any more."""
+        rows = self._store.live()
+        live = [row for row in rows.workloads.values() if not row.phase.ended]
+        for row in live:
+            if rows.desired[row.id].wish is Wish.STOP:
+                continue
+            try:
+                self.plane.set_desired(row.id, project=row.project, by="shutdown", wish=Wish.STOP)
+            except Conflict:
+                log.info("%s ended, or is changed by somebody else: looked at again", row.id)
+        return rows.seq if live else None
 
 
 def _last_event_at(store: Store) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -10,10 +11,12 @@ from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.workload import Workload, WorkloadSpec
 from ampacity.serving.launch import health_path, served_name, upstream_name
 from ampacity.serving.prober import Target
-from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, read_table, write_table
+from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, UnreadableTable, read_table, write_table
 
 from .launching import Models
 from .mirror import Mirror
+
+log = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -26,16 +29,41 @@ class RoutingFeed:
     """Writes the routing table whenever it differs from the one that stands."""
 
     def __init__(self, path: Path, models: Models) -> None:
-        self._path, self._models = path, models
-        self._standing = read_table(path) if path.exists() else None
+        self._path, self._models = path, _Remembered(models)
+        self._standing = _standing(path)
 
     def __call__(self, mirror: Mirror) -> None:
         models = tuple(routes(mirror, self._models))
         if self._standing is not None and models == self._standing.models:
             return
         version = 1 if self._standing is None else self._standing.version + 1
-        self._standing = RoutingTable(version=version, models=models)
-        write_table(self._path, self._standing)
+        fresh = RoutingTable(version=version, models=models)
+        write_table(self._path, fresh)
+        self._standing = fresh
+
+
+class _Remembered:
+    """The folders of models, asked for once: an exact version never changes."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._known: dict[str, Path] = {}
+
+    def materialize(self, ref: str) -> Path:
+        if ref not in self._known:
+            self._known[ref] = self._models.materialize(ref)
+        return self._known[ref]
+
+
+def _standing(path: Path) -> RoutingTable | None:
+    """The table that was written last; none when it cannot be read: then it is written anew."""
+    try:
+        return read_table(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, UnreadableTable) as error:
+        log.warning("the routing table is written anew: %s", error)
+        return None
 
 
 class ProbeFeed:
@@ -53,6 +81,7 @@ class ProbeFeed:
                     path=health_path(spec),
                     interval_s=spec.service.readiness.interval_s,
                     failures=spec.service.readiness.failures,
+                    ready=attempt.ready,
                 )
                 for _, spec, attempt in running_replicas(mirror)
                 if spec.service is not None

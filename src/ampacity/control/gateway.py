@@ -1,16 +1,29 @@
-"""The gateway as a workload of the platform itself: made when the first model is to be served."""
+"""The gateway as a workload of the platform itself: there as long as something is to be served under a name."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from ampacity.model.errors import NameTaken
 from ampacity.model.ids import SYSTEM_PROJECT, Owner
 from ampacity.model.resources import Range, ResourceRequest
-from ampacity.model.workload import ReadinessProbe, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
+from ampacity.model.workload import (
+    ReadinessProbe,
+    RetryPolicy,
+    ServiceSpec,
+    Wish,
+    Workload,
+    WorkloadKind,
+    WorkloadSpec,
+)
+from ampacity.serving.launch import served_name
 from ampacity.store.base import Store
 
+from .mirror import Mirror
+from .state_folder import DEFAULT_GATEWAY_PORT, StateFolder, choose_port, is_free, refuse_taken
 from .writing import Writing
 
 NAME = "gateway"
@@ -30,8 +43,76 @@ def gateway_spec(table: Path, *, host: str, port: int, python: str = sys.executa
     )
 
 
-def ensure_gateway(store: Store, writing: Writing, spec: WorkloadSpec) -> None:
-    """Submit the gateway unless one is live."""
-    live = store.workloads(project=SYSTEM_PROJECT, name=NAME, limit=5)
-    if all(row.phase.ended for row in live):
-        writing.submit(spec, project=SYSTEM_PROJECT, owner=OWNER)
+def gateway_port(folder: StateFolder, store: Store, wanted: int | None) -> int:
+    """Where the gateway listens: where one runs already, else the wanted port, else the one that it had, the usual one
+    or a free one.
+
+    Args:
+        wanted: ``None`` = the usual one or else a free one; 0 = a free one.
+
+    Raises:
+        PortInUse: another port was asked for by number and is taken.
+    """
+    running = _running_port(store)
+    if running is not None and wanted in (None, 0, running):
+        return running
+    if wanted:
+        refuse_taken(wanted)
+        port = wanted
+    else:
+        known = folder.read_gateway_port()
+        port = (
+            known
+            if known is not None and is_free(known)
+            else choose_port(DEFAULT_GATEWAY_PORT if wanted is None else 0)
+        )
+    folder.write_gateway_port(port)
+    return port
+
+
+def _running_port(store: Store) -> int | None:
+    rows = store.live()
+    for row in rows.workloads.values():
+        if _is_gateway(row) and rows.desired[row.id].wish is Wish.RUN:
+            service = rows.spec(row.id).spec.service
+            return None if service is None else service.port
+    return None
+
+
+class GatewayKeeper:
+    """Follows the rows: submits the gateway when something is served by name, and replaces one that is not as it
+    should be (another port, another interpreter)."""
+
+    def __init__(self, writing: Writing, spec: WorkloadSpec, wake: Callable[[], None]) -> None:
+        self._writing, self._spec, self._wake = writing, spec, wake
+
+    def __call__(self, mirror: Mirror) -> None:
+        standing = next((row for row in mirror.rows.workloads.values() if _is_gateway(row)), None)
+        if standing is None:
+            if _is_needed(mirror):
+                self._submit()
+            return
+        known = mirror.rows.spec(standing.id).spec
+        if known != self._spec and mirror.rows.desired[standing.id].wish is Wish.RUN:
+            self._writing.set_desired(standing.id, project=SYSTEM_PROJECT, by=OWNER, wish=Wish.STOP, replicas=None)
+            self._wake()
+
+    def _submit(self) -> None:
+        try:
+            self._writing.submit(self._spec, project=SYSTEM_PROJECT, owner=OWNER)
+        except NameTaken:
+            return  # one was submitted since the rows were read: the next look sees it
+        self._wake()
+
+
+def _is_gateway(row: Workload) -> bool:
+    return row.name == NAME and row.project == SYSTEM_PROJECT and not row.phase.ended
+
+
+def _is_needed(mirror: Mirror) -> bool:
+    return any(
+        not row.phase.ended
+        and mirror.rows.desired[row.id].wish is Wish.RUN
+        and served_name(mirror.rows.spec(row.id).spec)
+        for row in mirror.rows.workloads.values()
+    )

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ampacity.drivers.base import Launch
-from ampacity.model.attempt import Attempt, Member
 from ampacity.model.command import Command
-from ampacity.model.node import Node
-from ampacity.model.workload import Replica, Workload, WorkloadKind, WorkloadSpec
+from ampacity.model.workload import WorkloadKind
+
+from .jobs import Job
 
 
 class Models(Protocol):
     """What launching needs of the hub."""
 
     def materialize(self, ref: str) -> Path: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Everything known about the attempt that is to be started."""
-
-    workload: Workload
-    spec: WorkloadSpec
-    replica: Replica
-    attempt: Attempt
-    nodes: Mapping[str, Node]
-
-    def driver_of(self, member: Member) -> str:
-        """The name of the driver of the member's node; empty when the node is not known."""
-        node = self.nodes.get(member.node)
-        return "" if node is None else node.driver
 
 
 class Launcher:
@@ -84,7 +66,7 @@ class Launcher:
             member,
             python=self._python,
             gang_dir=str(gang_dir),
-            checkpoint_dir=self.checkpoint_dir(job.workload, job.spec),
+            checkpoint_dir=self._checkpoint_dir(job),
             master_address="127.0.0.1" if head is None else head.address,
             restarts_left=None if policy.maximum is None else max(0, policy.maximum - job.replica.failures),
         )
@@ -96,9 +78,9 @@ class Launcher:
         model_dir = str(self._models.materialize(service.model)) if service is not None and service.model else None
         return replica_command(job.spec, python=self._python, model_dir=model_dir)
 
-    def checkpoint_dir(self, workload: Workload, spec: WorkloadSpec) -> str:
-        """Where the job's checkpoints lie: its own folder, else one by its id."""
-        return spec.checkpoint.directory or str(self._state_dir / "checkpoints" / workload.id)
+    def _checkpoint_dir(self, job: Job) -> str:
+        """Where the job's checkpoints lie: as its spec says since it was accepted, else by its id."""
+        return job.spec.checkpoint.directory or str(self._state_dir / "checkpoints" / job.workload.id)
 
     @staticmethod
     def _environment(job: Job) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, StopOrder
 from ampacity.model.event import EventKind
@@ -22,9 +22,6 @@ from ampacity.model.workload import (
 
 from .batch import Batch
 
-DO_NOT_REQUEUE = 93
-"""A job that exits with this code is not tried again, whatever its retry policy."""
-
 STEADY_S = 60.0
 """A service's replica that ran for so long has its failures forgotten."""
 
@@ -37,14 +34,39 @@ def settle(batch: Batch, ident: WorkloadId) -> None:
     desired = batch.desired(ident)
     if workload is None or desired is None or workload.phase.ended:
         return
-    spec = batch.spec(workload)
-    _cancel_after_failure(batch, workload, desired)
-    desired = batch.desired(ident) or desired
-    _match_count(batch, workload, desired)
+    aim = _aim(batch, workload, desired)
+    _match_count(batch, workload, aim)
     latest = {attempt.replica: attempt for attempt in batch.attempts(ident)}
     for replica in batch.replicas(ident):
-        _settle_replica(batch, workload, spec, desired, replica, latest.get(replica.index))
-    _settle_workload(batch, workload, desired)
+        _settle_replica(batch, workload, aim, replica, latest.get(replica.index))
+    _settle_workload(batch, workload, aim)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Aim:
+    """What the workload shall come to: how many replicas; ``stop``: none, and why; ``note``: what it fell with."""
+
+    replicas: int
+    stop: bool
+    reason: str
+    by: str
+    note: str = ""
+
+    def wants(self, replica: Replica) -> bool:
+        return not self.stop and replica.index < self.replicas
+
+
+def _aim(batch: Batch, workload: Workload, desired: Desired) -> _Aim:
+    """What is desired; but one that comes after something that failed or was cancelled is to end, too."""
+    if desired.wish is Wish.STOP:
+        return _Aim(replicas=desired.replicas, stop=True, reason=f"stopped by {desired.by}", by=desired.by)
+    for ident in workload.after:
+        before = batch.workload(ident)
+        if before is not None and before.phase in (WorkloadPhase.FAILED, WorkloadPhase.CANCELLED):
+            verb = "failed" if before.phase is WorkloadPhase.FAILED else "was cancelled"
+            note = f"{before.name} ({before.id}), which it comes after, {verb}"
+            return _Aim(replicas=desired.replicas, stop=True, reason=note, by="ampacity", note=note)
+    return _Aim(replicas=desired.replicas, stop=False, reason="fewer replicas wanted", by=desired.by)
 
 
 def backoff_s(kind: WorkloadKind, failures: int) -> float:
@@ -54,63 +76,46 @@ def backoff_s(kind: WorkloadKind, failures: int) -> float:
     return min(BACKOFF_LIMIT_S, 2.0 ** (failures - 2))
 
 
-def _cancel_after_failure(batch: Batch, workload: Workload, desired: Desired) -> None:
-    if desired.wish is Wish.STOP:
-        return
-    for ident in workload.after:
-        before = batch.workload(ident)
-        if before is not None and before.phase in (WorkloadPhase.FAILED, WorkloadPhase.CANCELLED):
-            note = f"{before.name} ({before.id}), which it comes after, {_ended_words(before.phase)}"
-            changed = replace(desired, wish=Wish.STOP, by="ampacity")
-            batch.write(EventKind.DESIRED_CHANGED, note, changed, replace(workload, note=note))
-            return
+def _match_count(batch: Batch, workload: Workload, aim: _Aim) -> None:
+    """As many replica rows as are desired; what is above is stopped, and its row goes when it has ended.
 
-
-def _ended_words(phase: WorkloadPhase) -> str:
-    return "failed" if phase is WorkloadPhase.FAILED else "was cancelled"
-
-
-def _match_count(batch: Batch, workload: Workload, desired: Desired) -> None:
-    """As many replica rows as are desired; what is above is stopped, and its row goes when it has ended."""
+    The row of an index that was there before goes on at the epoch that this one had come to.
+    """
     replicas = batch.replicas(workload.id)
     known = {replica.index for replica in replicas}
-    missing = [index for index in range(desired.replicas) if index not in known]
-    if missing and desired.wish is Wish.RUN:
-        rows = [Replica(workload=workload.id, index=index) for index in missing]
-        batch.write(EventKind.REPLICA_CHANGED, f"replicas up to {desired.replicas}", *rows)
+    missing = [] if aim.stop else [index for index in range(aim.replicas) if index not in known]
+    if missing:
+        epochs = {attempt.replica: attempt.epoch for attempt in batch.attempts(workload.id)}
+        rows = [Replica(workload=workload.id, index=index, epoch=epochs.get(index, 0)) for index in missing]
+        batch.write(EventKind.REPLICA_CHANGED, f"replicas up to {aim.replicas}", *rows)
     for replica in replicas:
-        if replica.index >= desired.replicas and replica.phase.ended:
+        if replica.index >= aim.replicas and replica.phase.ended:
             batch.write(EventKind.REPLICA_CHANGED, f"replica {replica.index} removed", removed=(replica,))
 
 
-def _settle_replica(
-    batch: Batch, workload: Workload, spec: WorkloadSpec, desired: Desired, replica: Replica, latest: Attempt | None
-) -> None:
-    wanted = desired.wish is Wish.RUN and replica.index < desired.replicas
+def _settle_replica(batch: Batch, workload: Workload, aim: _Aim, replica: Replica, latest: Attempt | None) -> None:
+    wanted = aim.wants(replica)
     if replica.phase is ReplicaPhase.WAITING and not wanted:
-        batch.write(EventKind.REPLICA_CHANGED, "stopped before it had a place", _moved(replica, ReplicaPhase.STOPPED))
+        stopped = replace(replica, phase=ReplicaPhase.STOPPED)
+        batch.write(EventKind.REPLICA_CHANGED, f"{aim.reason}, before it had a place", stopped)
     if replica.phase is ReplicaPhase.STOPPED and wanted:
-        batch.write(EventKind.REPLICA_CHANGED, "wanted again", _moved(replica, ReplicaPhase.WAITING))
+        batch.write(EventKind.REPLICA_CHANGED, "wanted again", replace(replica, phase=ReplicaPhase.WAITING))
     if replica.phase is not ReplicaPhase.ACTIVE or latest is None:
         return
+    spec = batch.spec(workload, latest.spec_revision)
     if not latest.phase.ended:
         if not wanted:
-            _stop(batch, latest, spec, desired, workload)
+            _stop(batch, latest, spec, aim)
         return
     after, text = _after_attempt(batch.now, workload.kind, spec, replica, latest, wanted=wanted)
     batch.write(EventKind.REPLICA_CHANGED, text, after)
 
 
-def _moved(replica: Replica, phase: ReplicaPhase) -> Replica:
-    return replace(replica, phase=phase)
-
-
-def _stop(batch: Batch, attempt: Attempt, spec: WorkloadSpec, desired: Desired, workload: Workload) -> None:
-    reason = workload.note or (f"stopped by {desired.by}" if desired.wish is Wish.STOP else "fewer replicas wanted")
-    order = StopOrder(reason=reason, by=desired.by, grace_s=spec.grace_s, at=batch.now)
+def _stop(batch: Batch, attempt: Attempt, spec: WorkloadSpec, aim: _Aim) -> None:
+    order = StopOrder(reason=aim.reason, by=aim.by, grace_s=spec.grace_s, at=batch.now)
     told = order_stop(attempt, order)
     if told is not attempt:
-        batch.write(EventKind.ATTEMPT_STOPPING, reason, told)
+        batch.write(EventKind.ATTEMPT_STOPPING, aim.reason, told)
 
 
 def _after_attempt(
@@ -142,8 +147,6 @@ def _failures(now: float, replica: Replica, attempt: Attempt, *, service: bool) 
 def _no_retry(spec: WorkloadSpec, attempt: Attempt, failures: int, *, service: bool) -> str:
     """Why it is not tried again; empty when it is."""
     cause = attempt.cause or Cause(kind=CauseKind.EXIT)
-    if cause.exit_code == DO_NOT_REQUEUE:
-        return f"failed with exit code {DO_NOT_REQUEUE}, which asks not to be tried again"
     if cause.kind is CauseKind.TIME_LIMIT and not service:
         return "failed: its time was up"
     event = RetryEvent.INTERRUPTION if cause.kind.is_interruption else RetryEvent.ERROR
@@ -154,30 +157,31 @@ def _no_retry(spec: WorkloadSpec, attempt: Attempt, failures: int, *, service: b
     return ""
 
 
-def _settle_workload(batch: Batch, workload: Workload, desired: Desired) -> None:
-    workload = batch.workload(workload.id) or workload
-    phases = [replica.phase for replica in batch.replicas(workload.id)]
-    phase = _phase(phases, desired)
+def _settle_workload(batch: Batch, workload: Workload, aim: _Aim) -> None:
+    phase = _phase(workload.kind, [replica.phase for replica in batch.replicas(workload.id)], stop=aim.stop)
     if phase is workload.phase:
         return
     if not phase.ended:
         batch.write(EventKind.WORKLOAD_CHANGED, f"{workload.name} is {phase}", replace(workload, phase=phase))
         return
-    ended = replace(workload, phase=phase, ended_at=batch.now)
-    batch.write(EventKind.WORKLOAD_ENDED, f"{workload.name} {_verdict(phase)}", ended)
+    verdict = "was cancelled" if phase is WorkloadPhase.CANCELLED else phase.value
+    text = f"{workload.name} {verdict}" + (f": {aim.note}" if aim.note else "")
+    ended = replace(workload, phase=phase, ended_at=batch.now, note=aim.note or workload.note)
+    batch.write(EventKind.WORKLOAD_ENDED, text, ended)
 
 
-def _verdict(phase: WorkloadPhase) -> str:
-    return "was cancelled" if phase is WorkloadPhase.CANCELLED else phase.value
-
-
-def _phase(phases: list[ReplicaPhase], desired: Desired) -> WorkloadPhase:
+def _phase(kind: WorkloadKind, phases: list[ReplicaPhase], *, stop: bool) -> WorkloadPhase:
+    """A service that was told to stop is cancelled, however its replicas ended; a job succeeds or fails by itself."""
+    if stop and all(phase.ended for phase in phases):
+        if kind is WorkloadKind.SERVICE:
+            return WorkloadPhase.CANCELLED
+        return next((end for replica, end in _ENDS if replica in phases), WorkloadPhase.CANCELLED)
     if phases and all(phase.ended for phase in phases):
-        if ReplicaPhase.FAILED in phases:
-            return WorkloadPhase.FAILED
-        return WorkloadPhase.SUCCEEDED if ReplicaPhase.SUCCEEDED in phases else WorkloadPhase.CANCELLED
-    if not phases:
-        return WorkloadPhase.CANCELLED if desired.wish is Wish.STOP else WorkloadPhase.WAITING
-    if desired.wish is Wish.STOP:
+        return next((end for replica, end in _ENDS if replica in phases), WorkloadPhase.WAITING)
+    if stop:
         return WorkloadPhase.STOPPING
     return WorkloadPhase.RUNNING if ReplicaPhase.ACTIVE in phases else WorkloadPhase.WAITING
+
+
+_ENDS = ((ReplicaPhase.FAILED, WorkloadPhase.FAILED), (ReplicaPhase.SUCCEEDED, WorkloadPhase.SUCCEEDED))
+"""What a workload comes to when all its replicas have ended; the first that is there."""

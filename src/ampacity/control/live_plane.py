@@ -19,7 +19,6 @@ from ampacity.model.view import EventView, NodeView, ProgressPoint, Status, Why,
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.store.base import Store
 
-from .gateway import ensure_gateway
 from .logs import Output
 from .plane import LogSlice
 from .reading import Reading
@@ -28,7 +27,6 @@ from .story import tell
 from .writing import Writing
 
 LAST_LINES = 15
-STORY_EVENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,7 @@ class LivePlane:
         control: Control,
         hub: Hub,
         output: Output,
-        gateway: WorkloadSpec,
+        writing: Writing,
         place: Place,
         clock: Callable[[], float],
         wake: Callable[[], None],
@@ -60,8 +58,7 @@ class LivePlane:
     ) -> None:
         self._store, self._control, self._hub, self._output = store, control, hub, output
         self._reading = Reading(store, control, output)
-        self._writing = Writing(store, hub, clock)
-        self._gateway, self._place, self._clock = gateway, place, clock
+        self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
         self._news = threading.Condition()
 
@@ -101,7 +98,7 @@ class LivePlane:
 
     def why(self, ref: str, *, project: Project) -> Why:
         view = self.workload(ref, project=project)
-        events = self._store.events(workload=view.workload.id, limit=STORY_EVENTS)
+        events = self._reading.story(view.workload.id)
         last = max(view.attempts, key=lambda attempt: attempt.placed_at, default=None)
         printed = () if last is None or last.phase.ended else self._output.tail(last, LAST_LINES)
         return tell(view, events, printed or _last_words(view))
@@ -134,11 +131,8 @@ class LivePlane:
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
         ident = self._writing.submit(spec, project=project, owner=owner)
-        view = self.workload(ident, project=project)
-        if view.spec.service is not None and view.spec.service.served_name:
-            ensure_gateway(self._store, self._writing, self._gateway)
         self._wrote()
-        return view
+        return self.workload(ident, project=project)
 
     def set_desired(
         self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
@@ -193,7 +187,7 @@ class LivePlane:
             run=view.workload.id,
             run_name=view.workload.name,
             project=view.workload.project,
-            step=step if step is not None or progress is None else progress.step,
+            step=step if step is not None or progress is None else progress.checkpoint_step,
             code_revision=code_revision(view.spec.workdir) if view.spec.workdir else "",
             data=data,
             checkpoint=progress.checkpoint_path if progress is not None else "",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from ampacity.drivers.base import Driver, LogLine
-from ampacity.model.attempt import Attempt
-from ampacity.model.errors import DriverError, InvalidSpec, NotFound, Where
+from ampacity.model.attempt import Attempt, Member
+from ampacity.model.errors import DriverError, DriverUnavailable, InvalidSpec, NotFound, Where
 from ampacity.model.event import Table
 from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Node
@@ -29,9 +30,14 @@ class _Place(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
-    records: tuple[LogRecord, ...]
+class _Page:
+    """One member's next lines. ``full``: more may follow that are older than other members' lines."""
+
+    attempt: Attempt
+    member: Member
+    lines: tuple[LogLine, ...]
     place: _Place
+    full: bool = False
 
 
 class Output:
@@ -43,29 +49,64 @@ class Output:
     def slice(
         self, view: WorkloadView, *, cursor: str | None, rank: int | None, replica: int | None, limit: int
     ) -> LogSlice:
-        """Up to ``limit`` lines of each member after the cursor.
+        """Lines after the cursor, up to ``limit`` of each member, merged by their time.
+
+        Only as much is taken of each as is older than what another one has not shown yet, so that slices in a row are
+        in order, too. A member that cannot be asked now is left to a later call.
 
         Raises:
             InvalidSpec: the cursor is not one of ours.
-            DriverUnavailable: a node cannot be asked now.
         """
         places = _places(cursor)
+        pages = [
+            self._page(attempt, member, place, limit)
+            for attempt in view.attempts
+            if replica is None or attempt.replica == replica
+            for member in attempt.members
+            if not (place := places.get(str(attempt.key(member.index)), _Place())).done
+        ]
+        horizon = min((page.lines[-1].at for page in pages if page.full), default=math.inf)
         records: list[LogRecord] = []
-        for attempt in view.attempts:
-            if replica is not None and attempt.replica != replica:
-                continue
-            for member in attempt.members:
-                name = str(attempt.key(member.index))
-                place = places.get(name, _Place())
-                if place.done:
-                    continue
-                read = self._member(attempt, member.index, member.node, place, limit)
-                places[name] = read.place
-                records.extend(each for each in read.records if rank is None or each.rank == rank)
+        for page in [self._up_to(page, places, horizon) for page in pages]:
+            places[str(page.attempt.key(page.member.index))] = page.place
+            records.extend(_record(page, line) for line in page.lines if rank is None or line.rank == rank)
         records.sort(key=lambda record: record.at)
-        read_all = not records and all(place.done for place in places.values())
-        ended = view.workload.phase.ended and read_all
+        ended = view.workload.phase.ended and not records and all(place.done for place in places.values())
         return LogSlice(records=tuple(records), cursor=msgspec.json.encode(places).decode(), ended=ended)
+
+    def _page(self, attempt: Attempt, member: Member, place: _Place, limit: int) -> _Page:
+        nothing = _Page(
+            attempt=attempt,
+            member=member,
+            lines=(),
+            place=_Place(cursor=place.cursor, done=attempt.phase.ended),
+        )
+        driver = self._driver(member.node)
+        if driver is None:
+            return nothing
+        try:
+            page = driver.logs(attempt.key(member.index), place.cursor, limit=limit)
+        except (NotFound, DriverUnavailable):
+            return nothing
+        return _Page(
+            attempt=attempt,
+            member=member,
+            lines=page.lines,
+            place=_Place(cursor=page.cursor, done=page.ended and not page.lines),
+            full=len(page.lines) >= limit,
+        )
+
+    def _up_to(self, page: _Page, places: Mapping[str, _Place], horizon: float) -> _Page:
+        """The page without what is newer than the horizon."""
+        old = 0
+        while old < len(page.lines) and page.lines[old].at <= horizon:
+            old += 1
+        if old == len(page.lines):
+            return page
+        place = places.get(str(page.attempt.key(page.member.index)), _Place())
+        if not old:
+            return replace(page, lines=(), place=place)
+        return self._page(page.attempt, page.member, place, old)
 
     def tail(self, attempt: Attempt, count: int) -> tuple[str, ...]:
         """The last lines that the attempt printed, ranks' and others."""
@@ -105,28 +146,17 @@ class Output:
         row = self._store.get(Table.NODES, node)
         return self._drivers.get(row.driver) if isinstance(row, Node) else None
 
-    def _member(self, attempt: Attempt, member: int, node: NodeId, place: _Place, limit: int) -> _Read:
-        driver = self._driver(node)
-        gone = _Read(records=(), place=_Place(cursor=place.cursor, done=attempt.phase.ended))
-        if driver is None:
-            return gone
-        try:
-            page = driver.logs(attempt.key(member), place.cursor, limit=limit)
-        except NotFound:
-            return gone
-        records = tuple(
-            LogRecord(
-                at=line.at,
-                replica=attempt.replica,
-                epoch=attempt.epoch,
-                member=member,
-                rank=line.rank,
-                stream=line.stream,
-                text=line.text,
-            )
-            for line in page.lines
-        )
-        return _Read(records=records, place=_Place(cursor=page.cursor, done=page.ended and not page.lines))
+
+def _record(page: _Page, line: LogLine) -> LogRecord:
+    return LogRecord(
+        at=line.at,
+        replica=page.attempt.replica,
+        epoch=page.attempt.epoch,
+        member=page.member.index,
+        rank=line.rank,
+        stream=line.stream,
+        text=line.text,
+    )
 
 
 def _places(cursor: str | None) -> dict[str, _Place]:

@@ -15,6 +15,9 @@ from ampacity.model.node import Node
 
 log = logging.getLogger(__name__)
 
+PAGES = 10
+"""How many pages of one driver's facts a step takes in at most; the rest is left to the next."""
+
 
 class FactSource(Protocol):
     """Something beside the drivers that sees facts, and sees them again after a restart: the readiness prober."""
@@ -28,29 +31,33 @@ class FactSource(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Observation:
-    """``nodes`` holds what each driver that answered has; nothing is concluded of one that did not."""
+    """``nodes`` holds what each driver that answered has; nothing is concluded of one that did not. ``more``: there
+    are facts that were not read yet."""
 
     facts: list[MemberFact] = field(default_factory=list)
     cursors: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, dict[NodeId, Node]] = field(default_factory=dict)
+    more: bool = False
 
 
-def observe(
-    drivers: Mapping[str, Driver], sources: tuple[FactSource, ...], cursors: Mapping[str, str], *, nodes: bool
-) -> Observation:
-    """New facts of every driver and source, and the nodes when they are asked for."""
+def observe(drivers: Mapping[str, Driver], cursors: Mapping[str, str], *, nodes: bool) -> Observation:
+    """New facts of every driver, and the nodes when they are asked for."""
     seen = Observation()
     for name, driver in drivers.items():
         try:
-            page = driver.facts(cursors.get(name))
+            _read_facts(name, driver, cursors.get(name), seen)
             if nodes:
                 seen.nodes[name] = {node.id: node for node in driver.nodes()}
         except DriverError as error:
             log.warning("driver %s does not answer: %s", name, error)
-            continue
-        seen.facts.extend(page.facts)
-        if page.cursor != cursors.get(name):
-            seen.cursors[name] = page.cursor
-    for source in sources:
-        seen.facts.extend(source.facts())
     return seen
+
+
+def _read_facts(name: str, driver: Driver, cursor: str | None, seen: Observation) -> None:
+    for _ in range(PAGES):
+        page = driver.facts(cursor)
+        seen.facts.extend(page.facts)
+        if page.cursor == cursor:
+            return
+        seen.cursors[name] = cursor = page.cursor
+    seen.more = True

@@ -9,7 +9,7 @@ import msgspec
 
 from ampacity.model.errors import NotFound
 from ampacity.model.event import Event
-from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Project
+from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Project, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation, DeviceShare
 from ampacity.model.view import EventView, NodeView, ProgressPoint, WorkloadView
@@ -19,8 +19,10 @@ from ampacity.store.base import Store
 from .logs import Output
 from .lookup import find, view_of
 from .step import Control
+from .story import worth_telling
 
 PROGRESS_FILE = "progress/rank-0.jsonl"
+STORY_PAGE = 1000
 
 
 class _ProgressLine(msgspec.Struct):
@@ -93,6 +95,15 @@ class Reading:
     def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
         workload = None if ref is None else find(self._store, ref, project).id
         return tuple(event_view(event) for event in self._store.events(after=after, workload=workload, limit=limit))
+
+    def story(self, workload: WorkloadId) -> tuple[Event, ...]:
+        """The workload's events that are worth telling, all of them."""
+        told: list[Event] = []
+        after = 0
+        while page := self._store.events(after=after, workload=workload, limit=STORY_PAGE):
+            told.extend(event for event in page if worth_telling(event))
+            after = page[-1].seq
+        return tuple(told)
 
     def has_event_after(self, seq: int) -> bool:
         return bool(self._store.events(after=seq, limit=1))

@@ -112,20 +112,26 @@ class StateFolder:
     def remove_endpoint(self) -> None:
         self.file("control.json").unlink(missing_ok=True)
 
-    def gateway_port(self, wanted: int | None) -> int:
-        """The gateway's port: the wanted one, else the one that it has had, else the usual or a free one."""
+    def read_gateway_port(self) -> int | None:
+        """The port that the gateway had last."""
+        path = self.file("gateway") / "port"
+        return int(path.read_text()) if path.exists() else None
+
+    def write_gateway_port(self, port: int) -> None:
         path = self.file("gateway") / "port"
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        standing = int(path.read_text()) if path.exists() else None
-        if standing is not None and wanted in (None, 0, standing):
-            return standing
-        if wanted:
-            port = wanted
-            refuse_taken(port)
-        else:
-            port = choose_port(DEFAULT_GATEWAY_PORT if wanted is None else 0)
         write_atomically(path, str(port).encode())
-        return port
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether one could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def choose_port(usual: int, host: str = "127.0.0.1") -> int:
@@ -143,13 +149,9 @@ def choose_port(usual: int, host: str = "127.0.0.1") -> int:
 
 def refuse_taken(port: int, host: str = "127.0.0.1") -> None:
     """Raises ``PortInUse`` when somebody listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            hint = "Choose another port, or leave it out for a free one."
-            raise PortInUse(f"The port {port} on {host} is in use.", hint=hint) from error
+    if not is_free(port, host):
+        hint = "Choose another port, or leave it out for a free one."
+        raise PortInUse(f"The port {port} on {host} is in use.", hint=hint)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

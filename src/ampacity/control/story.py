@@ -15,11 +15,11 @@ from .words import cause_words, place_words
 TOLD = 12
 """How many lines of its story are told at most; the latest."""
 
-_QUIET = {EventKind.ATTEMPT_CHANGED, EventKind.DESIRED_CHANGED}
+_QUIET = {EventKind.ATTEMPT_CHANGED, EventKind.DESIRED_CHANGED, EventKind.WORKLOAD_CHANGED}
 
 
 def tell(view: WorkloadView, events: Sequence[Event], last_lines: tuple[str, ...]) -> Why:
-    """The answer, out of the view, the workload's own events and the end of what it printed."""
+    """The answer, out of the view, the events worth telling and the end of what it printed."""
     phase = view.workload.phase
     if phase.ended:
         return _ended(view, events, last_lines)
@@ -98,12 +98,13 @@ def _ended(view: WorkloadView, events: Sequence[Event], last_lines: tuple[str, .
 
 
 def _story(events: Sequence[Event]) -> tuple[str, ...]:
-    told = [f"{clock(event.at)}  {event.draft.text}" for event in events if _worth_telling(event)]
+    told = [f"{clock(event.at)}  {event.draft.text}" for event in events]
     left_out = len(told) - TOLD
     return (*([f"… {left_out} earlier"] if left_out > 0 else []), *told[-TOLD:])
 
 
-def _worth_telling(event: Event) -> bool:
+def worth_telling(event: Event) -> bool:
+    """Whether an event belongs into the story that people are told."""
     return event.kind not in _QUIET and bool(event.draft.text)
 
 

@@ -1,25 +1,22 @@
-"""Part 2 of a step: evolve attempts by the facts, keep the nodes, and write down what follows."""
+"""Part 2 of a step: evolve attempts by the facts, and write down what follows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections import deque
+from collections.abc import Iterable
 
 from ampacity.model.attempt import (
     Attempt,
     AttemptFact,
     AttemptLost,
     AttemptPhase,
-    Cause,
-    CauseKind,
     IncarnationBegan,
     ProgressReported,
     ReadinessChanged,
 )
 from ampacity.model.event import EventKind
 from ampacity.model.evolve import evolve, order_stop
-from ampacity.model.ids import NodeId, WorkloadId
-from ampacity.model.node import Node, NodeCondition
+from ampacity.model.ids import WorkloadId
 
 from .batch import Batch
 from .health import give_up
@@ -63,57 +60,17 @@ def _give_up(batch: Batch, attempt: Attempt, *, was_ready: bool) -> None:
         batch.write(EventKind.ATTEMPT_STOPPING, order.reason, order_stop(attempt, order))
 
 
-def keep_nodes(batch: Batch, mirror: Mirror, seen: Mapping[str, Mapping[NodeId, Node]], *, lost_after_s: float) -> None:
-    """Register new nodes, mark silent ones, and after ``lost_after_s`` of silence lose the attempts there."""
-    for driver, nodes in seen.items():
-        for node in nodes.values():
-            _keep_node(batch, mirror.rows.nodes.get(node.id), node)
-        for known in [row for row in mirror.rows.nodes.values() if row.driver == driver]:
-            if known.id not in nodes:
-                _silent(batch, mirror, known, lost_after_s=lost_after_s)
-
-
-def _keep_node(batch: Batch, known: Node | None, seen: Node) -> None:
-    if known is None:
-        fresh = replace(seen, registered_at=batch.now, condition=NodeCondition.READY, version=1)
-        batch.write(EventKind.NODE_REGISTERED, f"node {seen.id} is there", fresh)
-        return
-    back = known.condition is NodeCondition.UNKNOWN
-    condition = NodeCondition.READY if back else known.condition
-    now = replace(
-        seen, registered_at=known.registered_at, condition=condition, unknown_since=None, version=known.version
-    )
-    if now != known:
-        text = f"node {seen.id} is back" if back else f"node {seen.id} changed"
-        batch.write(EventKind.NODE_CHANGED, text, now)
-
-
-def _silent(batch: Batch, mirror: Mirror, known: Node, *, lost_after_s: float) -> None:
-    if known.condition is not NodeCondition.UNKNOWN:
-        silent = replace(known, condition=NodeCondition.UNKNOWN, unknown_since=batch.now)
-        batch.write(EventKind.NODE_CHANGED, f"node {known.id} is silent", silent)
-        return
-    since = known.unknown_since if known.unknown_since is not None else batch.now
-    if batch.now - since < lost_after_s:
-        return
-    cause = Cause(kind=CauseKind.NODE_LOST, message=f"node {known.id} has been silent for {lost_after_s:g} s")
-    gone = [attempt for attempt in mirror.live_attempts() if known.id in attempt.nodes]
-    apply_facts(batch, [AttemptLost(attempt=attempt.id, at=batch.now, cause=cause) for attempt in gone])
-
-
 def settle_all(batch: Batch, touched: Iterable[WorkloadId], mirror: Mirror) -> None:
-    """Settle the touched workloads and, when one ended, those that come after it."""
-    queue = sorted(touched)
-    done: set[WorkloadId] = set()
+    """Settle the touched workloads and, whenever one ended, those that come after it."""
+    queue = deque(sorted(touched))
+    ended: set[WorkloadId] = set()
     while queue:
-        ident = queue.pop(0)
-        if ident in done:
-            continue
-        done.add(ident)
+        ident = queue.popleft()
         settle(batch, ident)
         workload = batch.workload(ident)
-        if workload is not None and workload.phase.ended:
-            queue.extend(row.id for row in mirror.rows.workloads.values() if ident in row.after)
+        if workload is not None and workload.phase.ended and ident not in ended:
+            ended.add(ident)
+            queue.extend(sorted(mirror.dependants(ident)))
 
 
 def _describe(before: Attempt, after: Attempt, fact: AttemptFact) -> tuple[EventKind, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from ampacity.hub import Hub
 from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, NameTaken, NotFound, StaleVersion, Where
@@ -32,27 +34,34 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 class Writing:
-    """Submits workloads and changes wishes and conditions. ``clock`` gives seconds since the epoch."""
+    """Submits workloads and changes wishes and conditions.
 
-    def __init__(self, store: Store, hub: Hub, clock: Callable[[], float]) -> None:
-        self._store, self._hub, self._clock = store, hub, clock
+    Args:
+        checkpoints: where checkpoints of jobs lie that name no folder of their own.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, store: Store, hub: Hub, checkpoints: Path, clock: Callable[[], float]) -> None:
+        self._store, self._hub, self._checkpoints, self._clock = store, hub, checkpoints, clock
+        self._submitting = threading.Lock()
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadId:
         """Raises what ``Plane.submit`` raises. Durable when it returns."""
         ident = WorkloadId("w" + "".join(secrets.choice(_ALPHABET) for _ in range(9)))
         spec = replace(spec, name=spec.name or f"{spec.kind}-{ident[-5:]}")
         self._refuse_impossible(spec)
-        spec = self._with_exact_model(spec)
-        self._refuse_taken_route(spec)
-        for _ in range(TRIES):
-            try:
-                self._store.append([self._draft(ident, spec, project, owner)])
-            except NameTaken as error:
-                hint = "Choose another name, or stop that one first."
-                raise NameTaken(error.message, hint=hint) from None
-            except StaleVersion:
-                continue
-            return ident
+        spec = self._with_checkpoint_folder(self._with_exact_model(spec), ident)
+        with self._submitting:  # two services must not take one served name at the same time
+            self._refuse_taken_route(spec)
+            for _ in range(TRIES):
+                try:
+                    self._store.append([self._draft(ident, spec, project, owner)])
+                except NameTaken as error:
+                    hint = "Choose another name, or stop that one first."
+                    raise NameTaken(error.message, hint=hint) from None
+                except StaleVersion:
+                    continue
+                return ident
         raise Conflict("The workloads that it comes after keep changing; submit it again.")
 
     def _draft(self, ident: WorkloadId, spec: WorkloadSpec, project: Project, owner: Owner) -> Draft:
@@ -113,6 +122,14 @@ class Writing:
         name = served_name(spec)
         return replace(spec, service=replace(spec.service, model=exact, served_name=name))
 
+    def _with_checkpoint_folder(self, spec: WorkloadSpec, ident: WorkloadId) -> WorkloadSpec:
+        """A training job's checkpoints lie in one absolute place, the same for all its attempts."""
+        if spec.kind is not WorkloadKind.TRAIN:
+            return spec
+        own = spec.checkpoint.directory
+        folder = Path(spec.workdir or "/") / own if own else self._checkpoints / ident
+        return replace(spec, checkpoint=replace(spec.checkpoint, directory=str(folder)))
+
     def _refuse_taken_route(self, spec: WorkloadSpec) -> None:
         name = served_name(spec)
         if not name:
@@ -159,6 +176,7 @@ class Writing:
             kind=EventKind.DESIRED_CHANGED,
             at=self._clock(),
             changes=(put(replace(changed, by=by, version=desired.version + 1)),),
+            touches=(Touch(table=Table.WORKLOADS, key=workload.id, version=workload.version + 1),),
             project=workload.project,
             owner=workload.owner,
             workload=workload.id,
@@ -175,7 +193,7 @@ class Writing:
                 raise NotFound(f"There is no node {name!r}.", hint="`ampacity nodes` lists them.")
             if condition is NodeCondition.UNKNOWN:
                 raise InvalidSpec("a node is marked unknown by its silence alone.", where=Where(key="condition"))
-            if node.condition is NodeCondition.UNKNOWN:
+            if node.unknown_since is not None:
                 raise Conflict(f"The node {name} is silent; its condition changes once it is back.")
             changed = replace(node, condition=condition, version=node.version + 1)
             text = f"{by} made node {name} {condition}"

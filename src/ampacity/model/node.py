@@ -45,7 +45,8 @@ class Node:
     """One machine, or a declared part of one.
 
     ``trees`` gives its place in each named topology tree (``site``, ``fabric``, ``rail``, ``link_domain``).
-    ``unknown_since`` is set (seconds since the epoch) while the condition is ``unknown``.
+    ``unknown_since`` is set (seconds since the epoch) while it is silent: its condition is ``unknown`` then, or still
+    ``cordoned``.
     ``address`` is where the other nodes reach it.
     ``version`` grows by one with every change and with every placement that uses the node.
     """

@@ -21,13 +21,17 @@ TIME_LIMIT_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One replica to probe: ``GET url + path`` every ``interval_s`` once it is ready."""
+    """One replica to probe: ``GET url + path`` every ``interval_s`` once it is ready.
+
+    ``ready``: it is known to be, from before this prober: then one miss is not yet the end of that.
+    """
 
     key: MemberKey
     url: str
     path: str = "/health"
     interval_s: float = 1.0
     failures: int = 3
+    ready: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -40,7 +44,8 @@ class _Watched:
 class Prober:
     """Probes the targets that it is told of, and reports each change of their readiness once.
 
-    What it knows is kept in memory alone: after a restart the first probe of each replica is reported again.
+    What it knows is kept in memory alone: after a restart the first probe of each replica that is not known to be ready
+    is reported again.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -82,7 +87,7 @@ class Prober:
                 task.cancel()
         for key, target in targets.items():
             if key not in self._watched:
-                watched = self._watched[key] = _Watched(target)
+                watched = self._watched[key] = _Watched(target, Health(ready=target.ready or None))
                 watched.task = self._loop.create_task(self._attend(watched))
 
     async def _attend(self, watched: _Watched) -> None:
