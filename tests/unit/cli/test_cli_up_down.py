@@ -164,6 +164,17 @@ def test_a_start_that_says_it_answers(daemon: Callable[[str], None], tmp_path: P
     assert (state / "control.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_large_log_is_put_aside(
+    daemon: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "LOG_KEPT_BYTES", 5)
+    (tmp_path / "control.log").write_text("long ago")
+    daemon(SAYS.format(word="{}\n"))
+    launch.start(tmp_path, launch.Options())
+    assert (tmp_path / "control.log.old").read_text() == "long ago"
+    assert "long ago" not in (tmp_path / "control.log").read_text()
+
+
 def test_a_start_that_says_its_error(daemon: Callable[[str], None], tmp_path: Path) -> None:
     daemon(SAYS.format(word='{"error": {"code": "port_in_use", "message": "It is taken.", "hint": "Another."}}\n'))
     with pytest.raises(PortInUse) as raised:
