@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
+import select
 import shutil
 import signal
 import socket
@@ -191,6 +193,51 @@ def test_interrupting_run_leaves_the_job_running(shell: Shell) -> None:
     assert process.returncode == 130
     assert said == "long runs on. `ampacity attach long` follows it again, `ampacity stop long` stops it.\n"
     assert shell.phase("long") == "running"
+
+
+def test_ctrl_c_on_a_terminal_asks_and_stops(shell: Shell) -> None:
+    shell.well("up", "--node", NODE, "--port", "0", "--gateway-port", "0")
+    ours, theirs = pty.openpty()
+    ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = shell.start("run", "--name", "long", "--", "echo begun; sleep 600", start_new_session=True, **ends)
+    os.close(theirs)
+    try:
+        read_until(ours, "begun")
+        process.send_signal(signal.SIGINT)
+        read_until(ours, "Stop long, or keep it running?")
+        os.write(ours, b"stop\n")
+        assert "long was stopped after" in read_until(ours, "was stopped after")
+        assert process.wait(DEADLINE_S) == 130
+    finally:
+        process.kill()
+        os.close(ours)
+    assert shell.phase("long") == "cancelled"
+
+
+def read_until(fd: int, words: str) -> str:
+    """What the terminal shows until the words stand there."""
+    seen = ""
+    deadline = time.monotonic() + DEADLINE_S
+    while words not in seen:
+        ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+        assert ready, f"{words!r} did not come; there is {seen!r}"
+        seen += os.read(fd, 4096).decode()
+    return seen
+
+
+def test_modules_of_the_users_folder_are_not_taken_for_ours(shell: Shell) -> None:
+    (shell.home / "queue.py").write_text("raise SystemExit('the wrong queue')")
+    (shell.home / "ampacity").mkdir()
+    (shell.home / "ampacity" / "__init__.py").write_text("raise SystemExit('the wrong ampacity')")
+    script = Path(sys.executable).with_name("ampacity")
+    if not script.exists():
+        pytest.skip(f"{script}, the console script, is not installed")
+    command = [str(script), "run", "--", "echo", "right"]
+    done = subprocess.run(command, env=shell.env, cwd=shell.home, text=True, capture_output=True, timeout=DEADLINE_S)
+    for name in ("queue.py", "ampacity/__init__.py"):
+        (shell.home / name).unlink()
+    (shell.home / "ampacity").rmdir()
+    assert (done.returncode, done.stdout) == (0, "right\n"), done.stderr
 
 
 def test_a_taken_port_is_said_at_once(shell: Shell) -> None:

@@ -13,7 +13,7 @@ from ampacity.model.codec import encode
 from ampacity.model.errors import AmpacityError, InvalidSpec, Where
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import WorkloadKind, WorkloadPhase, WorkloadSpec
-from ampacity.model.workload_file import parse_workload
+from ampacity.model.workload_file import checked_spec, parse_workload
 
 from .bodies import (
     ENDED_SHOWN,
@@ -28,7 +28,6 @@ from .bodies import (
     WorkloadQuery,
     WorkloadsQuery,
 )
-from .check_spec import check_spec
 from .endpoint import Answer, Call, answer
 
 LOOK_AGAIN_S = 0.05
@@ -70,8 +69,7 @@ def _specs(body: Submission) -> Sequence[WorkloadSpec]:
     if (body.file is None) == (body.spec is None):
         raise InvalidSpec("Give either `file` or `spec`.", where=Where(key="file"))
     if body.spec is not None:
-        check_spec(body.spec)
-        return (body.spec,)
+        return (checked_spec(body.spec),)
     assert body.file is not None, "one of the two is there"
     if body.directory is None or not os.path.isabs(body.directory):
         raise InvalidSpec(

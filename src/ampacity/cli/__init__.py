@@ -7,6 +7,12 @@ __all__ = ["main"]
 
 def main() -> None:
     """The console script ``ampacity``."""
+    import io
+    import sys
+
     from .root import cli
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character is no reason to fail
     cli.main(prog_name="ampacity")

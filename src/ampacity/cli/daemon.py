@@ -69,6 +69,7 @@ def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.Simp
             gateway_url=status.gateway_url,
         )
         log.info("control plane of %s answers on %s and %s", path, server.socket_path, server.url)
+        os.chdir(folder.path)  # nobody's folder is held on to because `up` was typed there
         ready.answers()
         threading.Thread(target=_pass_on, args=(daemon, ends), name="end", daemon=True).start()
         log.info("going down: %s", ends.get())

@@ -16,7 +16,8 @@ from ampacity.cli.failure import INTERRUPTED
 from ampacity.cli.render.console import tell
 from ampacity.cli.render.status_line import StatusLine
 from ampacity.cli.render.units import about_duration
-from ampacity.cli.render.workloads import cause_text, last_attempt, lasted_s
+from ampacity.cli.render.workloads import last_attempt, lasted_s
+from ampacity.control.words import cause_words
 from ampacity.model.errors import Conflict
 from ampacity.model.view import LogRecord, WorkloadView
 from ampacity.model.workload import WorkloadPhase
@@ -173,5 +174,5 @@ def say_end(view: WorkloadView) -> None:
     if workload.phase is WorkloadPhase.CANCELLED:
         tell(f"{name} was stopped after {took}.")
         return
-    cause = workload.note if attempt is None or attempt.cause is None else cause_text(attempt.cause)
-    tell(f"{name} failed after {took}: {cause or 'no cause is known'}. See `ampacity why {name}`.", style="red")
+    cause = cause_words(None if attempt is None else attempt.cause).removesuffix(".")
+    tell(f"{name} failed after {took}: {cause}. See `ampacity why {name}`.", style="red")

@@ -18,6 +18,7 @@ from ampacity.model.errors import AmpacityError, NotRunning, StateFolderBusy
 START_TIMEOUT_S = 60.0
 ANOTHER_ANSWERS_WITHIN_S = 30.0
 LOG_NAME = "control.log"
+LOG_KEPT_BYTES = 10_000_000
 LAST_LINES = 15
 
 
@@ -90,8 +91,10 @@ def start(state_dir: Path, options: Options) -> bool:
 
 
 def _spawn(state_dir: Path, options: Options, ready_fd: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ampacity.cli.daemon", "--state", str(state_dir), "--ready-fd", str(ready_fd)]
-    with open(state_dir / LOG_NAME, "ab", opener=_private) as log:
+    # -P: the folder that `up` was typed in may hold a queue.py or logging.py, which is none of ours.
+    python = [sys.executable, "-P", "-m", "ampacity.cli.daemon"]
+    command = [*python, "--state", str(state_dir), "--ready-fd", str(ready_fd)]
+    with open(_log_file(state_dir), "ab", opener=_private) as log:
         return subprocess.Popen(
             [*command, *options.arguments()],
             stdin=subprocess.DEVNULL,
@@ -100,6 +103,14 @@ def _spawn(state_dir: Path, options: Options, ready_fd: int) -> subprocess.Popen
             pass_fds=(ready_fd,),
             start_new_session=True,
         )
+
+
+def _log_file(state_dir: Path) -> Path:
+    """The log. One that has grown large is put aside first; one such is kept."""
+    log = state_dir / LOG_NAME
+    if log.exists() and log.stat().st_size > LOG_KEPT_BYTES:
+        log.rename(state_dir / f"{LOG_NAME}.old")
+    return log
 
 
 def _private(path: str, flags: int) -> int:

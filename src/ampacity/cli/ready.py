@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ampacity.cli.glance import endpoint_ready
 from ampacity.cli.render.status_line import StatusLine
 from ampacity.cli.render.units import about_duration
 from ampacity.cli.render.workloads import live_attempts, note_text
@@ -19,7 +20,7 @@ LOOK_EVERY_S = 0.5
 
 
 def wait_until_ready(client: Client, view: WorkloadView, *, timeout_s: float, quiet: bool) -> WorkloadView:
-    """The view once a replica is ready.
+    """The view once a replica is ready, and the endpoint through which it is asked.
 
     Raises:
         AmpacityError: the service ended first, or no replica was ready after ``timeout_s``.
@@ -30,7 +31,8 @@ def wait_until_ready(client: Client, view: WorkloadView, *, timeout_s: float, qu
     try:
         while True:
             view = client.workload(view.workload.id)
-            if any(attempt.ready for attempt in live_attempts(view)):
+            ready = any(attempt.ready for attempt in live_attempts(view))
+            if ready and endpoint_ready(client):
                 return view
             if view.workload.phase.ended:
                 raise AmpacityError(
@@ -43,19 +45,18 @@ def wait_until_ready(client: Client, view: WorkloadView, *, timeout_s: float, qu
                     f"{name} is not ready after {timeout_s:g} s.", hint=f"`ampacity why {name}` says more."
                 )
             if not quiet:
-                line.show(f"{name} {_state(view)}{_for(waited_s, line)}")
+                line.show(f"{'the endpoint is starting' if ready else _state(view)}{_for(waited_s, line)}")
             time.sleep(LOOK_EVERY_S)
     finally:
         line.clear()
 
 
 def _state(view: WorkloadView) -> str:
-    live = live_attempts(view)
+    live, name = live_attempts(view), view.workload.name
     if not live:
-        return f"waits: {view.waits[0].text}" if view.waits else "waits"
-    if all(attempt.phase is AttemptPhase.RUNNING for attempt in live):
-        return "is starting"
-    return "is being prepared"
+        return f"{name} waits: {view.waits[0].text}" if view.waits else f"{name} waits"
+    running = all(attempt.phase is AttemptPhase.RUNNING for attempt in live)
+    return f"{name} is starting" if running else f"{name} is being prepared"
 
 
 def _for(waited_s: float, line: StatusLine) -> str:

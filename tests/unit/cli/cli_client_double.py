@@ -87,7 +87,8 @@ class ClientDouble:
     def workloads(self, *, all: bool = False, project: Any = None, kinds: Any = (), phases: Any = ()) -> Iterator[Any]:
         self._called("workloads", all, project, tuple(kinds), tuple(phases))
         for view in reversed(self.views.values()):
-            fits = project in (None, view.workload.project) and (not kinds or view.workload.kind in kinds)
+            theirs = view.workload.project
+            fits = (project == theirs if project else theirs != "system") and (not kinds or view.workload.kind in kinds)
             if fits and (not phases or view.workload.phase in phases):
                 yield view
 

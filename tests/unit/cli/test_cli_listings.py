@@ -10,15 +10,14 @@ import pytest
 from cli_client_double import (
     COMPLETED,
     EXIT_3,
-    KILLED,
     ClientDouble,
     a_node,
     an_attempt,
 )
 
 from ampacity.cli.render.units import about_count, about_duration
-from ampacity.cli.render.workloads import cause_text, note_text
-from ampacity.model.attempt import AttemptPhase, Cause, CauseKind, Progress
+from ampacity.cli.render.workloads import note_text
+from ampacity.model.attempt import AttemptPhase, Progress
 from ampacity.model.event import EventKind
 from ampacity.model.resources import Range
 from ampacity.model.workload import WorkloadKind, WorkloadSpec
@@ -48,7 +47,7 @@ def test_ps_shows_how_each_is(amp: Amp, client: ClientDouble) -> None:
     assert found["pretrain"] == ["pretrain", "train", "running", "step 12 loss 2.346", "n1", "1m"]
     assert found["chat"] == ["chat", "service", "running", "1/2 ready", "n1", "1m"]
     assert found["sweep"] == ["sweep", "train", "waiting", "1m 5s", "needs 8 H100; 3 are free"]
-    assert found["bad"] == ["bad", "task", "failed", "n1", "1m", "exit code 3"]
+    assert found["bad"] == ["bad", "task", "failed", "n1", "1m", "exited with code 3"]
     assert found["slow"][2] == "preparing"
 
 
@@ -102,7 +101,9 @@ def test_status(amp: Amp, client: ClientDouble) -> None:
     assert "1 running, 0 waiting" in output
     assert "1 ready, 1 cordoned" in output
     assert "5/16 H100, 6.5/16 CPUs, 4GB/64GB memory" in output
-    assert "http://127.0.0.1:8080/v1" in output
+    assert "http://127.0.0.1:8080/v1  (starts with the first model that is served)\n" in output
+    client.add("gateway", "service", "running", project="system", attempts=(an_attempt(ready=True),))
+    assert "http://127.0.0.1:8080/v1\n" in amp("status").stdout
 
 
 def test_status_json(amp_json: Amp, client: ClientDouble) -> None:
@@ -237,23 +238,6 @@ def test_scale(amp: Amp, amp_json: Amp, client: ClientDouble) -> None:
     result = amp("scale", "t", "2")
     assert result.exit_code == 2
     assert result.stderr == "error: t is a train, not a service.\n hint: Only services have replicas.\n"
-
-
-@pytest.mark.parametrize(
-    ("cause", "text"),
-    [
-        (EXIT_3, "exit code 3"),
-        (KILLED, "signal 9 (SIGKILL)"),
-        (Cause(kind=CauseKind.EXIT, exit_code=1, rank=2), "rank 2: exit code 1"),
-        (
-            Cause(kind=CauseKind.OUT_OF_MEMORY, message="asked for 9 GB of 8 GB"),
-            "out of memory: asked for 9 GB of 8 GB",
-        ),
-        (Cause(kind=CauseKind.NODE_LOST), "node lost"),
-    ],
-)
-def test_causes_in_words(cause: Cause, text: str) -> None:
-    assert cause_text(cause) == text
 
 
 def test_the_note_of_one_that_began_again() -> None:

@@ -201,15 +201,17 @@ def test_serve_waits_until_a_replica_is_ready(amp: Amp, client: ClientDouble, mo
     client.model_list = [a_model("qwen")]
     views: list[WorkloadView] = []
     client.on_submit = views.append
-    steps: list[Any] = [
-        {"attempts": (an_attempt(started_s_ago=None),)},
-        {"attempts": (an_attempt(ready=True),)},
+    gateway = client.add("gateway", "service", "running", project="system")
+    steps = [
+        lambda: client.change(views[0], attempts=(an_attempt(started_s_ago=None),)),
+        lambda: client.change(views[0], attempts=(an_attempt(ready=True),)),
+        lambda: client.change(gateway, attempts=(an_attempt(ready=True),)),
     ]
-    monkeypatch.setattr(ready.time, "sleep", lambda s: client.change(views[0], **steps.pop(0)))
+    monkeypatch.setattr(ready.time, "sleep", lambda s: steps.pop(0)())
     result = amp("serve", "qwen", "--wait")
     assert result.exit_code == 0, result.stderr
     assert steps == []
-    assert result.stderr.splitlines()[:2] == ["qwen waits", "qwen is starting"]
+    assert result.stderr.splitlines()[:3] == ["qwen waits", "qwen is starting", "the endpoint is starting"]
 
 
 def test_serve_of_one_that_fails_says_why(amp: Amp, client: ClientDouble) -> None:
@@ -218,7 +220,7 @@ def test_serve_of_one_that_fails_says_why(amp: Amp, client: ClientDouble) -> Non
     result = amp("serve", "qwen", "--wait")
     assert result.exit_code == 1
     assert result.stderr == (
-        "error: qwen ended before it was ready: exit code 3.\n hint: `ampacity why qwen` says more.\n"
+        "error: qwen ended before it was ready: exited with code 3.\n hint: `ampacity why qwen` says more.\n"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -160,3 +161,12 @@ def test_names_are_completed_through_the_client(client: ClientDouble) -> None:
 def test_without_a_control_plane_nothing_is_offered(client: ClientDouble) -> None:
     client.fail["workloads"] = NotRunning("nobody")
     assert completions("logs", incomplete="tr") == []
+
+
+def test_the_page_of_the_command_line_has_every_verb() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+    sections = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    verbs = [verb.name for verbs in SECTIONS.values() for verb in verbs]
+    assert sections[1:] == verbs
+    for verb in verbs:
+        assert f"[`{verb}`](#{verb})" in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ampacity.cli.follow import Follower
 from ampacity.model.attempt import AttemptPhase, Cause, CauseKind
 from ampacity.model.errors import NotRunning
 from ampacity.model.resources import Range
-from ampacity.model.view import WorkloadView
+from ampacity.model.view import LogRecord, WorkloadView
 from ampacity.model.workload import WorkloadKind, WorkloadPhase, WorkloadSpec
 
 Amp = Callable[..., Any]
@@ -62,7 +63,7 @@ def test_run_passes_out_and_err_on_apart(amp: Amp, client: ClientDouble) -> None
     result = amp("run", "--name", "job", "--", "x")
     assert result.stdout == "result\n"
     assert result.stderr.startswith("warning\nsetup\njob failed after ")
-    assert result.stderr.endswith("exit code 3. See `ampacity why job`.\n")
+    assert result.stderr.endswith("exited with code 3. See `ampacity why job`.\n")
 
 
 def test_a_success_adds_nothing_to_the_jobs_output(amp: Amp, client: ClientDouble) -> None:
@@ -210,6 +211,32 @@ def test_an_error_in_the_output_is_said(amp: Amp, client: ClientDouble) -> None:
     client.fail["logs"] = NotRunning("The control plane has shut down.")
     result = amp("attach", "job")
     assert (result.exit_code, result.stderr) == (2, "error: The control plane has shut down.\n")
+
+
+def test_while_it_waits_it_says_why(client: ClientDouble, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output begins only after the reason was asked for twice."""
+    monkeypatch.setattr("ampacity.cli.follow.LOOK_EVERY_S", 0.01)
+    view = client.add("job", wait="needs 2 H100; 1 is free")
+    asked = threading.Semaphore(0)
+    look = client.workload
+
+    def workload(ref: str) -> WorkloadView:
+        asked.release()
+        return look(ref)
+
+    def logs(ref: str, **given: object) -> Any:
+        for _ in range(3):
+            assert asked.acquire(timeout=60)
+        client.end(view, COMPLETED)
+        yield LogRecord(at=1.0, replica=0, epoch=1, member=0, rank=-1, stream="out", text="at last")
+
+    monkeypatch.setattr(client, "workload", workload)
+    monkeypatch.setattr(client, "logs", logs)
+    lines: list[str] = []
+    follower = Follower(client, view, lambda record: lines.append(record.text))  # type: ignore[arg-type]
+    assert follower.follow() == 0
+    assert lines == ["at last"]
+    assert capsys.readouterr().err == "job waits: needs 2 H100; 1 is free\n"
 
 
 class Interrupted:

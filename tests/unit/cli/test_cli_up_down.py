@@ -103,7 +103,8 @@ def test_down_says_what_runs_on(amp: Amp, amp_json: Amp, runs: ClientDouble) -> 
     result = amp("down")
     assert result.stdout.endswith("is down.\nStill running: a. `ampacity up` finds it again.\n")
     assert runs.asked("shutdown") == [(False,)]
-    assert amp_json("down") == {"was_running": True, "still_running": ["a"]}
+    runs.add("gateway", "service", "running", project="system")
+    assert amp_json("down") == {"was_running": True, "still_running": ["a", "gateway"]}
 
 
 def test_down_with_all_that_runs(amp: Amp, amp_json: Amp, runs: ClientDouble) -> None:
@@ -161,6 +162,17 @@ def test_a_start_that_says_it_answers(daemon: Callable[[str], None], tmp_path: P
     assert launch.start(state, launch.Options()) is True
     assert state.stat().st_mode & 0o777 == 0o700
     assert (state / "control.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_large_log_is_put_aside(
+    daemon: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "LOG_KEPT_BYTES", 5)
+    (tmp_path / "control.log").write_text("long ago")
+    daemon(SAYS.format(word="{}\n"))
+    launch.start(tmp_path, launch.Options())
+    assert (tmp_path / "control.log.old").read_text() == "long ago"
+    assert "long ago" not in (tmp_path / "control.log").read_text()
 
 
 def test_a_start_that_says_its_error(daemon: Callable[[str], None], tmp_path: Path) -> None:

@@ -50,9 +50,12 @@ def command(session: Session, stop_workloads: bool, yes: bool, timeout_s: float)
 
 
 def _running(client: Client) -> list[str]:
-    """Names of the workloads that hold a place now."""
-    views = client.workloads(phases=("running", "stopping"))
-    return [view.workload.name for view in views]
+    """Names of the workloads that hold a place now; of the platform's own, too."""
+    from ampacity.model.ids import SYSTEM_PROJECT
+
+    phases = ("running", "stopping")
+    found = [*client.workloads(phases=phases), *client.workloads(phases=phases, project=SYSTEM_PROJECT)]
+    return [view.workload.name for view in found]
 
 
 def _confirm(names: list[str]) -> None:

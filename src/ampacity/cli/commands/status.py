@@ -14,14 +14,14 @@ from ampacity.cli.session import Session, VerbCommand, verb
 def command(session: Session) -> None:
     """Show the control plane: where it answers, what runs, and what its nodes have."""
     from ampacity.cli.answer import plain, print_json
+    from ampacity.cli.glance import glance
 
     with session.client() as client:
-        status = client.status()
-        nodes = client.nodes()
+        seen = glance(client)
     if session.json:
-        print_json({**plain(status), "node_views": plain(nodes)})
+        print_json({**plain(seen.status), "endpoint_ready": seen.endpoint_ready, "node_views": plain(seen.nodes)})
         return
     from ampacity.cli.render.console import show
     from ampacity.cli.render.status import status_table
 
-    show(status_table(status, nodes, now=time.time()))
+    show(status_table(seen, now=time.time()))

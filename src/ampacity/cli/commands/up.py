@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
@@ -31,6 +32,7 @@ def command(
     What is said here is kept: the next `up` without options is the same.
     """
     from ampacity.cli.answer import plain, print_json
+    from ampacity.cli.glance import glance
     from ampacity.cli.launch import Options, answers, start
     from ampacity.cli.render.console import tell
     from ampacity.drivers.local.declare import parse_declaration
@@ -48,18 +50,15 @@ def command(
     from ampacity.client import Client
 
     with Client(state_dir) as client:
-        status = client.status()
-        views = client.nodes()
+        seen = glance(client)
     if session.json:
-        print_json({"started": started, "status": plain(status), "nodes": plain(views)})
+        print_json({"started": started, "status": plain(seen.status), "nodes": plain(seen.nodes)})
         return
-    import time
-
     from ampacity.cli.render.console import show
     from ampacity.cli.render.status import status_table
 
     if not started:
-        tell(f"A control plane runs in {state_dir} already (process {status.pid}).")
+        tell(f"A control plane runs in {state_dir} already (process {seen.status.pid}).")
         if options.arguments():
             tell("It keeps its settings: `ampacity down`, then `ampacity up` with the new ones.", style="yellow")
-    show(status_table(status, views, now=time.time()))
+    show(status_table(seen, now=time.time()))

@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from ampacity.cli.glance import Glance
 from ampacity.model.node import NodeCondition
-from ampacity.model.view import NodeView, Status
+from ampacity.model.view import NodeView
 
 from .nodes import accelerators_text, cpus_text, memory_text
 from .table import pairs
 from .units import about_duration
 
 
-def status_table(status: Status, nodes: Sequence[NodeView], *, now: float) -> Table:
+def status_table(seen: Glance, *, now: float) -> Table:
+    """Who answers where, what runs, and how much is given out."""
+    status, nodes = seen.status, seen.nodes
     table = pairs()
     up = about_duration(now - status.started_at)
     table.add_row("control plane", Text.assemble(("running", "green"), f" for {up}, Ampacity {status.version}"))
@@ -27,8 +30,15 @@ def status_table(status: Status, nodes: Sequence[NodeView], *, now: float) -> Ta
         held = [accelerators_text(nodes), cpus_text(nodes), memory_text(nodes)]
         table.add_row("given out", ", ".join(part for part in held if part))
     table.add_row("API", status.api_url or "not on TCP")
-    table.add_row("endpoint", f"{status.gateway_url}/v1" if status.gateway_url else Text("not up yet", style="dim"))
+    table.add_row("endpoint", _endpoint(seen))
     return table
+
+
+def _endpoint(seen: Glance) -> Text:
+    if not seen.status.gateway_url:
+        return Text("not up yet", style="dim")
+    later = "" if seen.endpoint_ready else "  (starts with the first model that is served)"
+    return Text.assemble(f"{seen.status.gateway_url}/v1", (later, "dim"))
 
 
 def nodes_summary(nodes: Sequence[NodeView]) -> Text:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from ampacity.model.attempt import Attempt, Cause, CauseKind
+from ampacity.control.words import cause_words
+from ampacity.model.attempt import Attempt
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import WorkloadKind, WorkloadPhase
 
@@ -87,7 +88,7 @@ def note_text(view: WorkloadView) -> str:
     workload = view.workload
     if workload.phase is WorkloadPhase.FAILED:
         attempt = last_attempt(view)
-        said = "" if attempt is None or attempt.cause is None else cause_text(attempt.cause)
+        said = "" if attempt is None or attempt.cause is None else cause_words(attempt.cause)
         return said or workload.note
     if not workload.phase.ended and view.waits:
         return view.waits[0].text
@@ -99,31 +100,6 @@ def note_text(view: WorkloadView) -> str:
 
 def times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def cause_text(cause: Cause) -> str:
-    """``exit code 3``, ``rank 1: signal 9 (SIGKILL)``, ``out of memory``, …"""
-    rank = "" if cause.rank is None or cause.rank < 0 else f"rank {cause.rank}: "
-    match cause.kind:
-        case CauseKind.EXIT:
-            what = f"exit code {cause.exit_code}"
-        case CauseKind.SIGNAL:
-            what = f"signal {cause.signal} ({signal_name(cause.signal)})"
-        case _:
-            what = cause.kind.value.replace("_", " ")
-    said = cause.message.removeprefix(rank)
-    if said.startswith(what):
-        return f"{rank}{said}"
-    return f"{rank}{what}: {said}" if said else f"{rank}{what}"
-
-
-def signal_name(number: int | None) -> str:
-    import signal
-
-    try:
-        return signal.Signals(number or 0).name
-    except ValueError:
-        return "unknown"
 
 
 def _failed(view: WorkloadView) -> bool:
