@@ -8,7 +8,7 @@ from typing import TypedDict, cast
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put, remove, row_key
-from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, NodeId, Owner, Project, WorkloadId
+from ampacity.model.ids import DEFAULT_OWNER, SYSTEM_PROJECT, AttemptId, NodeId, Owner, Project, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload, WorkloadSpec
 
@@ -118,7 +118,7 @@ class Batch:
         ident = next((found for row in rows if (found := _workload_of(row)) is not None), None)
         workload = None if ident is None else self.workload(ident)
         return _Subject(
-            project=DEFAULT_PROJECT if workload is None else workload.project,
+            project=SYSTEM_PROJECT if workload is None else workload.project,
             owner=DEFAULT_OWNER if workload is None else workload.owner,
             workload=ident,
             attempt=next((row.id for row in rows if isinstance(row, Attempt)), None),

@@ -86,12 +86,14 @@ class Daemon:
         for driver in drivers.values():
             driver.on_wake(self._bell.set)
         prober.on_wake(self._bell.set)
-        writing = Writing(self._store, hub, folder.file("checkpoints"), clock)
+        writing = Writing(self._store, hub, folder.file("checkpoints"), clock, lambda: self.control.nodes)
+        launcher = Launcher(folder.path, hub)
+        launcher.tidy(self._store.live().attempts)
         gateway = GatewayKeeper(writing, gateway_spec(table, host=HOST, port=port), self._bell.set)
         self.control = Control(
             store=self._store,
             drivers=drivers,
-            launcher=Launcher(folder.path, hub),
+            launcher=launcher,
             sources=(prober,),
             followers=(ProbeFeed(prober), RoutingFeed(table, hub), gateway),
             node_lost_after_s=settings.node_lost_after_s,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +26,13 @@ class Launcher:
 
     def __init__(self, state_dir: Path, models: Models, *, python: str = sys.executable) -> None:
         self._state_dir, self._models, self._python = state_dir, models, python
+        self._gangs = state_dir / "gangs"
+
+    def tidy(self, live: Collection[str]) -> None:
+        """Remove the meeting places of gangs that are not among these attempts."""
+        if self._gangs.is_dir():
+            for folder in [entry for entry in self._gangs.iterdir() if entry.name not in live]:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def launch(self, job: Job, member: int) -> Launch:
         """Raises ``HubError`` or ``NotFound`` when the model cannot be had."""
@@ -57,7 +66,7 @@ class Launcher:
         from ampacity.training.launch import gang_command
 
         attempt, policy = job.attempt, job.spec.retry
-        gang_dir = self._state_dir / "gangs" / attempt.id
+        gang_dir = self._gangs / attempt.id
         gang_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         head = job.nodes.get(attempt.members[0].node)
         return gang_command(

@@ -153,7 +153,9 @@ def _no_retry(spec: WorkloadSpec, attempt: Attempt, failures: int, *, service: b
     if event not in spec.retry.on_events:
         return f"failed; its retry policy does not cover {event}s"
     if spec.retry.maximum is not None and failures > spec.retry.maximum:
-        return f"failed; all {spec.retry.maximum} retries are used up" if spec.retry.maximum else "failed"
+        return {0: "failed", 1: "failed; its one retry is used up"}.get(
+            spec.retry.maximum, f"failed; all {spec.retry.maximum} retries are used up"
+        )
     return ""
 
 

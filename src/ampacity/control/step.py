@@ -58,7 +58,10 @@ class StepReport:
 
 
 class Control:
-    """The control loop's inside. One thread calls :meth:`step`; ``at`` is told each named point that a step passes."""
+    """The control loop's inside. One thread calls :meth:`step`; ``at`` is told each named point that a step passes.
+
+    ``plan`` and ``nodes`` are those of the latest step; they may be read from any thread.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class Control:
         self._look_at_nodes_at = float("-inf")
         self._record = Record(store, at)
         self.plan = Plan()
+        self.nodes = tuple(self.mirror.rows.nodes.values())
 
     @property
     def mirror(self) -> Mirror:
@@ -97,6 +101,7 @@ class Control:
         seen = self._observe(now)
         self._at("observe.done")
         self._update(seen, now)
+        self.nodes = tuple(self.mirror.rows.nodes.values())
         self._at("update.done")
         self.plan = plan(self._record.state, now)
         self._at("plan.done")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,10 +39,19 @@ class Writing:
     Args:
         checkpoints: where checkpoints of jobs lie that name no folder of their own.
         clock: seconds since the epoch.
+        nodes: all that are known now.
     """
 
-    def __init__(self, store: Store, hub: Hub, checkpoints: Path, clock: Callable[[], float]) -> None:
-        self._store, self._hub, self._checkpoints, self._clock = store, hub, checkpoints, clock
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        checkpoints: Path,
+        clock: Callable[[], float],
+        nodes: Callable[[], Collection[Node]],
+    ) -> None:
+        self._store, self._hub, self._checkpoints = store, hub, checkpoints
+        self._clock, self._nodes = clock, nodes
         self._submitting = threading.Lock()
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadId:
@@ -110,7 +119,7 @@ class Writing:
         return live
 
     def _refuse_impossible(self, spec: WorkloadSpec) -> None:
-        refusal = could_ever_fit(spec, self._store.live().nodes.values())
+        refusal = could_ever_fit(spec, self._nodes())
         if refusal is not None:
             raise ImpossibleRequest(f"{spec.name} {refusal.message}", hint=refusal.hint)
 
