@@ -85,7 +85,9 @@ class Bench:
         self.folder = folder
         self.probes = Probes()
         self.points: list[str] = []
-        self.writing = Writing(self.store, self.hub, folder / "checkpoints", lambda: self.now, lambda: self.control.nodes)
+        self.writing = Writing(
+            self.store, self.hub, folder / "checkpoints", lambda: self.now, lambda: self.control.nodes
+        )
         self.output = Output(self.store, {"fake": self.driver})
         self._woken = False
         self.driver.on_wake(self._wake)
