@@ -20,7 +20,7 @@ WAIT_S = 1.0
 IDLE_S = 5.0
 """When nobody has listened for so long, it stops waiting."""
 
-SETTLE_S = 0.02
+SETTLE_S = 0.002
 """Many events in a row ring once."""
 
 PAGE = 1000

@@ -30,8 +30,8 @@ from .bodies import (
 )
 from .endpoint import Answer, Call, answer
 
-LOOK_AGAIN_S = 0.05
-"""One who waits for an end looks at most this often."""
+LOOK_AGAIN_S = (0.001, 0.05)
+"""One who waits for an end looks again at once, then ever less often, down to the second figure."""
 
 LIVE_PHASES = tuple(phase for phase in WorkloadPhase if not phase.ended)
 ENDED_PHASES = tuple(phase for phase in WorkloadPhase if phase.ended)
@@ -129,6 +129,7 @@ async def workload(call: Call[WorkloadQuery, Nothing]) -> Answer:
     service, query = call.service, call.query
     loop = asyncio.get_running_loop()
     until = loop.time() + query.wait_s
+    pause_s, longest_s = LOOK_AGAIN_S
     while True:
         ticket = service.bell.ticket()
         view = await service.call(service.plane.workload, call.ref, project=query.project)
@@ -136,7 +137,8 @@ async def workload(call: Call[WorkloadQuery, Nothing]) -> Answer:
         if view.workload.phase.ended or left_s <= 0 or service.stopping:
             return Answer(content=await service.call(encode, view))
         await service.bell.wait(ticket, left_s)
-        await asyncio.sleep(min(LOOK_AGAIN_S, max(0.0, until - loop.time())))
+        await asyncio.sleep(min(pause_s, max(0.0, until - loop.time())))
+        pause_s = min(longest_s, pause_s * 2)
 
 
 def set_desired(call: Call[InProject, DesiredChange]) -> Answer:

@@ -12,6 +12,7 @@ from ampacity.model.errors import CorruptBlob, HubError
 
 CHUNK_BYTES = 1 << 20
 PREFIX = "sha256:"
+MEND = "Remove the version and add it again from its source."
 
 
 class Blobs:
@@ -28,7 +29,7 @@ class Blobs:
         return self._folder / hexes[:2] / hexes
 
     def put(self, source: Path) -> tuple[str, int]:
-        """Copy a file in; its digest and size. What is there already is not written again.
+        """Copy a file in; its digest and size.
 
         Raises:
             HubError: it cannot be read, changed while it was read, or there is no space.
@@ -48,9 +49,8 @@ class Blobs:
         return digest, size
 
     def _keep(self, fresh: Path, digest: str) -> None:
+        """Put it in its place; one that is there is replaced, which mends it should it be damaged."""
         target = self.path(digest)
-        if target.exists() and target.stat().st_size == fresh.stat().st_size:
-            return
         target.parent.mkdir(exist_ok=True)
         fresh.chmod(0o444)
         os.replace(fresh, target)
@@ -63,13 +63,12 @@ class Blobs:
             CorruptBlob: they do not match, or the blob is gone.
         """
         path = self.path(digest)
-        hint = "Remove the version and add it again from its source."
         try:
             found = _digest(path)
         except OSError as error:
-            raise CorruptBlob(f"{what}: the blob {digest} cannot be read: {error.strerror}.", hint=hint) from error
+            raise CorruptBlob(f"{what}: the blob {digest} cannot be read: {error.strerror}.", hint=MEND) from error
         if found != digest:
-            raise CorruptBlob(f"{what}: expected {digest}, found {found}.", hint=hint)
+            raise CorruptBlob(f"{what}: expected {digest}, found {found}.", hint=MEND)
         return path
 
     def sweep(self, used: set[str]) -> None:
@@ -90,15 +89,17 @@ def copy_verified(source: Path, target: Path, digest: str, *, what: str) -> None
     """Copy and check the very bytes that were written; nothing is left where they do not match.
 
     Raises:
-        CorruptBlob: they do not.
+        CorruptBlob: they do not, or the source is gone.
+        OSError: the target cannot be written.
     """
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         found, _ = _copy(source, fresh)
         if found != digest:
-            hint = "Remove the version and add it again from its source."
-            raise CorruptBlob(f"{what}: expected {digest}, found {found}.", hint=hint)
+            raise CorruptBlob(f"{what}: expected {digest}, found {found}.", hint=MEND)
         os.replace(fresh, target)
+    except FileNotFoundError as error:
+        raise CorruptBlob(f"{what}: the blob {digest} cannot be read: {error.strerror}.", hint=MEND) from error
     finally:
         fresh.unlink(missing_ok=True)
 

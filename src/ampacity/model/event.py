@@ -200,6 +200,8 @@ class Rows:
         for change in draft.changes:
             self._check(change.table, change.key, change.version - (change.row is not None))
         for touch in draft.touches:
+            if touch.key not in self.table(touch.table):
+                raise StaleVersion(f"{touch.table} {touch.key!r} is not there.")
             self._check(touch.table, touch.key, touch.version - 1)
 
     def _check(self, table: Table, key: str, expected: int) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 
-from ampacity.model.errors import NameTaken
+from ampacity.model.errors import NameTaken, StaleVersion
 from ampacity.model.event import Draft, Event, EventKind, Row, Rows, Table, fold, put
 from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
@@ -22,20 +23,53 @@ class MemoryStore:
         self._rows = Rows()
         self._events: list[Event] = []
         self._cursors: dict[str, str] = {}
+        self._names: dict[tuple[Project, str], WorkloadId] = {}
 
     def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, str] | None = None) -> tuple[Event, ...]:
         with self._lock:
-            after = _copy(self._rows)
-            written = []
-            for draft in drafts:
-                event = Event(seq=after.seq + 1, draft=draft)
-                after.apply(event)
-                _check_names(after, draft)
-                written.append(event)
-            self._rows = after
+            before = _before(self._rows, drafts)
+            written: list[Event] = []
+            try:
+                for draft in drafts:
+                    self._refuse_taken_names(draft)
+                    written.append(Event(seq=self._rows.seq + 1, draft=draft))
+                    self._rows.apply(written[-1])
+                    self._keep_names(draft)
+            except (StaleVersion, NameTaken):
+                self._put_back(before)
+                raise
             self._events.extend(written)
             self._cursors.update(cursors or {})
             return tuple(written)
+
+    def _refuse_taken_names(self, draft: Draft) -> None:
+        """One name, one live workload in its project."""
+        for change in draft.changes:
+            row = change.row
+            if not isinstance(row, Workload) or row.phase.ended:
+                continue
+            if self._names.get((row.project, row.name), row.id) != row.id:
+                raise NameTaken(f"The name {row.name!r} is taken by a live workload.")
+
+    def _keep_names(self, draft: Draft) -> None:
+        for change in draft.changes:
+            if not isinstance(change.row, Workload):
+                continue
+            name = (change.row.project, change.row.name)
+            if not change.row.phase.ended:
+                self._names[name] = change.row.id
+            elif self._names.get(name) == change.row.id:
+                del self._names[name]
+
+    def _put_back(self, before: _Before) -> None:
+        """Undo what the first events of a refused batch have changed."""
+        for (table, key), row in before.rows.items():
+            if row is None:
+                self._rows.table(table).pop(key, None)
+            else:
+                self._rows.table(table)[key] = row
+        self._rows.seq = before.seq
+        self._names = {(row.project, row.name): row.id for row in self._rows.workloads.values() if not row.phase.ended}
 
     def live(self) -> Rows:
         with self._lock:
@@ -111,12 +145,14 @@ def _copy(rows: Rows) -> Rows:
     return found
 
 
-def _check_names(rows: Rows, draft: Draft) -> None:
-    """One name, one live workload in its project. Raises ``NameTaken``."""
-    for change in draft.changes:
-        new = change.row
-        if not isinstance(new, Workload) or new.phase.ended:
-            continue
-        for other in rows.workloads.values():
-            if (other.name, other.project) == (new.name, new.project) and other.id != new.id and not other.phase.ended:
-                raise NameTaken(f"The name {new.name!r} is taken by the live workload {other.id}.")
+@dataclass(frozen=True, slots=True)
+class _Before:
+    rows: dict[tuple[Table, str], Row | None]
+    seq: int
+
+
+def _before(rows: Rows, drafts: Sequence[Draft]) -> _Before:
+    """The rows that the drafts are about, as they are."""
+    keys = {(change.table, change.key) for draft in drafts for change in draft.changes}
+    keys |= {(touch.table, touch.key) for draft in drafts for touch in draft.touches}
+    return _Before({(table, key): rows.table(table).get(key) for table, key in keys}, rows.seq)

@@ -1,0 +1,241 @@
+"""One suite for every store: what ``store/base.py`` promises."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ampacity.model.errors import NameTaken, StaleVersion
+from ampacity.model.event import Draft, Event, EventKind, Table, Touch, fold, put, remove
+from ampacity.model.ids import Project, WorkloadId
+from ampacity.model.workload import WorkloadKind, WorkloadPhase
+from ampacity.store import open_store
+from ampacity.store.base import Store
+from rows import draft, ended, make_attempt, make_node, make_workload, submitted
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    found = open_store("memory:" if request.param == "memory" else str(tmp_path / "store.db"))
+    yield found
+    found.close()
+
+
+def touch_node(name: str, version: int) -> Draft:
+    return Draft(kind=EventKind.ATTEMPT_PLACED, at=1.0, touches=(Touch(table=Table.NODES, key=name, version=version),))
+
+
+def test_events_are_numbered_from_one_without_gaps(store: Store) -> None:
+    first = store.append([submitted(make_workload("a")), draft(make_node())])
+    second = store.append([submitted(make_workload("b"))])
+    assert [event.seq for event in (*first, *second)] == [1, 2, 3]
+    assert store.events() == (*first, *second)
+
+
+def test_rows_are_what_the_events_amount_to(store: Store) -> None:
+    workload = make_workload("a")
+    store.append([submitted(workload), draft(make_node()), draft(make_attempt(), workload="wa")])
+    store.append([draft(replace(workload, note="x", version=2), workload="wa"), touch_node("n1", 2)])
+    assert store.rows() == fold(store.events())
+    assert store.rows().nodes["n1"].version == 2
+    assert store.rows().seq == 5
+
+
+def test_a_row_that_does_not_follow_is_refused_and_nothing_is_written(store: Store) -> None:
+    workload = make_workload("a")
+    store.append([submitted(workload)])
+    before = store.rows()
+    stale = replace(workload, note="late", version=1)
+    ahead = replace(workload, note="early", version=3)
+    for wrong in (stale, ahead):
+        with pytest.raises(StaleVersion, match=r"'wa' is at version 1"):
+            store.append([draft(make_node("n9")), draft(wrong)], cursors={"local": "7"})
+    assert store.rows() == before
+    assert store.cursors() == {}
+    assert len(store.events()) == 1
+
+
+def test_of_two_writers_of_one_row_the_second_is_refused(store: Store) -> None:
+    workload = make_workload("a")
+    store.append([submitted(workload)])
+    store.append([draft(replace(workload, note="mine", version=2))])
+    with pytest.raises(StaleVersion):
+        store.append([draft(replace(workload, note="theirs", version=2))])
+
+
+def test_a_touch_raises_the_version_alone(store: Store) -> None:
+    store.append([draft(make_node())])
+    store.append([touch_node("n1", 2)])
+    assert store.get(Table.NODES, "n1") == replace(make_node(), version=2)
+    with pytest.raises(StaleVersion):
+        store.append([touch_node("n1", 2)])
+    with pytest.raises(StaleVersion):
+        store.append([touch_node("nowhere", 1)])
+
+
+def test_a_removed_row_is_gone_and_may_come_again(store: Store) -> None:
+    node = make_node()
+    store.append([draft(node)])
+    with pytest.raises(StaleVersion):
+        store.append([Draft(kind=EventKind.NODE_REMOVED, at=1.0, changes=(remove(replace(node, version=2)),))])
+    store.append([Draft(kind=EventKind.NODE_REMOVED, at=1.0, changes=(remove(node),))])
+    assert store.get(Table.NODES, "n1") is None
+    store.append([draft(node)])
+    assert store.rows() == fold(store.events())
+
+
+def test_one_event_may_write_a_row_that_the_one_before_wrote(store: Store) -> None:
+    workload = make_workload("a")
+    store.append(
+        [submitted(workload), draft(replace(workload, note="1", version=2)), ended(replace(workload, version=2))]
+    )
+    assert store.rows().workloads["wa"].phase is WorkloadPhase.SUCCEEDED
+
+
+def test_a_live_name_is_taken_within_its_project_alone(store: Store) -> None:
+    store.append([submitted(make_workload("a", ident="w1"))])
+    with pytest.raises(NameTaken, match="'a'"):
+        store.append([submitted(make_workload("a", ident="w2"))])
+    store.append([submitted(make_workload("a", ident="w3", project=Project("other")))])
+    store.append([ended(make_workload("a", ident="w1"))])
+    store.append([submitted(make_workload("a", ident="w4"))])
+    assert set(store.rows().workloads) == {"w1", "w3", "w4"}
+
+
+def test_cursors_are_written_with_the_events_or_alone(store: Store) -> None:
+    store.append([draft(make_node())], cursors={"local": "1"})
+    store.append([], cursors={"local": "2", "prober": "x"})
+    assert dict(store.cursors()) == {"local": "2", "prober": "x"}
+    assert store.rows().seq == 1
+
+
+def test_live_leaves_out_what_has_ended_but_for_what_live_ones_come_after(store: Store) -> None:
+    done, apart = make_workload("done"), make_workload("apart")
+    waiting = make_workload("waiting", after=(done.id,))
+    store.append([submitted(done), submitted(apart), submitted(waiting), draft(make_node())])
+    store.append([draft(make_attempt("wdone"), workload="wdone"), ended(done), ended(apart)])
+    live = store.live()
+    assert set(live.workloads) == {"wdone", "wwaiting"}
+    assert set(live.specs) == {"wwaiting@1"}
+    assert set(live.replicas) == {"wwaiting.0"}
+    assert live.attempts == {}
+    assert set(live.nodes) == {"n1"}
+    assert live.seq == store.rows().seq
+
+
+def test_what_is_read_is_the_readers_own(store: Store) -> None:
+    store.append([submitted(make_workload("a")), draft(make_node())])
+    for rows in (store.live(), store.rows(), store.of_workload(WorkloadId("wa"))):
+        rows.workloads.clear()
+        rows.nodes.clear()
+    assert set(store.rows().workloads) == {"wa"}
+    assert set(store.rows().nodes) == {"n1"}
+
+
+def test_all_rows_of_one_workload(store: Store) -> None:
+    store.append([submitted(make_workload("a")), submitted(make_workload("b")), draft(make_attempt(), workload="wa")])
+    found = store.of_workload(WorkloadId("wa"))
+    assert (set(found.workloads), set(found.specs), set(found.attempts)) == ({"wa"}, {"wa@1"}, {"wa.0.1"})
+    assert store.of_workload(WorkloadId("nobody")).workloads == {}
+
+
+def test_pages_of_workloads_newest_first(store: Store) -> None:
+    for number in range(7):
+        store.append([submitted(make_workload(f"t{number}", created_at=float(number // 2)))])
+    seen: list[str] = []
+    before = None
+    while page := store.workloads(limit=3, before=before):
+        seen += [row.id for row in page]
+        before = (page[-1].created_at, page[-1].id)
+    assert seen == ["wt6", "wt5", "wt4", "wt3", "wt2", "wt1", "wt0"]
+
+
+def test_workloads_by_project_name_phase_and_kind(store: Store) -> None:
+    a = make_workload("a")
+    store.append([submitted(a), submitted(make_workload("b", kind=WorkloadKind.SERVICE))])
+    store.append([submitted(make_workload("c", project=Project("p")))])
+    store.append([ended(a)])
+    assert [row.id for row in store.workloads(project=Project("p"))] == ["wc"]
+    assert [row.id for row in store.workloads(name="b")] == ["wb"]
+    assert [row.id for row in store.workloads(phases=[WorkloadPhase.SUCCEEDED])] == ["wa"]
+    assert [row.id for row in store.workloads(kinds=[WorkloadKind.SERVICE])] == ["wb"]
+    assert store.workloads(phases=[]) == ()
+
+
+def test_events_after_a_number_and_of_one_workload(store: Store) -> None:
+    store.append([submitted(make_workload("a")), submitted(make_workload("b")), draft(make_node())])
+    assert [event.seq for event in store.events(after=1)] == [2, 3]
+    assert [event.seq for event in store.events(after=0, limit=2)] == [1, 2]
+    assert [event.seq for event in store.events(workload=WorkloadId("wb"))] == [2]
+
+
+def test_compaction_keeps_the_fold_and_the_numbers(store: Store) -> None:
+    workload = make_workload("a")
+    store.append([submitted(workload), draft(make_node()), draft(make_attempt(), workload="wa")])
+    store.append([ended(workload)])
+    rows = store.rows()
+    store.compact(before=3)
+    kinds = [(event.seq, event.kind) for event in store.events()]
+    assert kinds == [(3, EventKind.SNAPSHOT), (4, EventKind.WORKLOAD_ENDED)]
+    assert fold(store.events()) == store.rows() == rows
+    assert store.append([touch_node("n1", 2)])[0].seq == 5
+    store.compact(before=5)
+    store.compact(before=5)
+    assert [event.seq for event in store.events()] == [5]
+    assert fold(store.events()) == store.rows()
+
+
+def test_compaction_of_nothing_is_nothing(store: Store) -> None:
+    store.compact(before=10)
+    assert store.events() == ()
+
+
+def test_an_event_comes_back_as_it_was(store: Store) -> None:
+    written = store.append([replace(submitted(make_workload("a")), text="hello — ä", actor="me")])
+    assert store.events() == written
+    assert isinstance(written[0], Event)
+
+
+def test_writers_in_several_threads_leave_no_gap_and_lose_nothing(store: Store) -> None:
+    def write(part: int) -> None:
+        for number in range(20):
+            store.append([submitted(make_workload(f"t{part}-{number}"))])
+
+    threads = [threading.Thread(target=write, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [event.seq for event in store.events()] == list(range(1, 81))
+    assert len(store.rows().workloads) == 80
+
+
+def test_of_many_who_raise_one_version_each_step_is_won_by_one(store: Store) -> None:
+    store.append([draft(make_node())])
+    wins: list[int] = []
+
+    def race() -> None:
+        while len(wins) < 20:
+            standing = store.get(Table.NODES, "n1")
+            assert standing is not None
+            try:
+                store.append([touch_node("n1", standing.version + 1)])
+            except StaleVersion:
+                continue
+            wins.append(standing.version + 1)
+
+    threads = [threading.Thread(target=race) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(wins) == list(range(2, len(wins) + 2))
+    assert fold(store.events()) == store.rows()
+
+
+def test_a_change_carries_the_rows_own_version() -> None:
+    assert put(make_node(version=4)).version == 4
