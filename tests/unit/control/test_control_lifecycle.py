@@ -161,7 +161,7 @@ def test_a_failure_is_tried_again_within_the_policy(
     assert case.replica.failures == failures + incarnation + 1
     assert case.phases[0] is (WorkloadPhase.WAITING if again else WorkloadPhase.FAILED)
     if again:
-        assert case.replica.not_before == NOW + backoff_s(WorkloadKind.TASK, case.replica.failures)
+        assert case.replica.not_before == NOW + backoff_s(case.replica.failures)
 
 
 def test_a_place_that_was_taken_back_costs_no_retry() -> None:
