@@ -23,7 +23,7 @@ from ampacity.model.event import fold
 from ampacity.model.fits import fits, free_on
 from ampacity.model.node import NodeCondition
 from ampacity.model.resources import Allocation, Range, ResourceRequest
-from ampacity.model.workload import RetryPolicy, Wish, WorkloadKind
+from ampacity.model.workload import RetryPolicy, Wish, Workload, WorkloadKind
 from ampacity.scheduler import build
 
 CAUSES = st.sampled_from(
@@ -65,10 +65,10 @@ class Histories(RuleBasedStateMachine):
         after_last=st.booleans(),
     )
     def submit(self, kind: str, cpus: int, retries: int, after_last: bool) -> None:
-        live = [row.name for row in self.bench.store.live().workloads.values() if not row.phase.ended]
+        live = [row.name for row in self._live()]
         self.names += 1
         asked = ResourceRequest(cpu_milli=Range.exactly(cpus * 1000))
-        after = (sorted(live)[-1],) if live and after_last else ()
+        after = (live[-1],) if live and after_last else ()
         make = {"task": task, "gang": gang, "service": service}[kind]
         spec = replace(make(f"w{self.names:03}", resources=asked), after=after)
         if kind != "service":
@@ -82,18 +82,22 @@ class Histories(RuleBasedStateMachine):
             self.bench.driver.crash(running[pick % len(running)], cause)
             self.bench.step()
 
-    @rule(pick=st.integers(0, 100), replicas=st.integers(0, 3), stop=st.booleans())
-    def wish(self, pick: int, replicas: int, stop: bool) -> None:
-        live = sorted(
-            (row for row in self.bench.store.live().workloads.values() if not row.phase.ended), key=lambda row: row.name
-        )
-        if not live:
-            return
-        chosen = live[pick % len(live)]
-        if stop:
-            self.bench.wish(chosen.id, Wish.STOP)
-        elif chosen.kind is WorkloadKind.SERVICE:
-            self.bench.wish(chosen.id, replicas=replicas)
+    @rule(pick=st.integers(0, 100))
+    def stop(self, pick: int) -> None:
+        live = self._live()
+        if live:
+            self.bench.wish(live[pick % len(live)].id, Wish.STOP)
+
+    @rule(pick=st.integers(0, 100), sizes=st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    def scale(self, pick: int, sizes: list[int]) -> None:
+        services = [row for row in self._live() if row.kind is WorkloadKind.SERVICE]
+        if services:
+            for replicas in sizes:
+                self.bench.wish(services[pick % len(services)].id, replicas=replicas)
+
+    def _live(self) -> list[Workload]:
+        rows = self.bench.store.live().workloads.values()
+        return sorted((row for row in rows if not row.phase.ended), key=lambda row: row.name)
 
     @rule(name=st.sampled_from(["n1", "n2"]))
     def silence_or_return(self, name: str) -> None:

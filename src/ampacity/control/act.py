@@ -158,7 +158,7 @@ class Actor:
     def _try_again(self, key: MemberKey, call: _Call, error: BaseException, now: float, deeds: Deeds) -> None:
         """Not known now: nothing is concluded of it."""
         tries = self._tries[key] = self._tries.get(key, 0) + 1
-        pause_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** (tries - 1))
+        pause_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(tries - 1, 10))
         unexpected = not isinstance(error, (AmpacityError, OSError))
         log.warning("%s: again in %g s: %s", key, pause_s, error, exc_info=error if unexpected else None)
         self._not_before[key] = now + pause_s

@@ -69,11 +69,11 @@ def _aim(batch: Batch, workload: Workload, desired: Desired) -> _Aim:
     return _Aim(replicas=desired.replicas, stop=False, reason="fewer replicas wanted", by=desired.by)
 
 
-def backoff_s(kind: WorkloadKind, failures: int) -> float:
+def backoff_s(failures: int) -> float:
     """How long to wait before the next attempt: the first repetition at once, then 1, 2, 4 … seconds."""
     if failures <= 1:
         return 0.0
-    return min(BACKOFF_LIMIT_S, 2.0 ** (failures - 2))
+    return min(BACKOFF_LIMIT_S, 2.0 ** min(failures - 2, 10))
 
 
 def _match_count(batch: Batch, workload: Workload, aim: _Aim) -> None:
@@ -133,7 +133,7 @@ def _after_attempt(
     refusal = _no_retry(spec, attempt, failures, service=service)
     if refusal:
         return replace(replica, phase=ReplicaPhase.FAILED, failures=failures), refusal
-    pause_s = backoff_s(kind, failures)
+    pause_s = backoff_s(failures)
     text = "is tried again" + (f" after {pause_s:g} s" if pause_s else "")
     return replace(replica, phase=ReplicaPhase.WAITING, failures=failures, not_before=now + pause_s), text
 

@@ -99,7 +99,7 @@ class LivePlane:
     def why(self, ref: str, *, project: Project) -> Why:
         view = self.workload(ref, project=project)
         events = self._reading.story(view.workload.id)
-        last = max(view.attempts, key=lambda attempt: attempt.placed_at, default=None)
+        last = max(view.attempts, key=lambda attempt: (attempt.placed_at, attempt.epoch), default=None)
         printed = () if last is None or last.phase.ended else self._output.tail(last, LAST_LINES)
         return tell(view, events, printed or _last_words(view))
 
@@ -211,7 +211,7 @@ class LivePlane:
 
 def _last_words(view: WorkloadView) -> tuple[str, ...]:
     """What the latest attempt that left any words printed at its end."""
-    for attempt in sorted(view.attempts, key=lambda attempt: attempt.placed_at, reverse=True):
+    for attempt in sorted(view.attempts, key=lambda attempt: (attempt.placed_at, attempt.epoch), reverse=True):
         if attempt.cause is not None and attempt.cause.last_lines:
             return attempt.cause.last_lines
     return ()

@@ -39,7 +39,7 @@ def find(store: Store, ref: str, project: Project) -> Workload:
 
 def view_of(rows: Rows, workload: Workload, waits: Iterable[Wait], *, all_attempts: bool) -> WorkloadView:
     """The view of one workload out of its rows."""
-    attempts = sorted(rows.attempts.values(), key=lambda attempt: (attempt.placed_at, attempt.replica, attempt.epoch))
+    attempts = sorted(rows.attempts.values(), key=lambda attempt: (attempt.placed_at, attempt.epoch, attempt.replica))
     standing = rows.workloads[workload.id]
     return WorkloadView(
         workload=standing,

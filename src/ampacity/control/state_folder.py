@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,9 +102,12 @@ class StateFolder:
         if len(path.encode()) <= SOCKET_PATH_LIMIT:
             return path
         short = Path(f"/tmp/ampacity-{os.getuid()}") / hashlib.sha256(path.encode()).hexdigest()[:16]
-        short.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if short.stat().st_uid != os.getuid():
-            raise UserError(f"{short} belongs to another user.", hint="Use a state folder with a shorter path.")
+        for folder in (short.parent, short):
+            folder.mkdir(exist_ok=True, mode=0o700)
+            found = folder.lstat()
+            if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
+                hint = "Use a state folder with a shorter path."
+                raise UserError(f"{folder} is not a folder that this user alone can write.", hint=hint)
         return str(short / "control.sock")
 
     def write_endpoint(self, **facts: object) -> None:

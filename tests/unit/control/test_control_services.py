@@ -15,7 +15,7 @@ from ampacity.control.state_folder import StateFolder, choose_port
 from ampacity.model.attempt import AttemptPhase, CauseKind
 from ampacity.model.errors import NameTaken, PortInUse
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, SYSTEM_PROJECT, MemberKey
-from ampacity.model.workload import ReplicaPhase, ServiceSpec, Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.model.workload import ReplicaPhase, ServiceSpec, Wish, WorkloadPhase, WorkloadSpec
 from ampacity.serving.prober import Target
 from ampacity.serving.table import read_table
 
@@ -48,7 +48,7 @@ def test_a_service_runs_until_it_is_stopped(bench: Bench) -> None:
 
 
 def test_the_backoff_of_a_service_doubles_up_to_a_minute(bench: Bench) -> None:
-    assert [backoff_s(WorkloadKind.SERVICE, failures) for failures in range(1, 11)] == [
+    assert [backoff_s(failures) for failures in range(1, 11)] == [
         0, 1, 2, 4, 8, 16, 32, 60, 60, 60,
     ]  # fmt: skip
     ident = bench.submit(service())
