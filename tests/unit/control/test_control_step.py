@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from control_bench import Bench, gang, node, service, task
 
 from ampacity.control.step import POINTS
+from ampacity.drivers.base import Handle, Launch
 from ampacity.model.attempt import AttemptPhase, Cause, CauseKind, IncarnationBegan, ProgressReported
 from ampacity.model.attempt import Progress as Report
 from ampacity.model.errors import (
@@ -223,6 +226,7 @@ def test_an_error_that_nobody_foresaw_fails_that_launch_alone(bench: Bench) -> N
     cause = bench.last(first).cause
     assert cause is not None
     assert "what is this" in cause.message
+    assert bench.driver.stops[bench.last(first).key(0)] == 1
     assert bench.last(second).phase is AttemptPhase.RUNNING
 
 
@@ -233,6 +237,32 @@ def test_a_stop_that_fails_is_asked_again(bench: Bench) -> None:
     assert bench.workload(ident).phase is WorkloadPhase.STOPPING
     bench.pass_time(0.5)
     assert bench.workload(ident).phase is WorkloadPhase.CANCELLED
+
+
+def test_a_call_that_hangs_holds_up_nothing_else_and_its_stop_follows_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ampacity.control.act.PATIENCE_S", 0.05)
+    bench.step()
+    hangs, begun = threading.Event(), bench.driver.ensure_started
+
+    def start(launch: Launch) -> Handle:
+        if launch.env["AMPACITY_WORKLOAD_NAME"] == "slow":
+            hangs.wait(30.0)
+        return begun(launch)
+
+    monkeypatch.setattr(bench.driver, "ensure_started", start)
+    slow = bench.submit(task("slow"))
+    quick = bench.submit(task("quick"))
+    assert bench.last(quick).phase is AttemptPhase.RUNNING
+    assert bench.last(slow).phase is AttemptPhase.PLACED
+    bench.wish(slow, Wish.STOP)
+    assert bench.workload(slow).phase is WorkloadPhase.STOPPING
+    hangs.set()
+    wait([call.future for call in bench.control._actor._under_way.values()], timeout=30.0)
+    bench.step()
+    assert bench.workload(slow).phase is WorkloadPhase.CANCELLED
+    assert bench.driver.starts[bench.last(slow).key(0)] == 1
 
 
 def test_facts_may_come_doubled_and_late(tmp_path: Path) -> None:
