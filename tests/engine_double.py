@@ -1,0 +1,166 @@
+"""A small OpenAI-like engine on a thread of its own: deterministic, streaming, and faulty on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+WORDS = ["one ", "two ", "three ", "four"]
+
+
+@dataclass
+class Seen:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class EngineDouble:
+    """``fault``: ``""``, ``refuse_after_head`` (dies before its first byte), ``half_body``, ``half_stream``,
+    ``garbage``, ``hang`` or ``error``. ``gone`` counts connections that the other side closed in the middle."""
+
+    name: str = "engine"
+    fault: str = ""
+    close_after: bool = False
+    seen: list[Seen] = field(default_factory=list)
+    gone: int = 0
+    port: int = 0
+
+    def __enter__(self) -> EngineDouble:
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
+        self._thread.start()
+        assert ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """Close the port and every connection, as a killed process does."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+        self.port = server.sockets[0].getsockname()[1]
+        ready.set()
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while (request := await _read(reader)) is not None:
+                self.seen.append(request)
+                if not await self._answer(request, reader, writer) or self.close_after:
+                    break
+        writer.transport.abort() if self.fault else writer.close()
+
+    async def _answer(self, request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """``False`` = close the connection."""
+        if self.fault == "refuse_after_head":
+            return False
+        if self.fault == "garbage":
+            writer.write(b"HELLO THIS IS NOT HTTP\r\n\r\n")
+            await writer.drain()
+            return False
+        if self.fault == "hang":
+            await reader.read()
+            self.gone += 1
+            return False
+        if request.method == "GET":
+            return _whole(writer, 200, {"status": "ok"})
+        if self.fault == "error":
+            return _whole(writer, 500, {"error": {"message": "the engine is unwell"}})
+        asked = json.loads(request.body)
+        if asked.get("stream"):
+            return await self._stream(asked, writer)
+        return await self._complete(request, asked, writer)
+
+    async def _complete(self, request: Seen, asked: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        plain = completion(request.path, asked, self.name)
+        if self.fault != "half_body":
+            return _whole(writer, 200, plain)
+        data = json.dumps(plain).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data))
+        writer.write(data[: len(data) // 2])
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        return False
+
+    async def _stream(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        words = WORDS * asked.get("repeat", 1)
+        for number, word in enumerate(words):
+            if self.fault == "half_stream" and number == len(words) // 2:
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                return False
+            choice = {"index": 0, "text": word, "delta": {"content": word}, "finish_reason": None}
+            event = {"id": "c", "object": "chunk", "created": 1, "model": asked["model"], "choices": [choice]}
+            data = b"data: " + json.dumps(event).encode() + b"\n\n"
+            writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+            try:
+                await writer.drain()
+            except ConnectionError:
+                self.gone += 1
+                raise
+            await asyncio.sleep(asked.get("pause_s", 0))
+        last = b"data: [DONE]\n\n"
+        writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(last), last))
+        await writer.drain()
+        return True
+
+
+def completion(path: str, asked: dict[str, Any], name: str) -> dict[str, Any]:
+    text = "".join(WORDS)
+    if path.endswith("/embeddings"):
+        data: list[Any] = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
+        return {
+            "object": "list",
+            "model": asked["model"],
+            "data": data,
+            "usage": {"prompt_tokens": 1, "total_tokens": 1},
+        }
+    choice = {"index": 0, "finish_reason": "stop", "text": text, "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}
+    return {"id": name, "object": "x", "created": 1, "model": asked["model"], "choices": [choice], "usage": usage}
+
+
+def _whole(writer: asyncio.StreamWriter, status: int, plain: object) -> bool:
+    data = json.dumps(plain).encode()
+    head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    writer.write(head % (status, len(data)) + data)
+    return True
+
+
+async def _read(reader: asyncio.StreamReader) -> Seen | None:
+    line = await reader.readline()
+    if not line:
+        return None
+    method, path, _ = line.decode().split(" ", 2)
+    headers: dict[str, str] = {}
+    while (line := await reader.readline()) not in (b"\r\n", b""):
+        name, _, value = line.decode().partition(":")
+        headers[name.lower()] = value.strip()
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Seen(method, path, headers, body)

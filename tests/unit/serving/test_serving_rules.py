@@ -1,0 +1,180 @@
+"""The pure rules of serving: routing, readiness, names, and the rewriting of bodies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampacity.model.errors import InvalidSpec
+from ampacity.model.workload import ServiceSpec, WorkloadKind, WorkloadSpec
+from ampacity.serving.gateway.answers import Refusal
+from ampacity.serving.gateway.body import read_body, with_model
+from ampacity.serving.launch import health_path, replica_command, served_name, upstream_name
+from ampacity.serving.probing import FIRST_INTERVAL_S, Health, Verdict
+from ampacity.serving.routing import ROUTERS, LeastLoaded, Load
+from ampacity.serving.routing.least_loaded import restore, set_aside
+from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, UnreadableTable, read_table, write_table
+
+ROUTE = ModelRoute(
+    name="m",
+    workload="w",
+    upstream="m",
+    replicas=tuple(ReplicaRoute(id=i, url=f"http://127.0.0.1:{ord(i)}") for i in "abc"),
+)
+
+
+def choose(loads: dict[str, Load], *, now: float = 0.0, exclude: tuple[str, ...] = ()) -> str | None:
+    found = LeastLoaded().choose(ROUTE, loads, now=now, exclude=exclude)
+    return None if found is None else found.id
+
+
+def test_the_replica_with_the_fewest_in_flight_is_chosen() -> None:
+    assert choose({"a": Load(in_flight=2), "b": Load(in_flight=1), "c": Load(in_flight=3)}) == "b"
+
+
+def test_of_equals_the_one_that_served_fewest() -> None:
+    assert choose({"a": Load(served=2), "b": Load(served=1), "c": Load(served=9)}) == "b"
+
+
+def test_one_that_failed_is_left_alone_until_others_are_too() -> None:
+    loads = {"a": Load(in_flight=0, aside_until=5.0), "b": Load(in_flight=9), "c": Load(in_flight=9, served=1)}
+    assert choose(loads, now=4.0) == "b"
+    assert choose(loads, now=6.0) == "a"
+    assert choose(loads, now=4.0, exclude=("b", "c")) == "a"
+    assert choose(loads, exclude=("a", "b", "c")) is None
+
+
+def test_a_replica_is_set_aside_ever_longer_and_forgiven_at_once() -> None:
+    load = Load()
+    pauses = []
+    for _ in range(9):
+        set_aside(load, now=100.0)
+        pauses.append(load.aside_until - 100.0)
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0]
+    restore(load)
+    assert (load.failures, load.aside_until) == (0, 0.0)
+
+
+@given(
+    loads=st.dictionaries(st.sampled_from("abc"), st.builds(Load, st.integers(0, 9), st.integers(0, 9))),
+    exclude=st.sets(st.sampled_from("abc")),
+)
+def test_every_policy_chooses_one_that_is_not_excluded(loads: dict[str, Load], exclude: set[str]) -> None:
+    for router in ROUTERS.values():
+        found = router().choose(ROUTE, loads, now=0.0, exclude=exclude)
+        assert (found is None) == (exclude == set("abc"))
+        assert found is None or found.id not in exclude
+
+
+OK, MISS, REFUSED = Verdict(ok=True), Verdict(ok=False, detail="500"), Verdict(ok=False, refused=True, detail="refused")
+
+
+def after(*verdicts: Verdict, failures: int = 3) -> Health:
+    health = Health()
+    for verdict in verdicts:
+        health = health.after(verdict, interval_s=1.0, failures=failures)
+    return health
+
+
+def test_readiness_is_seen_at_once_and_lost_after_as_many_misses_as_allowed() -> None:
+    assert after(REFUSED).ready is False
+    assert after(REFUSED, OK).ready is True
+    assert after(OK, MISS, MISS).ready is True
+    assert after(OK, MISS, MISS, MISS).ready is False
+    assert after(OK, MISS, MISS, OK, MISS, MISS).ready is True
+    assert after(OK, REFUSED).ready is False
+
+
+def test_one_that_is_not_ready_is_asked_often_at_first_and_never_more_seldom_than_its_interval() -> None:
+    pauses = [after(*[REFUSED] * count).pause_s for count in range(1, 12)]
+    assert pauses[0] == pytest.approx(FIRST_INTERVAL_S * 1.5)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 1.0
+    assert after(OK).pause_s == 1.0
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(fields=st.dictionaries(st.text(), PLAIN, max_size=5), model=st.text(), upstream=st.text())
+def test_only_the_model_is_rewritten(fields: dict[str, object], model: str, upstream: str) -> None:
+    body = json.dumps({**fields, "model": model}).encode()
+    asked = read_body(body)
+    assert asked.model == model
+    assert json.loads(with_model(body, asked, upstream)) == {**fields, "model": upstream}
+    assert with_model(body, asked, model) is body
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"{", b'{"model": null}', b'{"model": "\xff"}', b'{"a": 1}', b"\x00"])
+def test_a_body_that_names_no_model_is_refused(body: bytes) -> None:
+    with pytest.raises(Refusal) as caught:
+        read_body(body)
+    assert caught.value.status == 400
+
+
+def test_streaming_is_read_off_the_body() -> None:
+    assert read_body(b'{"model": "m", "stream": true}').stream
+    assert not read_body(b'{"model": "m", "stream": false}').stream
+    assert not read_body(b'{"model": "m"}').stream
+
+
+def test_a_table_is_read_as_it_was_written_and_nothing_else_is(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "table.json"
+    table = RoutingTable(version=3, models=(ROUTE,))
+    write_table(path, table)
+    assert read_table(path) == table
+    assert [each.name for each in path.parent.iterdir()] == ["table.json"]
+    for damage, words in ((b"[]", "is no routing table"), (b'{"version": 1, "format": 2}', "has the format 2")):
+        path.write_bytes(damage)
+        with pytest.raises(UnreadableTable, match=words):
+            read_table(path)
+
+
+SERVICE = WorkloadSpec(
+    name="web", kind=WorkloadKind.SERVICE, service=ServiceSpec(model="tiny:3", engine="transformers")
+)
+
+
+def test_an_engine_serves_the_models_folder_on_the_port_that_it_is_given() -> None:
+    command = replica_command(SERVICE, python="/py", model_dir="/hub/x")
+    assert command.argv[0] == "/py"
+    assert "/hub/x" in command.argv
+    assert command.argv[command.argv.index("--port") + 1] == "{port}"
+    assert command.port == 0
+    assert command.env["HF_HUB_OFFLINE"] == "1"
+
+
+def test_the_users_arguments_come_last() -> None:
+    assert SERVICE.service is not None
+    spec = replace(SERVICE, service=replace(SERVICE.service, engine_args=("--dtype", "float32")))
+    assert replica_command(spec, python="p", model_dir="/m").argv[-2:] == ("--dtype", "float32")
+
+
+def test_names_inside_and_outside() -> None:
+    assert served_name(SERVICE) == "tiny"
+    assert upstream_name(SERVICE, model_dir="/hub/x") == "/hub/x"
+    own = WorkloadSpec(name="web", kind=WorkloadKind.SERVICE, run="serve", service=ServiceSpec(served_name="mine"))
+    assert (served_name(own), upstream_name(own, model_dir=None)) == ("mine", "mine")
+    assert replica_command(own, python="p", model_dir="/m").env == {"MODEL_DIR": "/m"}
+    assert health_path(own) == "/health"
+    assert served_name(WorkloadSpec(name="t", kind=WorkloadKind.TASK, run="x")) == ""
+
+
+def test_an_engine_that_is_not_known_is_named_with_a_near_one() -> None:
+    assert SERVICE.service is not None
+    spec = replace(SERVICE, service=replace(SERVICE.service, engine="transformer"))
+    with pytest.raises(InvalidSpec, match=r"there is no engine 'transformer'. Did you mean transformers"):
+        replica_command(spec, python="p", model_dir="/m")
