@@ -20,7 +20,7 @@ from .launching import Launcher
 log = logging.getLogger(__name__)
 
 WORKERS = 8
-PATIENCE_S = 5.0
+PATIENCE_S = 1.0
 """How long a step waits for the calls that it began; those that take longer go on beside it."""
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
@@ -34,6 +34,10 @@ class Deeds:
     refused: list[MemberExited] = field(default_factory=list)
     stopped: set[MemberKey] = field(default_factory=set)
     try_again_at: float | None = None
+
+    def answered(self) -> set[MemberKey]:
+        """The members whose start was answered."""
+        return {handle.key for handle in self.handles} | {fact.key for fact in self.refused}
 
     def later(self, at: float) -> None:
         self.try_again_at = at if self.try_again_at is None else min(at, self.try_again_at)
@@ -65,10 +69,15 @@ class Actor:
     def act(
         self, jobs: Collection[Job], fences: Collection[Fence], now: float, *, begun: Callable[[], None] = lambda: None
     ) -> Deeds:
-        """Begin what the attempts need, wait a moment, and collect what is done. ``begun`` is called in between."""
+        """Collect what was still under way, begin what the attempts need, wait a moment, and collect that.
+
+        ``begun`` is called before the wait.
+        """
         deeds = Deeds()
+        self._collect(now, deeds)
         self._forget_but({job.attempt.id for job in jobs} | {fence.key.attempt for fence in fences})
-        fresh = [future for job in jobs for future in self._begin_job(job, now, deeds)]
+        answered = deeds.answered()
+        fresh = [future for job in jobs for future in self._begin_job(job, answered, now, deeds)]
         fresh += [future for fence in fences if (future := self._begin_fence(fence, now, deeds)) is not None]
         begun()
         for future in wait(fresh, timeout=PATIENCE_S).not_done:
@@ -82,7 +91,9 @@ class Actor:
 
     # Beginning -----------------------------------------------------------------------------------------------------
 
-    def _begin_job(self, job: Job, now: float, deeds: Deeds) -> list[Future[Handle | None]]:
+    def _begin_job(
+        self, job: Job, answered: Collection[MemberKey], now: float, deeds: Deeds
+    ) -> list[Future[Handle | None]]:
         begun = []
         for member in job.to_do():
             key, index = job.attempt.key(member.index), member.index
@@ -91,7 +102,7 @@ class Actor:
                 continue
             if job.stopping:
                 begun.append(self._submit(key, partial(self._stop, driver, job, key), stop=True))
-            else:
+            elif key not in answered:
                 begun.append(self._submit(key, partial(self._start, driver, job, index), stop=False))
         return begun
 
@@ -123,7 +134,14 @@ class Actor:
         return future
 
     def _start(self, driver: Driver, job: Job, member: int) -> Handle | None:
-        return driver.ensure_started(self._launcher.launch(job, member))
+        launch = self._launcher.launch(job, member)
+        try:
+            return driver.ensure_started(launch)
+        except (AmpacityError, OSError):
+            raise
+        except Exception:  # it is not known how far it came: nothing may be left of it
+            driver.ensure_stopped(launch.key, grace_s=0.0, reason="its start went wrong")
+            raise
 
     @staticmethod
     def _stop(driver: Driver, job: Job, key: MemberKey) -> None:

@@ -13,7 +13,7 @@ from ampacity.hub import Hub
 from ampacity.hub.code_revision import code_revision
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.errors import Conflict, InvalidSpec, Where
-from ampacity.model.ids import Owner, Project
+from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
@@ -66,7 +66,7 @@ class LivePlane:
 
     def status(self) -> Status:
         rows = self._store.live()
-        live = [row for row in rows.workloads.values() if not row.phase.ended]
+        live = [row for row in rows.workloads.values() if not row.phase.ended and row.project != SYSTEM_PROJECT]
         waiting = sum(row.phase is WorkloadPhase.WAITING for row in live)
         return Status(
             version=ampacity.__version__,

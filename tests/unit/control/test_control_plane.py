@@ -195,6 +195,7 @@ def test_nodes_show_what_is_given_out(seat: Seat) -> None:
 def test_status_counts_and_the_end_is_passed_on(seat: Seat) -> None:
     seat.submit(gang("g", resources=ResourceRequest(cpu_milli=Range.exactly(4000))))
     seat.submit(task("waits"))
+    seat.submit(task("ours"), project=SYSTEM_PROJECT)
     status = seat.plane.status()
     assert (status.running, status.waiting, status.nodes, status.seq) == (1, 1, 2, seat.bench.store.live().seq)
     seat.live.listens(socket="/s", api_url="http://127.0.0.1:2")
