@@ -1,0 +1,44 @@
+"""The pages' examples: workload files are valid, Python runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ampacity.model.workload_file import parse_workload
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("training", "models", "serving"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_workload_file_on_a_page_is_valid(page: Path) -> None:
+    for text in blocks(page, "yaml"):
+        assert parse_workload(text, file=page.name, directory="/work")
+
+
+def test_the_training_example_runs_and_resumes(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is missing: pip install 'ampacity[train]'")
+    (example,) = blocks(ROOT / "docs" / "training.md", "python")
+    env = {**os.environ, "AMPACITY_CHECKPOINT_DIR": str(tmp_path / "checkpoints")}
+    for last in ("31", "41"):
+        script = example.replace("range(start + 1, 31)", f"range(start + 1, {last})")
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=True)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-00000020", "step-00000030", "step-00000040"]
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    for page in [*PAGES, *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
