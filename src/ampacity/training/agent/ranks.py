@@ -12,6 +12,7 @@ import time
 from typing import IO, Any, Callable, Dict, List, Optional
 
 from .config import Config
+from .leftovers import end_leftovers
 from .reports import Output
 
 _PR_SET_PDEATHSIG = 1
@@ -59,6 +60,7 @@ class Ranks:
         for process in self._processes:
             _kill_group(process.pid, signal.SIGKILL)
             process.wait()
+        end_leftovers()
         for thread in self._threads:
             thread.join(timeout=1.0)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
 import time
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional
 
 from . import folders
 from .place import info
@@ -49,7 +51,8 @@ def checkpoint(state: Mapping[str, Any], *, step: int, keep: int = KEPT) -> None
         _io(lambda: folders.begin(root, step), root)
     _barrier()
     folder = folders.folder_of(root, step)
-    _io(lambda: dcp.save(_collect(state), checkpoint_id=str(folder), no_dist=not _distributed()), folder)
+    with _alone_is_fine():
+        _io(lambda: dcp.save(_collect(state), checkpoint_id=str(folder), no_dist=not _distributed()), folder)
     _barrier()
     if rank == 0:
         _io(lambda: folders.seal(folder), folder)
@@ -72,17 +75,20 @@ def restore(state: Mapping[str, Any]) -> Optional[int]:
     steps = _agreed(folders.complete(root)) if root is not None else []
     if root is None or not steps:
         return None
-    trouble: Optional[Exception] = None
+    from torch.distributed.checkpoint.api import CheckpointException  # no Exception, so it is named below
+
+    trouble: Optional[BaseException] = None
     for step in steps:
         folder = folders.folder_of(root, step)
         try:
             _load(state, folder)
-        except Exception as error:  # noqa: BLE001 - whatever a damaged file raises; the one before it is tried
-            print(f"ampacity: the checkpoint {folder} cannot be read: {error}", file=sys.stderr, flush=True)
+        except (Exception, CheckpointException) as error:  # noqa: BLE001 - whatever a damaged file raises
+            print(f"ampacity: the checkpoint {folder} cannot be read: {_brief(error)}", file=sys.stderr, flush=True)
             trouble = error
             continue
         return step
-    raise CheckpointError(f"none of the checkpoints in {root} can be read: {trouble}") from trouble
+    reason = "" if trouble is None else _brief(trouble)
+    raise CheckpointError(f"none of the checkpoints in {root} can be read: {reason}") from trouble
 
 
 def checkpoint_due() -> bool:
@@ -110,7 +116,8 @@ def _load(state: Mapping[str, Any], folder: Path) -> None:
     import torch.distributed.checkpoint as dcp
 
     collected = _collect(state)
-    dcp.load(collected, checkpoint_id=str(folder), no_dist=not _distributed())
+    with _alone_is_fine():
+        dcp.load(collected, checkpoint_id=str(folder), no_dist=not _distributed())
     _spread(state, collected)
 
 
@@ -218,3 +225,17 @@ def _io(act: Any, where: Path) -> None:
         act()
     except OSError as error:
         raise CheckpointError(f"the checkpoint {where} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _alone_is_fine() -> Iterator[None]:
+    """A single process without a process group is meant, and needs no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
+def _brief(error: BaseException) -> str:
+    """The last line of an error that tells the whole story of every rank."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
