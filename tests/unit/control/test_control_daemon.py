@@ -8,15 +8,17 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ampacity.control.daemon import Clock, Daemon
 from ampacity.control.state_folder import Settings, StateFolder, choose_port, is_free
+from ampacity.model.attempt import AttemptPhase
 from ampacity.model.errors import InvalidSpec, PortInUse, StateFolderBusy, UserError
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT
-from ampacity.model.workload import ServiceSpec, Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.model.workload import RetryPolicy, ServiceSpec, Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 
 SETTINGS = Settings(nodes=("n1:cpus=4,memory=4GB",), gateway_port=0)
 
@@ -33,8 +35,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     """Starts control planes on one folder; all that they run is stopped in the end."""
     begun: list[Daemon] = []
 
-    def start(**keys: Callable[[str], None]) -> Daemon:
-        daemon = Daemon(StateFolder(tmp_path / "state"), SETTINGS, **keys)
+    def start(settings: Settings = SETTINGS, **keys: Callable[[str], None]) -> Daemon:
+        daemon = Daemon(StateFolder(tmp_path / "state"), settings, **keys)
         begun.append(daemon)
         daemon.start()
         return daemon
@@ -80,6 +82,28 @@ def test_what_runs_outlives_the_control_plane_and_is_found_again(start: Callable
     assert len(view.attempts) == 1
     logs = second.plane.logs(ident, project=DEFAULT_PROJECT, cursor=None, rank=None, replica=None, limit=100)
     assert [record.text for record in logs.records if record.stream == "out"] == ["done"]
+
+
+def test_what_runs_on_a_node_that_is_no_longer_declared_ends_before_it_is_tried_elsewhere(
+    start: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ampacity.control.step.NODES_EVERY_S", 0.1)
+    first = start()
+    log, go = tmp_path / "log", tmp_path / "go"
+    script = (
+        f"echo begin $AMPACITY_EPOCH >> {log}; trap 'echo end $AMPACITY_EPOCH >> {log}; exit 1' TERM; "
+        f"while ! test -e {go}; do sleep 0.02; done"
+    )
+    ident = submit(first, replace(job("moves", script), retry=RetryPolicy(maximum=1)))
+    eventually(log.exists, "the start")
+    first.stop()
+    second = start(replace(SETTINGS, nodes=("n2:cpus=4,memory=4GB",), node_lost_after_s=0.5))
+    eventually(lambda: "begin 2" in log.read_text(), "the second attempt")
+    go.touch()
+    eventually(lambda: phase(second, ident) is WorkloadPhase.SUCCEEDED, "the end")
+    assert log.read_text().splitlines() == ["begin 1", "end 1", "begin 2"]
+    lost, done = second.plane.workload(ident, project=DEFAULT_PROJECT).attempts
+    assert (lost.phase, lost.nodes, done.nodes) == (AttemptPhase.LOST, ("n1",), ("n2",))
 
 
 def test_a_step_that_fails_is_logged_and_the_loop_goes_on(
