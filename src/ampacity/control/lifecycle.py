@@ -27,6 +27,9 @@ STEADY_S = 60.0
 
 BACKOFF_LIMIT_S = 60.0
 
+DO_NOT_REQUEUE = 93
+"""A job that exits with this code is not tried again, whatever its retry policy (docs/training.md)."""
+
 
 def settle(batch: Batch, ident: WorkloadId) -> None:
     """Write what follows for one workload. Settling again writes nothing more."""
@@ -147,6 +150,8 @@ def _failures(now: float, replica: Replica, attempt: Attempt, *, service: bool) 
 def _no_retry(spec: WorkloadSpec, attempt: Attempt, failures: int, *, service: bool) -> str:
     """Why it is not tried again; empty when it is."""
     cause = attempt.cause or Cause(kind=CauseKind.EXIT)
+    if cause.exit_code == DO_NOT_REQUEUE and not service:
+        return f"failed with exit code {DO_NOT_REQUEUE}, which asks not to be tried again"
     if cause.kind is CauseKind.TIME_LIMIT and not service:
         return "failed: its time was up"
     event = RetryEvent.INTERRUPTION if cause.kind.is_interruption else RetryEvent.ERROR

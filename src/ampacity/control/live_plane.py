@@ -130,9 +130,9 @@ class LivePlane:
     # Writing -------------------------------------------------------------------------------------------------------
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
-        ident = self._writing.submit(spec, project=project, owner=owner)
+        view = self._writing.submit(spec, project=project, owner=owner)
         self._wrote()
-        return self.workload(ident, project=project)
+        return view
 
     def set_desired(
         self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None

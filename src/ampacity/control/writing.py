@@ -13,6 +13,7 @@ from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, Name
 from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
+from ampacity.model.view import WorkloadView
 from ampacity.model.workload import (
     Desired,
     Replica,
@@ -54,8 +55,8 @@ class Writing:
         self._clock, self._nodes = clock, nodes
         self._submitting = threading.Lock()
 
-    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadId:
-        """Raises what ``Plane.submit`` raises. Durable when it returns."""
+    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
+        """The new workload. Durable when it returns. Raises what ``Plane.submit`` raises."""
         ident = WorkloadId("w" + "".join(secrets.choice(_ALPHABET) for _ in range(9)))
         spec = replace(spec, name=spec.name or f"{spec.kind}-{ident[-5:]}")
         self._refuse_impossible(spec)
@@ -63,17 +64,21 @@ class Writing:
         with self._submitting:  # two services must not take one served name at the same time
             self._refuse_taken_route(spec)
             for _ in range(TRIES):
+                fresh, draft = self._fresh(ident, spec, project, owner)
                 try:
-                    self._store.append([self._draft(ident, spec, project, owner)])
+                    self._store.append([draft])
                 except NameTaken as error:
                     hint = "Choose another name, or stop that one first."
                     raise NameTaken(error.message, hint=hint) from None
                 except StaleVersion:
                     continue
-                return ident
+                return fresh
         raise Conflict("The workloads that it comes after keep changing; submit it again.")
 
-    def _draft(self, ident: WorkloadId, spec: WorkloadSpec, project: Project, owner: Owner) -> Draft:
+    def _fresh(
+        self, ident: WorkloadId, spec: WorkloadSpec, project: Project, owner: Owner
+    ) -> tuple[WorkloadView, Draft]:
+        """The workload as it begins, and the event that writes it."""
         now = self._clock()
         before = self._before(spec, project)
         workload = Workload(
@@ -85,13 +90,10 @@ class Writing:
             after=tuple(row.id for row in before),
             created_at=now,
         )
-        rows: tuple[Row, ...] = (
-            workload,
-            SpecRevision(workload=ident, revision=1, spec=spec),
-            Desired(workload=ident, replicas=spec.replicas, by=owner),
-            *(Replica(workload=ident, index=index) for index in range(spec.replicas)),
-        )
-        return Draft(
+        desired = Desired(workload=ident, replicas=spec.replicas, by=owner)
+        replicas = tuple(Replica(workload=ident, index=index) for index in range(spec.replicas))
+        rows: tuple[Row, ...] = (workload, SpecRevision(workload=ident, revision=1, spec=spec), desired, *replicas)
+        draft = Draft(
             kind=EventKind.WORKLOAD_SUBMITTED,
             at=now,
             changes=tuple(put(row) for row in rows),
@@ -102,6 +104,8 @@ class Writing:
             actor=owner,
             text=f"{spec.kind} {spec.name} submitted",
         )
+        view = WorkloadView(workload=workload, spec=spec, desired=desired, replicas=replicas, attempts=())
+        return view, draft
 
     def _before(self, spec: WorkloadSpec, project: Project) -> list[Workload]:
         """The live workloads that it comes after. One that has succeeded is done with."""

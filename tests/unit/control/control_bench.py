@@ -121,7 +121,7 @@ class Bench:
         return self.step()
 
     def submit(self, spec: WorkloadSpec) -> WorkloadId:
-        ident = self.writing.submit(spec, project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
+        ident = self.writing.submit(spec, project=DEFAULT_PROJECT, owner=DEFAULT_OWNER).workload.id
         self.step()
         return ident
 

@@ -149,6 +149,7 @@ def test_success_ends_a_job_and_not_a_service() -> None:
         (Cause(kind=CauseKind.SUPERVISOR_DIED), RetryPolicy(maximum=9, on_events=(RetryEvent.ERROR,)), 0, 0, False),
         (Cause(kind=CauseKind.LAUNCH_FAILED), RetryPolicy(maximum=9, on_events=(RetryEvent.ERROR,)), 0, 0, True),
         (Cause(kind=CauseKind.TIME_LIMIT), RetryPolicy(maximum=9), 0, 0, False),
+        (Cause(kind=CauseKind.EXIT, exit_code=93), RetryPolicy(maximum=9), 0, 0, False),
     ],
 )
 def test_a_failure_is_tried_again_within_the_policy(

@@ -31,7 +31,7 @@ def bench(tmp_path: Path) -> Bench:
 def test_a_node_that_is_cordoned_before_the_placing_is_written_gets_nothing(tmp_path: Path, point: str) -> None:
     bench = Bench(tmp_path, [node("n1")])
     bench.step()
-    ident = bench.writing.submit(task(), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
+    ident = bench.writing.submit(task(), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER).workload.id
     seen: list[str] = []
 
     def cordon_once(passed: str) -> None:
@@ -53,7 +53,7 @@ def test_a_node_that_is_cordoned_before_the_placing_is_written_gets_nothing(tmp_
 def test_a_stop_that_comes_between_plan_and_commit_holds(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.step()
-    ident = bench.writing.submit(task(), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
+    ident = bench.writing.submit(task(), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER).workload.id
 
     def stop_once(passed: str) -> None:
         if passed == "commit.decided" and bench.store.rows().desired[ident].wish is Wish.RUN:
@@ -113,7 +113,7 @@ def test_a_restart_goes_on_from_the_rows(bench: Bench) -> None:
 
 def test_events_that_were_compacted_meanwhile_are_read_as_rows(bench: Bench) -> None:
     ident = bench.submit(task())
-    other = bench.writing.submit(task("other"), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
+    other = bench.writing.submit(task("other"), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER).workload.id
     bench.store.compact(before=bench.store.live().seq)
     bench.step()
     assert bench.last(other).phase is AttemptPhase.RUNNING
