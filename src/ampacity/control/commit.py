@@ -92,7 +92,7 @@ def _place(batch: Batch, start: Start, replica: Replica) -> None:
     )
     active = replace(replica, phase=ReplicaPhase.ACTIVE, epoch=epoch)
     nodes = tuple(dict.fromkeys(attempt.nodes))
-    text = f"placed on {place_words(attempt)}" + (f": {start.why}" if start.why else "")
+    text = f"placed on {place_words(attempt)}" + (f"; {start.why}" if start.why else "")
     batch.write(EventKind.ATTEMPT_PLACED, text, attempt, active, touched=nodes)
 
 

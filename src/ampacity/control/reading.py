@@ -8,7 +8,7 @@ from collections.abc import Collection
 import msgspec
 
 from ampacity.model.errors import NotFound
-from ampacity.model.event import Event
+from ampacity.model.event import Event, Table
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Project, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation, DeviceShare
@@ -94,7 +94,12 @@ class Reading:
 
     def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
         workload = None if ref is None else find(self._store, ref, project).id
-        return tuple(event_view(event) for event in self._store.events(after=after, workload=workload, limit=limit))
+        events = self._store.events(after=after, workload=workload, limit=limit)
+        names = {event.draft.workload: "" for event in events if event.draft.workload is not None}
+        for ident in names:
+            row = self._store.get(Table.WORKLOADS, ident)
+            names[ident] = row.name if isinstance(row, Workload) else ""
+        return tuple(event_view(event, names.get(event.draft.workload or WorkloadId(""), "")) for event in events)
 
     def story(self, workload: WorkloadId) -> tuple[Event, ...]:
         """The workload's events that are worth telling, all of them."""
@@ -124,7 +129,7 @@ def node_view(node: Node, held: list[tuple[str, Allocation]]) -> NodeView:
     return NodeView(node=node, used=used, attempts=tuple(attempt for attempt, _ in held))
 
 
-def event_view(event: Event) -> EventView:
+def event_view(event: Event, name: str) -> EventView:
     draft = event.draft
     return EventView(
         seq=event.seq,
@@ -135,6 +140,7 @@ def event_view(event: Event) -> EventView:
         owner=draft.owner,
         actor=draft.actor,
         workload=draft.workload,
+        name=name,
         attempt=draft.attempt,
         node=draft.node,
     )

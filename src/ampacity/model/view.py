@@ -28,7 +28,7 @@ class WorkloadView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventView:
-    """An event as people and programs outside read it."""
+    """An event as people and programs outside read it. ``name`` is that of its workload."""
 
     seq: int
     at: float
@@ -38,6 +38,7 @@ class EventView:
     owner: str
     actor: str
     workload: str | None = None
+    name: str = ""
     attempt: str | None = None
     node: str | None = None
 

@@ -56,17 +56,21 @@ def plan(state: State, now: float) -> Plan:
 
 def _start(want: Want, fits: tuple[Fit, ...]) -> Start:
     more = f" and {len(fits) - 4} more" if len(fits) > 4 else ""
+    left = [_leaves(fit) + (f" on {fit.node}" if len(fits) > 1 else "") for fit in fits[:4]]
     return Start(
         workload=want.workload.id,
         replica=want.replica.index,
         placements=placements(fits),
-        why=f"best fit: {', '.join(_leaves(fit) for fit in fits[:4])}{more}",
+        why=f"best fit: leaves {', '.join(left)}{more}",
     )
 
 
 def _leaves(fit: Fit) -> str:
-    accelerators, cpus = print_cpus(fit.accelerators_left_milli), print_cpus(fit.cpu_left_milli)
-    return f"{fit.node} (leaves {accelerators} accelerators and {cpus} CPUs)"
+    """What is then free on the node; accelerators where it has some to speak of."""
+    cpus = f"{print_cpus(fit.cpu_left_milli)} CPUs"
+    if not fit.accelerators_left_milli and not fit.allocation.devices:
+        return cpus
+    return f"{print_cpus(fit.accelerators_left_milli)} accelerators and {cpus}"
 
 
 def _next_wake(wants: list[Want], now: float) -> float | None:

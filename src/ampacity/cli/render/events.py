@@ -21,9 +21,11 @@ _WIDTH = max(len(kind) for kind in EventKind)
 
 
 def event_line(event: EventView, *, now: float, colours: bool) -> str:
-    """Number, time, kind, what happened."""
+    """Number, time, kind, what happened to whom."""
     seq, at, kind = f"{event.seq:>5}", clock(event.at, now=now), str(event.kind).ljust(_WIDTH)
     text = " ".join(event.text.split())
+    if event.name and event.name not in text.split():
+        text = f"{event.name}: {text}"
     if colours:
         seq, at = click.style(seq, dim=True), click.style(at, dim=True)
         kind = click.style(kind, fg=_COLOURS.get(event.kind))
