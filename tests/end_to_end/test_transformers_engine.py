@@ -58,6 +58,7 @@ def test_a_model_is_added_served_and_asked(platform: Platform) -> None:
     client = openai.OpenAI(base_url=platform.client.status().gateway_url + "/v1", api_key="none", max_retries=0)
     assert {model.id for model in client.models.list()} == {"tiny", "broken"}
     whole = client.completions.create(model="tiny", prompt="a b", max_tokens=5, temperature=0.0)
+    assert whole.model.startswith("tiny"), "the model's name, and no path of the server"
     assert whole.usage is not None
     assert whole.usage.completion_tokens == 5
     stream = client.completions.create(model="tiny", prompt="a b", max_tokens=5, temperature=0.0, stream=True)

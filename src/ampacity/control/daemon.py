@@ -95,7 +95,7 @@ class Daemon:
             drivers=drivers,
             launcher=launcher,
             sources=(prober,),
-            followers=(ProbeFeed(prober), RoutingFeed(table, hub), gateway),
+            followers=(ProbeFeed(prober), RoutingFeed(table), gateway),
             node_lost_after_s=settings.node_lost_after_s,
             wake=self._bell.set,
             at=at,

@@ -13,7 +13,6 @@ from ampacity.serving.launch import health_path, served_name, upstream_name
 from ampacity.serving.prober import Target
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, UnreadableTable, read_table, write_table
 
-from .launching import Models
 from .mirror import Mirror
 
 log = logging.getLogger(__name__)
@@ -28,31 +27,18 @@ class Watcher(Protocol):
 class RoutingFeed:
     """Writes the routing table whenever it differs from the one that stands."""
 
-    def __init__(self, path: Path, models: Models) -> None:
-        self._path, self._models = path, _Remembered(models)
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._standing = _standing(path)
 
     def __call__(self, mirror: Mirror) -> None:
-        models = tuple(routes(mirror, self._models))
+        models = tuple(routes(mirror))
         if self._standing is not None and models == self._standing.models:
             return
         version = 1 if self._standing is None else self._standing.version + 1
         fresh = RoutingTable(version=version, models=models)
         write_table(self._path, fresh)
         self._standing = fresh
-
-
-class _Remembered:
-    """The folders of models, asked for once: an exact version never changes."""
-
-    def __init__(self, models: Models) -> None:
-        self._models = models
-        self._known: dict[str, Path] = {}
-
-    def materialize(self, ref: str) -> Path:
-        if ref not in self._known:
-            self._known[ref] = self._models.materialize(ref)
-        return self._known[ref]
 
 
 def _standing(path: Path) -> RoutingTable | None:
@@ -89,7 +75,7 @@ class ProbeFeed:
         )
 
 
-def routes(mirror: Mirror, models: Models) -> Iterator[ModelRoute]:
+def routes(mirror: Mirror) -> Iterator[ModelRoute]:
     """One route for each service that has a name on the gateway, with its ready replicas; by name."""
     services: dict[str, tuple[Workload, WorkloadSpec, list[Attempt]]] = {}
     for row in mirror.rows.workloads.values():
@@ -105,7 +91,7 @@ def routes(mirror: Mirror, models: Models) -> Iterator[ModelRoute]:
                 for attempt in sorted(attempts, key=lambda attempt: attempt.replica)
             )
             name = served_name(spec)
-            upstream = upstream_name(spec, model_dir=_model_dir(spec, models) if replicas else None)
+            upstream = upstream_name(spec)
             yield ModelRoute(name=name, workload=workload.id, upstream=upstream, replicas=replicas)
 
 
@@ -118,10 +104,6 @@ def running_replicas(mirror: Mirror) -> Iterator[tuple[Workload, WorkloadSpec, A
         spec = mirror.rows.specs[f"{workload.id}@{attempt.spec_revision}"].spec
         if spec.service is not None:
             yield workload, spec, attempt
-
-
-def _model_dir(spec: WorkloadSpec, models: Models) -> str | None:
-    return str(models.materialize(spec.service.model)) if spec.service is not None and spec.service.model else None
 
 
 def _spec(mirror: Mirror, workload: Workload) -> WorkloadSpec:

@@ -36,12 +36,13 @@ def served_name(spec: WorkloadSpec) -> str:
     return spec.service.served_name or spec.service.model.partition(":")[0]
 
 
-def upstream_name(spec: WorkloadSpec, *, model_dir: str | None) -> str:
+def upstream_name(spec: WorkloadSpec) -> str:
     """What requests to a replica have to call the model: the engine says; a command of the user's own hears the
     served name."""
-    if spec.service is None or spec.run or model_dir is None:
-        return served_name(spec)
-    return engine_named(spec.service.engine or DEFAULT_ENGINE).upstream_name(model_dir, served_name(spec))
+    name = served_name(spec)
+    if spec.service is None or spec.run or not spec.service.model:
+        return name
+    return engine_named(spec.service.engine or DEFAULT_ENGINE).upstream_name(name)
 
 
 def health_path(spec: WorkloadSpec) -> str:

@@ -154,7 +154,7 @@ def test_only_ready_replicas_are_routed_to_and_all_that_run_are_probed(bench: Be
     one, two = bench.attempts(ident)
     bench.ready(one.key(0))
     path = tmp_path / "gateway" / "table.json"
-    feed, watched = RoutingFeed(path, bench.hub), Watched()
+    feed, watched = RoutingFeed(path), Watched()
     feed(bench.control.mirror)
     ProbeFeed(watched)(bench.control.mirror)
     table = read_table(path)
@@ -167,11 +167,11 @@ def test_only_ready_replicas_are_routed_to_and_all_that_run_are_probed(bench: Be
     feed(bench.control.mirror)
     assert path.stat().st_mtime_ns == written
     bench.ready(two.key(0))
-    again = RoutingFeed(path, bench.hub)
+    again = RoutingFeed(path)
     again(bench.control.mirror)
     assert read_table(path).version == table.version + 1
     path.write_bytes(b"{")
-    RoutingFeed(path, bench.hub)(bench.control.mirror)
+    RoutingFeed(path)(bench.control.mirror)
     assert len(read_table(path).models[0].replicas) == 2
 
 
@@ -179,7 +179,7 @@ def test_a_table_that_could_not_be_written_is_written_later(bench: Bench, tmp_pa
     bench.submit(named("svc", "tiny"))
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
-    feed = RoutingFeed(blocked / "table.json", bench.hub)
+    feed = RoutingFeed(blocked / "table.json")
     with pytest.raises(OSError):
         feed(bench.control.mirror)
     blocked.unlink()

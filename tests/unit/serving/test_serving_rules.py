@@ -150,7 +150,7 @@ SERVICE = WorkloadSpec(
 
 def test_an_engine_serves_the_models_folder_on_the_port_that_it_is_given() -> None:
     command = replica_command(SERVICE, python="/py", model_dir="/hub/x")
-    assert command.argv[0] == "/py"
+    assert "/py" in command.argv
     assert "/hub/x" in command.argv
     assert command.argv[command.argv.index("--port") + 1] == "{port}"
     assert command.port == 0
@@ -165,9 +165,12 @@ def test_the_users_arguments_come_last() -> None:
 
 def test_names_inside_and_outside() -> None:
     assert served_name(SERVICE) == "tiny"
-    assert upstream_name(SERVICE, model_dir="/hub/x") == "/hub/x"
+    assert upstream_name(SERVICE) == "tiny"
+    assert SERVICE.service is not None
+    slashed = replace(SERVICE, service=replace(SERVICE.service, served_name="org/tiny"))
+    assert upstream_name(slashed) == "org%2Ftiny", "the engine is given a link of that name"
     own = WorkloadSpec(name="web", kind=WorkloadKind.SERVICE, run="serve", service=ServiceSpec(served_name="mine"))
-    assert (served_name(own), upstream_name(own, model_dir=None)) == ("mine", "mine")
+    assert (served_name(own), upstream_name(own)) == ("mine", "mine")
     assert replica_command(own, python="p", model_dir="/m").env == {"MODEL_DIR": "/m"}
     assert health_path(own) == "/health"
     assert served_name(WorkloadSpec(name="t", kind=WorkloadKind.TASK, run="x")) == ""

@@ -19,6 +19,6 @@ class Engine(Protocol):
         """What to run to serve the model as ``name``. ``arguments`` are the user's, and come last."""
         ...
 
-    def upstream_name(self, model_dir: str, name: str) -> str:
-        """What requests to this engine have to call the model."""
+    def upstream_name(self, name: str) -> str:
+        """What requests to this engine have to call the model that is served as ``name``."""
         ...
