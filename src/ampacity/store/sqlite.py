@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Delete, Insert, Update, and_, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -22,6 +22,31 @@ from . import schema
 from .opening import open_engine, prepare
 
 BATCH = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Statements:
+    """One table's writing statements, built once: SQLAlchemy then spends its time on running them."""
+
+    make: Insert
+    write: Update
+    touch: Update
+    remove: Delete
+
+
+def _statements(table: Table) -> _Statements:
+    of = schema.rows[table]
+    standing = and_(of.c.key == bindparam("at_key"), of.c.version == bindparam("at_version"))
+    columns = [column.name for column in of.columns if column.name != "key"]
+    return _Statements(
+        make=upsert(of).on_conflict_do_nothing(index_elements=["key"]),
+        write=update(of).where(standing).values({name: bindparam(name) for name in columns}),
+        touch=update(of).where(standing).values(version=bindparam("version")),
+        remove=delete(of).where(standing),
+    )
+
+
+STATEMENTS = {table: _statements(table) for table in Table}
 
 
 class SqliteStore:
@@ -156,32 +181,30 @@ def _last_seq(connection: Connection) -> int:
 
 def _write_row(connection: Connection, change: Change) -> None:
     """Put or remove one row, if it follows on what stands. Raises ``StaleVersion``, ``NameTaken``."""
-    table = schema.rows[change.table]
+    statements = STATEMENTS[change.table]
+    expected = change.version - (change.row is not None)
+    values = {"at_key": change.key, "at_version": expected}
     if change.row is None:
-        gone = connection.execute(delete(table).where(table.c.key == change.key, table.c.version == change.version))
-        _expect_one(gone.rowcount, connection, change.table, change.key, change.version)
+        count = connection.execute(statements.remove, values).rowcount
+        _expect_one(count, connection, change.table, change.key, expected)
         return
     columns = schema.columns_of(change.row)
     try:
-        if change.version == 1:
-            made = connection.execute(
-                upsert(table).values(key=change.key, **columns).on_conflict_do_nothing(index_elements=["key"])
-            )
-            _expect_one(made.rowcount, connection, change.table, change.key, 0)
-            return
-        standing = and_(table.c.key == change.key, table.c.version == change.version - 1)
-        written = connection.execute(update(table).where(standing).values(**columns))
-        _expect_one(written.rowcount, connection, change.table, change.key, change.version - 1)
+        if expected == 0:
+            count = connection.execute(statements.make, {"key": change.key, **columns}).rowcount
+        else:
+            count = connection.execute(statements.write, {**columns, **values}).rowcount
     except IntegrityError as error:
         assert isinstance(change.row, Workload), "only names are unique beside keys"
         raise NameTaken(f"The name {change.row.name!r} is taken by a live workload.") from error
+    _expect_one(count, connection, change.table, change.key, expected)
 
 
 def _touch(connection: Connection, touch: Touch) -> None:
-    table = schema.rows[touch.table]
-    standing = and_(table.c.key == touch.key, table.c.version == touch.version - 1)
-    raised = connection.execute(update(table).where(standing).values(version=touch.version))
-    _expect_one(raised.rowcount, connection, touch.table, touch.key, touch.version - 1)
+    expected = touch.version - 1
+    values = {"version": touch.version, "at_key": touch.key, "at_version": expected}
+    count = connection.execute(STATEMENTS[touch.table].touch, values).rowcount
+    _expect_one(count, connection, touch.table, touch.key, expected)
 
 
 def _expect_one(count: int, connection: Connection, table: Table, key: str, expected: int) -> None:
