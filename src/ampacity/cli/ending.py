@@ -25,7 +25,7 @@ def wait_until_gone(state_dir: Path, pid: int | None, *, timeout_s: float) -> No
 
 def _alive(pid: int) -> bool:
     """One that has ended and was not reaped yet does not count."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
+from typing import Protocol
 
 from ampacity.model.errors import AmpacityError
 from ampacity.model.view import WorkloadView
@@ -25,7 +26,7 @@ TRAIN, SERVICE, MODEL = "tiny-llama", "python-writer", "tiny-llama"
 PART_LIMIT_S = 300.0
 
 
-class Screen:
+class Screen(Protocol):
     """What the story needs of a terminal."""
 
     def part(self, name: str) -> None: ...

@@ -7,7 +7,7 @@ import shutil
 import socket
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from ampacity.drivers.supervisor.processes import boot_id
 from ampacity.model.ids import NodeId

@@ -25,7 +25,7 @@ class Ranks:
 
     def __init__(self, config: Config, output: Output, ended: Callable[[int, int], None]) -> None:
         self._config, self._output, self._ended = config, output, ended
-        self._processes: List[subprocess.Popen] = []
+        self._processes: List[subprocess.Popen[bytes]] = []
         self._threads: List[threading.Thread] = []
 
     def start(self, incarnation: int, master_addr: str, master_port: int) -> None:
@@ -64,7 +64,7 @@ class Ranks:
         for thread in self._threads:
             thread.join(timeout=1.0)
 
-    def _attend(self, local_rank: int, process: subprocess.Popen) -> None:
+    def _attend(self, local_rank: int, process: subprocess.Popen[bytes]) -> None:
         rank = self._config.rank(local_rank)
         pumps = []
         for stream, pipe in (("out", process.stdout), ("err", process.stderr)):
@@ -83,7 +83,7 @@ class Ranks:
                     return
                 self._output.line(rank, stream, line.rstrip(b"\r\n"))
 
-    def _watch(self, local_rank: int, process: subprocess.Popen, pumps: List[threading.Thread]) -> None:
+    def _watch(self, local_rank: int, process: subprocess.Popen[bytes], pumps: List[threading.Thread]) -> None:
         code = process.wait()
         for pump in pumps:
             pump.join(timeout=0.5)  # a grandchild may hold the pipe open for longer; it is not waited for

@@ -42,7 +42,7 @@ def checkpoint(state: Mapping[str, Any], *, step: int, keep: int = KEPT) -> None
     Raises:
         CheckpointError: there is no folder for checkpoints, or it cannot be written.
     """
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     global _last_saved_at
     root = _root()
@@ -52,7 +52,7 @@ def checkpoint(state: Mapping[str, Any], *, step: int, keep: int = KEPT) -> None
     _barrier()
     folder = folders.folder_of(root, step)
     with _alone_is_fine():
-        _io(lambda: dcp.save(_collect(state), checkpoint_id=str(folder), no_dist=not _distributed()), folder)
+        _io(lambda: save(_collect(state), checkpoint_id=str(folder), no_dist=not _distributed()), folder)
     _barrier()
     if rank == 0:
         _io(lambda: folders.seal(folder), folder)
@@ -113,11 +113,11 @@ def _root(*, required: bool = True) -> Any:
 
 
 def _load(state: Mapping[str, Any], folder: Path) -> None:
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     collected = _collect(state)
     with _alone_is_fine():
-        dcp.load(collected, checkpoint_id=str(folder), no_dist=not _distributed())
+        load(collected, checkpoint_id=str(folder), no_dist=not _distributed())
     _spread(state, collected)
 
 

@@ -71,12 +71,12 @@ def rate_at(step: int, steps: int, peak: float) -> float:
 @torch.no_grad()
 def validate(model: LlamaForCausalLM, batches: Batches, count: int) -> float:
     """Mean loss (nats per token) on held-out text, the same windows each time."""
-    model.eval()
+    model.train(False)
     total = 0.0
     for index in range(count):
         rows = batches.at(index, rank=HELD_OUT)
         total += model(input_ids=rows, labels=rows).loss.item()
-    model.train()
+    model.train(True)
     return total / count
 
 
