@@ -30,7 +30,7 @@ from .bodies import (
 )
 from .endpoint import Answer, Call, answer
 
-LOOK_AGAIN_S = (0.001, 0.05)
+LOOK_AGAIN_S = (0.001, 0.02)
 """One who waits for an end looks again at once, then ever less often, down to the second figure."""
 
 LIVE_PHASES = tuple(phase for phase in WorkloadPhase if not phase.ended)
@@ -129,10 +129,11 @@ async def workload(call: Call[WorkloadQuery, Nothing]) -> Answer:
     service, query = call.service, call.query
     loop = asyncio.get_running_loop()
     until = loop.time() + query.wait_s
-    pause_s, longest_s = LOOK_AGAIN_S
+    (pause_s, longest_s), ref = LOOK_AGAIN_S, call.ref
     while True:
         ticket = service.bell.ticket()
-        view = await service.call(service.plane.workload, call.ref, project=query.project)
+        view = await service.call(service.plane.workload, ref, project=query.project)
+        ref = view.workload.id  # whoever takes the name next is another
         left_s = until - loop.time()
         if view.workload.phase.ended or left_s <= 0 or service.stopping:
             return Answer(content=await service.call(encode, view))

@@ -27,6 +27,9 @@ from ampacity.control.daemon import HOST, Daemon
 from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder
 from ampacity.model.errors import AmpacityError, PortInUse, UserError
 
+SWITCH_INTERVAL_S = 0.001
+"""How long one thread may keep the interpreter from the others: the API answers while the loop plans."""
+
 log = logging.getLogger("ampacity.daemon")
 
 
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     ready = _Ready(options.ready_fd)
     ends = _listen_for_signals()
     try:

@@ -24,6 +24,9 @@ from .follow import Patience, follow
 from .link import Link, Query
 from .locate import Endpoint, from_environment, locate
 
+THERE_S = 0.5
+"""A control plane that was lost sooner than this was not there when it was asked."""
+
 HASHING_S = 3600.0
 """Registering a model reads all its bytes first."""
 
@@ -226,7 +229,7 @@ class Client:
         ident: str | None = None
         while True:
             left_s = MAX_WAIT_S if until is None else max(0.0, until - time.monotonic())
-            asked_s = min(left_s, MAX_WAIT_S) if ident is not None else 0.0
+            asked_s = min(left_s, MAX_WAIT_S)
             query: Query = {"project": self._in(project), "wait_s": asked_s or None}
             began = time.monotonic()
             try:
@@ -234,7 +237,7 @@ class Client:
                     "GET", _path("workloads", ident or ref), WorkloadView, query=query, wait_s=asked_s
                 )
             except NotRunning as error:
-                if ident is None:
+                if ident is None and time.monotonic() - began < THERE_S:
                     raise
                 self._link.renew()
                 patience.pause(error)
@@ -242,7 +245,7 @@ class Client:
                 if view.workload.phase.ended:
                     return view
                 # One that answers before the time is about to shut down: do not press it.
-                early = ident is not None and time.monotonic() - began < asked_s / 2
+                early = time.monotonic() - began < asked_s / 2
                 ident = view.workload.id
                 if early:
                     time.sleep(0.1)
