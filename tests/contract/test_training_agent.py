@@ -263,7 +263,7 @@ def test_strangers_at_the_coordinators_port_are_sent_away(gang: MakeGang, tmp_pa
     assert found.wait() == [0, 0]
 
 
-def test_progress_becomes_facts_and_the_last_one_is_told(gang: MakeGang) -> None:
+def test_progress_becomes_facts_and_the_last_step_and_checkpoint_are_told(gang: MakeGang) -> None:
     report = (
         "import json,os,time\n"
         "path=os.environ['AMPACITY_MEMBER_DIR']+'/progress/rank-0.jsonl'\n"
@@ -271,14 +271,16 @@ def test_progress_becomes_facts_and_the_last_one_is_told(gang: MakeGang) -> None
         "  open(path,'a').write(json.dumps({'at':time.time(),'incarnation':0,'step':step,'loss':1/step})+'\\n')\n"
         "  if step==20: open(path,'a').write(json.dumps({'at':time.time(),'step':20,'checkpoint':'/c/20'})+'\\n')\n"
         "  time.sleep(0.06)\n"
+        "time.sleep(1.2)\n"
+        "open(path,'a').write(json.dumps({'at':time.time(),'step':40,'checkpoint':'/c/40'})+'\\n')\n"
         "open(path,'a').write('{torn')\n"
     )
     found = gang(f'exec {sys.executable} -c "{report}"', ranks=1)
     assert found.wait() == [0]
     told = [fact.progress for fact in found.facts() if isinstance(fact, ProgressReported)]
-    assert 2 <= len(told) <= 5
+    assert 3 <= len(told) <= 7
     assert (told[-1].step, told[-1].loss) == (40, 1 / 40)
-    assert (told[-1].checkpoint_step, told[-1].checkpoint_path) == (20, "/c/20")
+    assert (told[-1].checkpoint_step, told[-1].checkpoint_path) == (40, "/c/40")
 
 
 def test_the_agent_and_the_ranks_core_keep_to_old_pythons_and_the_standard_library() -> None:

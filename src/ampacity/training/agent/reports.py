@@ -77,6 +77,7 @@ class ProgressTail(threading.Thread):
         self._ending = threading.Event()
         self._offset = 0
         self._checkpoint: Dict[str, Any] = {}
+        self._newest: Dict[str, Any] = {}
 
     def run(self) -> None:
         while not self._ending.wait(PROGRESS_EVERY_S):
@@ -89,8 +90,8 @@ class ProgressTail(threading.Thread):
         self.look()
 
     def look(self) -> None:
-        """Read what was appended, and report its newest step."""
-        newest: Optional[Dict[str, Any]] = None
+        """Read what was appended, and report its newest step and checkpoint."""
+        news = False
         for line in self._new_lines():
             try:
                 read = json.loads(line)
@@ -101,9 +102,10 @@ class ProgressTail(threading.Thread):
             if read.get("checkpoint"):
                 self._checkpoint = {"checkpoint_step": read.get("step"), "checkpoint_path": read["checkpoint"]}
             else:
-                newest = {name: read.get(name) for name in ("at", "step", "loss", "tokens")}
-        if newest is not None:
-            self._facts.progress({**newest, **self._checkpoint})
+                self._newest = {name: read.get(name) for name in ("at", "step", "loss", "tokens")}
+            news = True
+        if news and self._newest:
+            self._facts.progress({**self._newest, **self._checkpoint})
 
     def _new_lines(self) -> "list[bytes]":
         try:
