@@ -24,10 +24,20 @@ from ampacity.training.launch import AGENT
 class Gang:
     """Agents of one gang on this machine, a folder each."""
 
-    def __init__(self, folder: Path, command: str, *, nodes: int = 1, ranks: int = 2, restarts: int | None = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: str,
+        *,
+        nodes: int = 1,
+        ranks: int = 2,
+        restarts: int | None = 2,
+        present: int | None = None,
+    ) -> None:
         self.folder, self.nodes = folder, nodes
         self.facts_file = folder / "facts.jsonl"
-        self.agents = [self._start(command, node, ranks, restarts) for node in range(nodes)]
+        present = nodes if present is None else present
+        self.agents = [self._start(command, node, ranks, restarts) for node in range(present)]
 
     def _start(self, command: str, node: int, ranks: int, restarts: int | None) -> subprocess.Popen[bytes]:
         member = self.member(node)
@@ -247,6 +257,30 @@ def test_nothing_of_the_old_incarnation_lives_on_beside_the_new_one(gang: MakeGa
     assert found.wait() == [0]
 
 
+def test_a_member_that_waits_for_the_others_ends_when_it_is_told_to(gang: MakeGang, tmp_path: Path) -> None:
+    found = gang("echo up", nodes=2, ranks=1, present=1)
+    eventually((tmp_path / "gang" / "rendezvous").exists, "the rendezvous")
+    found.agents[0].terminate()
+    assert found.wait() == [128 + signal.SIGTERM]
+    assert found.lines()[0] == ("-", "sys", "node rank 0 of 2 waits for the others")
+    assert found.texts() == []
+
+
+def test_facts_that_cannot_be_written_do_not_fail_a_run_that_went_well(gang: MakeGang, tmp_path: Path) -> None:
+    (tmp_path / "facts.jsonl").mkdir()
+    found = gang("""echo '{"at":1,"step":1}' > $AMPACITY_MEMBER_DIR/progress/rank-0.jsonl""", ranks=1)
+    assert found.wait() == [0]
+    assert ("-", "sys", "the fact progress_reported could not be written: Is a directory") in found.lines()
+
+
+def test_a_command_of_one_line_is_the_rank_itself(gang: MakeGang) -> None:
+    found = gang("sleep 60\n", ranks=1)
+    eventually(lambda: [process.name() for process in found.ranks()] == ["sleep"], "the rank alone")
+    found.ranks()[0].kill()
+    eventually(found.restarts, "the restart")
+    assert found.restarts()[0].cause.signal == signal.SIGKILL
+
+
 def test_strangers_at_the_coordinators_port_are_sent_away(gang: MakeGang, tmp_path: Path) -> None:
     found = gang("echo up", nodes=2, ranks=1)
     rendezvous = tmp_path / "gang" / "rendezvous"
@@ -281,6 +315,21 @@ def test_progress_becomes_facts_and_the_last_step_and_checkpoint_are_told(gang: 
     assert 3 <= len(told) <= 7
     assert (told[-1].step, told[-1].loss) == (40, 1 / 40)
     assert (told[-1].checkpoint_step, told[-1].checkpoint_path) == (40, "/c/40")
+
+
+def test_a_checkpoint_that_is_the_last_word_is_told(gang: MakeGang, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    lines = (
+        f'{{ echo \'{{"at":1,"step":3,"loss":NaN}}\'; {WAIT.format(go=go)};'
+        ' echo \'{"at":2,"step":3,"checkpoint":"/c/3"}\'; } > $AMPACITY_MEMBER_DIR/progress/rank-0.jsonl'
+    )
+    found = gang(lines, ranks=1)
+    eventually(found.facts, "the first report")
+    go.touch()
+    assert found.wait() == [0]
+    first, last = [fact.progress for fact in found.facts() if isinstance(fact, ProgressReported)]
+    assert (first.step, first.loss, first.checkpoint_step) == (3, None, None)
+    assert (last.step, last.checkpoint_step, last.checkpoint_path) == (3, 3, "/c/3")
 
 
 def test_the_agent_and_the_ranks_core_keep_to_old_pythons_and_the_standard_library() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +61,7 @@ def run_gang(folder: Path, script: str, *arguments: str, crash: bool = False, ch
         "ranks_per_node": 2,
         "rendezvous": str(folder / "rendezvous"),
         "master_addr": "127.0.0.1",
-        "max_restarts": 1,
+        "max_restarts": 3,  # a rank of torch's may abort once all is done, while the interpreter ends
         "grace_s": 5.0,
         "checkpoint_dir": str(checkpoints or folder / "checkpoints"),
         "checkpoint_every_s": None,
@@ -78,8 +82,12 @@ def run_gang(folder: Path, script: str, *arguments: str, crash: bool = False, ch
     return printed
 
 
-def test_a_run_that_was_killed_ends_with_the_very_weights_of_one_that_was_not(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_ends_with_the_very_weights_of_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
+
+    from ampacity import train
 
     whole, broken = tmp_path / "whole.pt", tmp_path / "broken.pt"
     run_gang(tmp_path / "whole", DDP, str(whole))
@@ -89,6 +97,10 @@ def test_a_run_that_was_killed_ends_with_the_very_weights_of_one_that_was_not(tm
     assert "rank 1 was ended by SIGKILL" in printed
     expected, found = torch.load(whole), torch.load(broken)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    monkeypatch.setenv("AMPACITY_CHECKPOINT_DIR", str(tmp_path / "broken" / "checkpoints"))
+    alone = torch.nn.Linear(8, 1)
+    assert train.restore({"model": alone}) == 12, "one process reads what two ranks wrote"
+    assert all(torch.equal(expected[name], tensor) for name, tensor in alone.state_dict().items())
 
 
 FSDP = """
@@ -145,28 +157,227 @@ def test_a_script_written_for_another_launcher_runs_unchanged(tmp_path: Path) ->
     assert run_gang(tmp_path / "gang", PLAIN).count("sum 3 of 2") == 2
 
 
+TOGETHER = """
+import os, sys, shutil, torch, torch.distributed as dist
+from pathlib import Path
+from ampacity import train
+rank = int(os.environ["RANK"])
+model = torch.nn.Linear(2, 2)
+try:
+    train.checkpoint({"model": model}, step=1)
+except train.CheckpointError as error:
+    print("early", str(error).split(":")[0], flush=True)
+dist.init_process_group("gloo")
+first = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+optimizer = torch.optim.AdamW([*first.parameters(), *model.parameters()])
+state = {"first": first, "model": model, "optimizer": optimizer, "position": 100 + rank}
+train.checkpoint(state, step=2)
+root = Path(os.environ["AMPACITY_CHECKPOINT_DIR"])
+dist.barrier()
+if rank == 0:
+    shard = sorted((root / "step-00000002").glob("__1_*"))[0]
+    (root / "step-00000003").mkdir()
+    for path in (root / "step-00000002").iterdir():
+        content = path.read_bytes()
+        (root / "step-00000003" / path.name).write_bytes(content[:-1] + b"!" if path.name == shard.name else content)
+dist.barrier()
+state["position"] = None
+print("restored", train.restore(state), "position", state["position"] - rank, flush=True)
+try:
+    train.restore({"model": torch.nn.Linear(3, 3)})
+except train.CheckpointError as error:
+    print("unfit on", rank, flush=True)
+dist.barrier()
+if rank == 0:
+    shutil.rmtree(root)
+    root.write_text("no folder")
+dist.barrier()
+try:
+    train.checkpoint(state, step=4)
+except train.CheckpointError as error:
+    print("refused", str(error).split(": ", 1)[1].split(":")[0], flush=True)
+dist.destroy_process_group()
+"""
+
+
+def test_ranks_save_restore_and_fail_together(tmp_path: Path) -> None:
+    printed = run_gang(tmp_path / "gang", TOGETHER)
+    assert printed.count("early 2 ranks cannot save together") == 2, printed
+    assert printed.count("restored 2 position 100") == 2, "each rank has its own plain values again"
+    damaged = "step-00000003 cannot be read: the content of its file __1_0.distcp has changed"
+    assert printed.count(damaged) == 2, "told once for each of the two restores, not by every rank"
+    assert {f"unfit on {rank}" in printed for rank in (0, 1)} == {True}
+    assert printed.count("refused File exists") == 2, printed
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the checkpoints of this one process."""
+    monkeypatch.setenv("AMPACITY_CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
+    monkeypatch.delenv("AMPACITY_MEMBER_DIR", raising=False)
+    return tmp_path / "checkpoints"
+
+
+def filled(value: float) -> Any:
+    import torch
+
+    model = torch.nn.Linear(2, 2)
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, value)
+    return model
+
+
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    alone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ampacity import train
+
+    for step in (1, 2):
+        train.checkpoint({"model": filled(step)}, step=step)
+    (shard,) = (alone / "step-00000002").glob("*.distcp")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    model = filled(9)
+    assert train.restore({"model": model}) == 1
+    assert model.weight[0, 0].item() == 1.0
+    reason = f"the content of its file {shard.name} has changed since it was written"
+    assert capsys.readouterr().err == f"ampacity: the checkpoint {shard.parent} cannot be read: {reason}\n"
+    for path in (alone / "step-00000001").glob("*.distcp"):
+        path.unlink()
+    with pytest.raises(train.CheckpointError, match="none of the checkpoints"):
+        train.restore({"model": model})
+    assert model.weight[0, 0].item() == 1.0, "nothing was loaded from damaged files"
+
+
+def test_after_a_step_back_the_new_checkpoint_is_kept(alone: Path) -> None:
+    from ampacity import train
+
+    for step in (10, 20):
+        train.checkpoint({"model": filled(step)}, step=step)
+    (alone / "step-00000020" / "complete").write_text("damaged")
+    assert train.restore({"model": filled(0)}) == 10
+    train.checkpoint({"model": filled(15)}, step=15, keep=1)
+    assert train.restore({"model": filled(0)}) == 15
+
+
+def test_state_that_has_grown_since_the_run_began_comes_back_whole(alone: Path) -> None:
+    import torch
+
+    from ampacity import train
+
+    class Loader:
+        def __init__(self) -> None:
+            self.seen: dict[object, object] = {}
+
+        def state_dict(self) -> dict[object, object]:
+            return dict(self.seen)
+
+        def load_state_dict(self, state: dict[object, object]) -> None:
+            self.seen = dict(state)
+
+    loader = Loader()
+    loader.seen = {"files": ["a", "b"], 7: (1, torch.arange(3))}
+    mean, counts = torch.full((2,), 3.0), {"good": {1: 2}, "mean": [torch.ones(2)]}
+    train.checkpoint({"loader": loader, "mean": mean, "counts": counts, "nothing": None}, step=1)
+    fresh, state = Loader(), {"mean": torch.zeros(2), "counts": {}, "nothing": 1}
+    held = state["mean"]
+    assert train.restore({**state, "loader": fresh}) == 1
+    assert train.restore(state) == 1
+    assert fresh.seen["files"] == ["a", "b"]
+    number, tensor = fresh.seen[7]  # type: ignore[misc]
+    assert (number, tensor.tolist()) == (1, [0, 1, 2])
+    assert state["mean"] is held
+    assert held.tolist() == [3.0, 3.0]  # type: ignore[attr-defined]
+    assert state["counts"]["good"] == {1: 2}  # type: ignore[index]
+    assert state["counts"]["mean"][0].tolist() == [1.0, 1.0]  # type: ignore[index]
+    assert state["nothing"] is None
+
+
+def test_random_generators_go_on_where_they_were(alone: Path) -> None:
+    import random
+
+    import numpy
+    import torch
+
+    from ampacity import train
+
+    def draw() -> list[float]:
+        return [random.random(), float(numpy.random.rand()), torch.rand(()).item()]
+
+    train.checkpoint({}, step=1)
+    expected = draw()
+    draw()
+    assert train.restore({}) == 1
+    assert draw() == expected
+
+
+@pytest.mark.parametrize(
+    ("saved", "wanted", "reason"),
+    [
+        ({"note": 1}, {"ema": 1}, "it holds no 'ema'; it has: note"),
+        ({"model": 2}, {"model": 3}, "none of the checkpoints"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_told(
+    alone: Path, saved: dict[str, Any], wanted: dict[str, Any], reason: str
 ) -> None:
     import torch
 
     from ampacity import train
 
-    monkeypatch.setenv("AMPACITY_CHECKPOINT_DIR", str(tmp_path))
-    monkeypatch.delenv("AMPACITY_MEMBER_DIR", raising=False)
-    model = torch.nn.Linear(2, 2)
-    for step in (1, 2):
-        torch.nn.init.constant_(model.weight, float(step))
-        train.checkpoint({"model": model}, step=step)
-    for path in (tmp_path / "step-00000002").glob("*.distcp"):
-        path.write_bytes(b"damaged")
-    assert train.restore({"model": model}) == 1
-    assert model.weight[0, 0].item() == 1.0
-    assert f"the checkpoint {tmp_path / 'step-00000002'} cannot be read" in capsys.readouterr().err
-    for path in (tmp_path / "step-00000001").glob("*.distcp"):
-        path.unlink()
-    with pytest.raises(train.CheckpointError, match="none of the checkpoints"):
-        train.restore({"model": model})
+    def of(plain: dict[str, Any]) -> dict[str, Any]:
+        return {name: torch.nn.Linear(value, 1) if name == "model" else value for name, value in plain.items()}
+
+    train.checkpoint(of(saved), step=1)
+    with pytest.raises(train.CheckpointError, match=reason):
+        train.restore(of(wanted))
+
+
+def test_what_cannot_be_saved_is_refused_and_leaves_nothing(alone: Path) -> None:
+    import torch
+
+    from ampacity import train
+
+    train.checkpoint({"model": filled(1)}, step=1)
+    stranger = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    for state, reason in (
+        ({"call": lambda: None}, "the state holds something that cannot be saved"),
+        ({"model": filled(1), "o": stranger}, "the optimizer 'o' steps 1 parameters of no module in the state"),
+        ({"ampacity": 1}, "the name 'ampacity' is taken"),
+    ):
+        with pytest.raises(train.CheckpointError, match=reason):
+            train.checkpoint(state, step=2)
+    with pytest.raises(ValueError, match="keep has to be 1 or more"):
+        train.checkpoint({}, step=2, keep=0)
+    assert [path.name for path in alone.iterdir()] == ["step-00000001"]
+
+
+def test_a_save_that_is_killed_at_any_time_is_never_restored(alone: Path) -> None:
+    from ampacity import train
+
+    train.checkpoint({"model": filled(1)}, step=1)
+    seen = 1
+    for attempt in range(15):
+        began = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            for step in range(seen, seen + 1000):  # the first of them is saved anew
+                train.checkpoint({"model": filled(step)}, step=step, keep=1 + attempt % 2)
+            os._exit(0)
+        time.sleep(max(0.0, began + random.Random(attempt).uniform(0.002, 0.08) - time.monotonic()))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        model = filled(0)
+        found = train.restore({"model": model})
+        assert found is not None
+        assert found >= seen, "what was complete stays"
+        assert {float(value) for parameter in model.parameters() for value in parameter.detach().flatten()} == {
+            float(found)
+        }
+        assert not [path.name for path in alone.iterdir() if not path.name.startswith("step-")]
+        seen = found
+    assert seen > 1
 
 
 def test_without_a_folder_saving_says_so_and_restoring_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

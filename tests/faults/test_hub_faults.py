@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import signal
 import subprocess
@@ -65,3 +67,41 @@ def test_a_file_that_changes_while_it_is_copied_is_refused(tmp_path: Path, monke
     with pytest.raises(HubError, match="changed while it was copied"):
         Hub(tmp_path / "hub").add("m", source, created_at=1.0)
     assert Hub(tmp_path / "hub").list() == ()
+
+
+def test_a_disk_that_is_full_gets_back_what_was_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ampacity.hub import blobs
+    from ampacity.model.errors import HubError
+
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("a", "b", "c"):
+        (source / name).write_text(name)
+    hub = Hub(tmp_path / "hub")
+    kept = hub.add("kept", source / "a", created_at=1.0)
+    copy = blobs._copy
+
+    def copy_until_full(from_: Path, to: Path) -> tuple[str, int]:
+        if from_.name == "c":
+            to.write_text("ha")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return copy(from_, to)
+
+    monkeypatch.setattr(blobs, "_copy", copy_until_full)
+    with pytest.raises(HubError, match=r"source/c cannot be copied into the hub: No space left on device"):
+        hub.add("m", source, created_at=1.0)
+    files = [path for path in (tmp_path / "hub" / "blobs").rglob("*") if path.is_file()]
+    assert [f"sha256:{path.name}" for path in files] == [kept.files[0].digest]
+    assert [version.ref for version in hub.list()] == ["kept:1"]
+
+
+def test_blobs_of_an_add_that_was_killed_go_when_the_hub_is_opened(tmp_path: Path) -> None:
+    hub = Hub(tmp_path / "hub")
+    source = tmp_path / "file"
+    source.write_text("x")
+    hub.add("m", source, created_at=1.0)
+    orphan = tmp_path / "hub" / "blobs" / "sha256" / "ab" / ("ab" * 32)
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_text("nobody's")
+    Hub(tmp_path / "hub").verify("m")
+    assert not orphan.exists()

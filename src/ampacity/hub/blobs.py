@@ -49,9 +49,13 @@ class Blobs:
         return digest, size
 
     def _keep(self, fresh: Path, digest: str) -> None:
-        """Put it in its place; one that is there is replaced, which mends it should it be damaged."""
+        """Put it in its place. One that is there and whole stays: folders of links share its bytes."""
         target = self.path(digest)
-        target.parent.mkdir(exist_ok=True)
+        if target.exists() and _digest(target) == digest:
+            return
+        if not target.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            sync_folder(self._folder)
         fresh.chmod(0o444)
         os.replace(fresh, target)
         sync_folder(target.parent)
@@ -78,11 +82,9 @@ class Blobs:
                 path.unlink(missing_ok=True)
 
     def clear_incoming(self) -> None:
-        """Delete what writers that died left behind."""
+        """Delete what writers that died left behind. The caller holds the hub's lock."""
         for path in self._incoming.iterdir():
-            pid = path.name.split("-", 1)[0]
-            if not (pid.isdecimal() and Path(f"/proc/{pid}").exists()):
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def copy_verified(source: Path, target: Path, digest: str, *, what: str) -> None:
@@ -92,7 +94,7 @@ def copy_verified(source: Path, target: Path, digest: str, *, what: str) -> None
         CorruptBlob: they do not, or the source is gone.
         OSError: the target cannot be written.
     """
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    fresh = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
     try:
         found, _ = _copy(source, fresh)
         if found != digest:
@@ -113,8 +115,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write by write, fsync and rename."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write by write, fsync and rename. The caller holds the hub's lock."""
+    fresh = path.with_name(f".{path.name}.new")
     with fresh.open("wb") as file:
         file.write(data)
         file.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -38,7 +39,7 @@ class Hub:
         for each in (self._models, self._materialized):
             each.mkdir(parents=True, exist_ok=True)
         self._blobs = Blobs(self._folder / "blobs")
-        self._blobs.clear_incoming()
+        self._clear()
 
     # Adding --------------------------------------------------------------------------------------------------------
 
@@ -61,13 +62,21 @@ class Hub:
         """
         check_name(name)
         wanted = [check_tag(tag) for tag in dict.fromkeys((*tags, LATEST))]
-        found = _files(Path(source))
-        weights = read_weights(path for _, path in found if path.suffix == ".safetensors")
+        try:
+            found = _files(Path(source))
+            weights = read_weights(path for _, path in found if path.suffix == ".safetensors")
+            architecture = _architecture(found)
+        except OSError as error:
+            raise HubError(f"{error.filename or source} cannot be read: {error.strerror}.") from error
         with self._locked():
-            files = tuple(self._take(relative, path) for relative, path in found)
+            try:
+                files = tuple(self._take(relative, path) for relative, path in found)
+            except HubError:
+                self._sweep()  # a full disk gets back what was copied so far
+                raise
             digest = _digest(files)
             same = next((each for each in self._versions(name) if each.digest == digest), None)
-            version = same or self._write(name, files, digest, weights, _architecture(found), lineage, created_at)
+            version = same or self._write(name, files, digest, weights, architecture, lineage, created_at)
             self._tag(name, version.version, wanted)
             return self._with_tags(version)
 
@@ -86,7 +95,9 @@ class Hub:
         created_at: float,
     ) -> ModelVersion:
         folder = self._models / name
-        folder.mkdir(exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir()
+            sync_folder(self._models)
         number = self._highest(name) + 1
         version = ModelVersion(
             name=name,
@@ -129,9 +140,12 @@ class Hub:
         versions = {version.version: version for version in self._versions(wanted.name)}
         if not versions:
             raise self._unknown(wanted.name)
-        number = wanted.version if wanted.version is not None else self._tags(wanted.name).get(wanted.tag)
+        tags = self._tags(wanted.name)
+        if wanted.tag == LATEST:  # an add that was killed before it moved the tag has made a version nevertheless
+            tags.setdefault(LATEST, max(versions))
+        number = wanted.version if wanted.version is not None else tags.get(wanted.tag)
         if number not in versions:
-            raise _no_version(wanted, versions.values(), self._tags(wanted.name))
+            raise _no_version(wanted, versions.values(), tags)
         return self._with_tags(versions[number])
 
     def verify(self, ref: str) -> ModelVersion:
@@ -144,30 +158,46 @@ class Hub:
     def materialize(self, ref: str) -> Path:
         """A folder with the version's files, for an engine to read. Made once, verified then; do not write into it.
 
-        Raises ``NotFound``, ``CorruptBlob``.
+        Raises ``NotFound``, ``CorruptBlob``; ``HubError`` when the folder cannot be written.
         """
         version = self.get(ref)
         target = self._materialized / version.digest.removeprefix(PREFIX)
         if target.is_dir():
             return target
-        fresh = self._materialized / f".{target.name}.{os.getpid()}"
-        remove_tree(fresh)
-        for file in version.files:
-            blob = self._blobs.verify(file.digest, what=f"{version.ref}, {file.path}")
-            place = fresh / file.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.link(blob, place)
         with self._locked():
-            if not target.is_dir():
+            version = self.get(version.ref)  # removed meanwhile?
+            if target.is_dir():
+                return target
+            fresh = self._materialized / f".{target.name}"
+            try:
+                remove_tree(fresh)
+                self._link(version, fresh)
                 os.replace(fresh, target)
                 sync_folder(self._materialized)
-        remove_tree(fresh)
+            except OSError as error:
+                raise HubError(f"{version.ref} cannot be laid out in {target}: {error.strerror}.") from error
+            finally:
+                remove_tree(fresh)
         return target
+
+    def _link(self, version: ModelVersion, folder: Path) -> None:
+        """Hard links to the blobs; symbolic ones where the file system has no others."""
+        for file in version.files:
+            blob = self._blobs.verify(file.digest, what=f"{version.ref}, {file.path}")
+            place = folder / file.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(blob, place)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV):
+                    raise
+                os.symlink(os.path.abspath(blob), place)
 
     def export(self, ref: str, to: Path) -> ModelVersion:
         """Copy the files into the folder ``to`` (made if absent), each verified as it is written.
 
-        Raises ``NotFound``, ``CorruptBlob``; ``InvalidSpec`` when ``to`` holds one of the files already.
+        Raises ``NotFound``, ``CorruptBlob``; ``InvalidSpec`` when ``to`` holds one of the files already; ``HubError``
+        when it cannot be written.
         """
         version = self.get(ref)
         for file in version.files:
@@ -175,9 +205,12 @@ class Hub:
                 raise InvalidSpec(f"{to / file.path} is there already.", where=Where(key="to"))
         for file in version.files:
             target = to / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
             what = f"{version.ref}, {file.path}"
-            copy_verified(self._blobs.path(file.digest), target, file.digest, what=what)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                copy_verified(self._blobs.path(file.digest), target, file.digest, what=what)
+            except OSError as error:
+                raise HubError(f"{what} cannot be written to {target}: {error.strerror}.") from error
         return version
 
     # Removing ------------------------------------------------------------------------------------------------------
@@ -194,22 +227,43 @@ class Hub:
                 kept.setdefault(LATEST, max(left))
             self._write_tags(version.name, kept)
             (self._models / version.name / f"{version.version}.json").unlink()
-            everything = [each for name in self._names() for each in self._versions(name)]
-            self._blobs.sweep({file.digest for each in everything for file in each.files})
+            sync_folder(self._models / version.name)  # before its blobs go
+            everything = self._sweep()
             if all(each.digest != version.digest for each in everything):
                 remove_tree(self._materialized / version.digest.removeprefix(PREFIX))
             return version
+
+    def _sweep(self) -> tuple[ModelVersion, ...]:
+        """Delete the blobs that no version refers to; all versions. Raises ``HubError`` before it deletes anything."""
+        everything = tuple(each for name in self._names() for each in self._versions(name))
+        self._blobs.sweep({file.digest for each in everything for file in each.files})
+        return everything
+
+    def _clear(self) -> None:
+        """Delete what writers that died left behind, unless somebody writes now."""
+        handle = self._open_lock()
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._blobs.clear_incoming()
+            self._sweep()
+        except (BlockingIOError, HubError):  # a manifest that cannot be read is told to whoever asks for it
+            return
+        finally:
+            os.close(handle)
 
     # Files ---------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        handle = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = self._open_lock()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)
+
+    def _open_lock(self) -> int:
+        return os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _names(self) -> tuple[str, ...]:
         return tuple(sorted(path.name for path in self._models.iterdir() if path.is_dir()))
@@ -229,7 +283,12 @@ class Hub:
     def _tags(self, name: str) -> dict[str, int]:
         """Where tags point; the empty tag keeps the highest number of the removed ones."""
         path = self._models / name / TAGS_FILE
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, int]) if path.exists() else {}
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+        except FileNotFoundError:
+            return {}
+        except msgspec.DecodeError as error:
+            raise HubError(f"{path} cannot be read: {error}.", hint="Restore it from a backup or remove it.") from error
 
     def _tag(self, name: str, number: int, tags: Collection[str]) -> None:
         self._write_tags(name, {**self._tags(name), **dict.fromkeys(tags, number)})
@@ -242,7 +301,7 @@ class Hub:
         return replace(version, tags=tuple(sorted(tag for tag, n in tags.items() if tag and n == version.version)))
 
     def _unknown(self, name: str) -> NotFound:
-        near = get_close_matches(name, self._names(), n=3)
+        near = get_close_matches(name, [known for known in self._names() if self._versions(known)], n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "`ampacity models list` shows what there is."
         return NotFound(f"There is no model {name!r}.", hint=hint)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,9 @@ def test_lineage_weights_and_architecture_are_kept(hub: Hub, tmp_path: Path) -> 
     (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
     tensors = {
         "__metadata__": {"format": "pt"},
-        "w": tensor("F32", [3, 4]),
-        "b": tensor("BF16", [5]),
-        "s": tensor("F32", []),
+        "w": tensor("F32", [3, 4], 0, 48),
+        "b": tensor("BF16", [5], 48, 58),
+        "s": tensor("F32", [], 60, 64),
     }
     safetensors(folder / "model.safetensors", tensors, bytes(64))
     lineage = Lineage(run="w1", step=7, data=("d@sha256:1",))
@@ -95,8 +96,8 @@ def test_lineage_weights_and_architecture_are_kept(hub: Hub, tmp_path: Path) -> 
     assert hub.get("m").lineage == lineage
 
 
-def tensor(dtype: str, shape: list[int]) -> dict[str, object]:
-    return {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}
+def tensor(dtype: str, shape: list[int], begin: int = 0, end: int = 0) -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
 @pytest.mark.parametrize(
@@ -111,11 +112,39 @@ def test_a_broken_safetensors_header_is_refused(hub: Hub, tmp_path: Path, conten
     assert hub.list() == ()
 
 
-def test_a_tensor_that_is_described_wrongly_is_named(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"dtype": "F32"},
+        tensor("F32", [-1], 0, 4),
+        tensor("F32", [1], 4, 0),
+        tensor("F32", [1], -4, 0),
+        tensor("F32", [2], 0, 4),
+        {"dtype": "F32", "shape": [1], "data_offsets": [0]},
+        {"dtype": "F32", "shape": ["1"], "data_offsets": [0, 4]},
+        7,
+    ],
+)
+def test_a_tensor_that_is_described_wrongly_is_named(hub: Hub, tmp_path: Path, about: object) -> None:
     folder = model(tmp_path / "a")
-    safetensors(folder / "model.safetensors", {"w": {"dtype": "F32"}})
+    safetensors(folder / "model.safetensors", {"w": about}, bytes(8))
     with pytest.raises(HubError, match="the tensor 'w' is described wrongly"):
         hub.add("m", folder, created_at=1.0)
+
+
+def test_a_file_that_is_cut_short_is_refused(hub: Hub, tmp_path: Path) -> None:
+    numpy = pytest.importorskip("numpy", reason="numpy is missing: pip install 'ampacity[train]'")
+    safe = pytest.importorskip("safetensors.numpy", reason="safetensors is missing: pip install 'ampacity[train]'")
+
+    folder = model(tmp_path / "a")
+    path = folder / "model.safetensors"
+    safe.save_file({"w": numpy.zeros((4, 4), "f4"), "flags": numpy.zeros(3, bool)}, path)
+    assert hub.add("m", folder, created_at=1.0).weights.dtypes == {"BOOL": 3, "F32": 16}
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(HubError) as caught:
+        hub.add("m", folder, created_at=1.0)
+    assert "model.safetensors is cut short: the tensor" in caught.value.message
+    assert caught.value.hint == "Copy or download it again."
 
 
 def test_one_file_and_folders_in_folders(hub: Hub, tmp_path: Path) -> None:
@@ -226,3 +255,57 @@ def test_the_code_revision_is_the_commit(tmp_path: Path) -> None:
     assert len(clean) == len("git:") + 40
     (tmp_path / "x").write_text("2")
     assert code_revision(tmp_path) == clean + "+changes"
+
+
+def test_a_version_whose_tag_was_not_moved_any_more_is_found(hub: Hub, tmp_path: Path) -> None:
+    hub.add("m", model(tmp_path / "a"), created_at=1.0)
+    (tmp_path / "hub" / "models" / "m" / "tags.json").unlink()
+    assert hub.get("m").ref == "m:1"
+
+
+def test_a_whole_blob_is_not_written_anew(hub: Hub, tmp_path: Path) -> None:
+    hub.add("m", model(tmp_path / "a"), created_at=1.0)
+    place = hub.materialize("m")
+    hub.add("m", tmp_path / "a", created_at=2.0)
+    assert (place / "notes.txt").samefile(blobs(tmp_path)[0])
+
+
+def test_adding_again_mends_a_blob_in_place(hub: Hub, tmp_path: Path) -> None:
+    hub.add("m", model(tmp_path / "a"), created_at=1.0)
+    damage(tmp_path)
+    hub.add("m", tmp_path / "a", created_at=1.0)
+    hub.verify("m")
+
+
+def test_many_threads_may_ask_for_the_same_folder(hub: Hub, tmp_path: Path) -> None:
+    hub.add("m", model(tmp_path / "a", **{f"part{number}": "x" * number for number in range(20)}), created_at=1.0)
+    with ThreadPoolExecutor(8) as pool:
+        places = set(pool.map(lambda _: hub.materialize("m"), range(16)))
+    (place,) = places
+    assert len(list(place.iterdir())) == 21
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_a_folder_that_cannot_be_written_is_said(hub: Hub, tmp_path: Path) -> None:
+    hub.add("m", model(tmp_path / "a"), created_at=1.0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HubError) as caught:
+        hub.export("m", tmp_path / "file" / "out")
+    assert (
+        caught.value.message == f"m:1, notes.txt cannot be written to {tmp_path}/file/out/notes.txt: Not a directory."
+    )
+
+
+def test_near_names_are_of_models_that_are_there(hub: Hub, tmp_path: Path) -> None:
+    hub.add("writer", model(tmp_path / "a"), created_at=1.0)
+    hub.remove("writer")
+    with pytest.raises(NotFound) as caught:
+        hub.get("write")
+    assert caught.value.hint == "`ampacity models list` shows what there is."
+
+
+def test_tags_that_cannot_be_read_are_named(hub: Hub, tmp_path: Path) -> None:
+    hub.add("m", model(tmp_path / "a"), created_at=1.0)
+    (tmp_path / "hub" / "models" / "m" / "tags.json").write_text("{")
+    with pytest.raises(HubError, match=r"tags.json cannot be read"):
+        hub.get("m")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ampacity.model.attempt import Attempt, Member
@@ -18,6 +20,7 @@ from ampacity.training.rank import folders, info, progress, report
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_owner", None)
+    monkeypatch.setattr(progress, "_told", False)
     for name in ("AMPACITY_MEMBER_DIR", "RANK", "WORLD_SIZE", "AMPACITY_CHECKPOINT_DIR", "AMPACITY_INCARNATION"):
         monkeypatch.delenv(name, raising=False)
 
@@ -43,39 +46,141 @@ def test_a_report_is_one_line_with_its_time_and_incarnation(tmp_path: Path, monk
     ]
 
 
-def saved(root: Path, step: int) -> Path:
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
+def test_a_loss_that_is_no_number_any_more_leaves_lines_that_are_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    monkeypatch.setenv("AMPACITY_MEMBER_DIR", str(tmp_path))
+    report(step=1, loss=loss, tokens=5, lr=loss)
+    (line,) = (tmp_path / "progress" / "rank-0.jsonl").read_text().splitlines()
+    read = msgspec.json.decode(line)
+    assert (read["step"], read["tokens"]) == (1, 5)
+    assert "loss" not in read
+    assert "lr" not in read
+
+
+def test_numbers_of_numpy_and_of_torch_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numpy = pytest.importorskip("numpy", reason="numpy is missing: pip install 'ampacity[train]'")
+    monkeypatch.setenv("AMPACITY_MEMBER_DIR", str(tmp_path))
+    report(step=numpy.int64(3), loss=numpy.float32(0.5), tokens=numpy.int64(7), lr=numpy.float64(0.25))
+    read = json.loads((tmp_path / "progress" / "rank-0.jsonl").read_text())
+    assert (read["step"], read["loss"], read["tokens"], read["lr"]) == (3, 0.5, 7, 0.25)
+
+
+def test_a_line_that_a_kill_tore_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMPACITY_MEMBER_DIR", str(tmp_path))
+    (tmp_path / "progress").mkdir()
+    (tmp_path / "progress" / "rank-0.jsonl").write_text('{"at": 1.0, "st')
+    report(step=2)
+    assert json.loads((tmp_path / "progress" / "rank-0.jsonl").read_text().splitlines()[1])["step"] == 2
+
+
+def test_reports_that_cannot_be_written_do_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AMPACITY_MEMBER_DIR", str(tmp_path))
+    (tmp_path / "progress").write_text("a file where the folder should be")
+    report(step=1)
+    report(step=2)
+    assert capsys.readouterr().err == "ampacity: progress is not reported: File exists\n"
+
+
+def written(root: Path, step: int) -> Path:
     folder = folders.begin(root, step)
-    (folder / "data").write_text(str(step))
+    (folder / "__0_0.distcp").write_text(f"weights of {step}")
+    (folder / ".metadata").write_text("names")
     return folder
 
 
+def saved(root: Path, step: int) -> Path:
+    folder = written(root, step)
+    return folders.seal(root, step, folders.sums_of(folder, 0, 1))
+
+
 def test_a_checkpoint_counts_once_it_is_sealed(tmp_path: Path) -> None:
-    folder = saved(tmp_path, 10)
+    folder = written(tmp_path, 10)
     assert folders.complete(tmp_path) == []
-    folders.seal(folder)
-    folders.seal(saved(tmp_path, 20))
-    saved(tmp_path, 30)
+    folders.seal(tmp_path, 10, folders.sums_of(folder, 0, 1))
+    saved(tmp_path, 20)
+    written(tmp_path, 30)
     assert folders.complete(tmp_path) == [20, 10]
+    assert folders.damage(folders.folder_of(tmp_path, 10), 0, 1) == ""
 
 
-def test_saving_a_step_again_drops_what_an_interrupted_save_left(tmp_path: Path) -> None:
-    (saved(tmp_path, 10) / "torn").write_text("half")
-    folder = folders.begin(tmp_path, 10)
-    assert list(folder.iterdir()) == []
-    folders.seal(folder)
-    again = folders.begin(tmp_path, 10)
-    assert folders.complete(tmp_path) == [], "while it is written anew it does not count"
-    assert list(again.iterdir()) == []
+def test_what_interrupted_saves_left_goes_with_the_next_save(tmp_path: Path) -> None:
+    written(tmp_path, 10)
+    written(tmp_path, 12)
+    assert [path.name for path in tmp_path.iterdir()] == ["saving-00000012"]
+    assert list(folders.begin(tmp_path, 12).iterdir()) == []
+
+
+def test_a_step_that_is_saved_again_counts_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    saved(tmp_path, 10)
+    again = written(tmp_path, 10)
+    assert folders.complete(tmp_path) == [10]
+    (again / "__0_0.distcp").write_text("other weights")
+    found = folders.seal(tmp_path, 10, folders.sums_of(again, 0, 1))
+    assert (found / "__0_0.distcp").read_text() == "other weights"
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000010"]
+
+
+@pytest.mark.parametrize("moved_aside", [False, True])
+def test_a_kill_between_the_marker_and_the_name_loses_nothing(tmp_path: Path, moved_aside: bool) -> None:
+    old = saved(tmp_path, 10)
+    shutil.copytree(old, tmp_path / "saving-00000010")
+    if moved_aside:
+        old.rename(tmp_path / "replaced-00000010")
+    folders.settle(tmp_path)
+    assert folders.complete(tmp_path) == [10]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000010"]
+
+
+def test_any_damage_is_found_and_named(tmp_path: Path) -> None:
+    folder = saved(tmp_path, 10)
+    shard, text = folder / "__0_0.distcp", "weights of 10"
+    for content, reason in (
+        ("weights of 11", "the content of its file __0_0.distcp has changed since it was written"),
+        ("weights", "its file __0_0.distcp has 7 bytes instead of 13"),
+        (None, "its file __0_0.distcp is gone"),
+    ):
+        shard.unlink() if content is None else shard.write_text(content)
+        assert folders.damage(folder, 0, 1) == reason
+    shard.write_text(text)
+    assert folders.damage(folder, 0, 1) == ""
+    for marker in ("", "{}", '{"files": {"x": 1}}'):
+        (folder / "complete").write_text(marker)
+        assert folders.damage(folder, 0, 1) == "its file 'complete' makes no sense"
+
+
+def test_ranks_share_the_work_and_leave_no_file_out(tmp_path: Path) -> None:
+    folder = folders.begin(tmp_path, 1)
+    names = ["__0_0.distcp", "__1_0.distcp", "__1_1.distcp", "__2_0.distcp", ".metadata"]
+    for name in names:
+        (folder / name).write_text(name)
+    parts = [folders.sums_of(folder, rank, 3) for rank in range(3)]
+    assert [len(part) for part in parts] == [2, 2, 1]
+    sealed = folders.seal(tmp_path, 1, folders.merged(parts))
+    for name in names:
+        (sealed / name).write_text("x" + name[1:])
+        assert sum(bool(folders.damage(sealed, rank, 2)) for rank in range(2)) == 1, name
+        (sealed / name).write_text(name)
 
 
 def test_pruning_keeps_the_newest_complete_ones(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40):
-        folders.seal(saved(tmp_path, step))
-    saved(tmp_path, 50)
-    folders.prune(tmp_path, keep=2)
+        saved(tmp_path, step)
+    folders.prune(tmp_path, keep=2, newest=40)
     assert folders.complete(tmp_path) == [40, 30]
-    folders.prune(tmp_path, keep=1)
+    folders.prune(tmp_path, keep=1, newest=40)
     assert folders.complete(tmp_path) == [40]
+
+
+def test_after_a_step_back_the_new_checkpoint_is_not_the_one_that_goes(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        saved(tmp_path, step)
+    saved(tmp_path, 15)
+    folders.prune(tmp_path, keep=1, newest=15)
+    assert folders.complete(tmp_path) == [30, 20, 15]
 
 
 def test_other_things_in_the_folder_are_left_alone(tmp_path: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import Any, Dict, Optional
 
 from .config import Config
-from .gang import Inbox, Message, Wire, free_port, host_gang, join_gang
+from .gang import Inbox, Message, NotWanted, Wanted, Wire, free_port, host_gang, join_gang
 from .ranks import Ranks, cause_of
 from .reports import Facts, Output, ProgressTail, write_cause
 
 DO_NOT_RESTART = 93
 """A rank that exits with this code wants no other incarnation."""
+
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code of a member that was told to end."""
 
 RESTART_GRACE_S = 1.0
 """How long the ranks that are left may take to end before a restart; their state is the last checkpoint's anyway."""
@@ -24,7 +28,9 @@ class Agent:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._inbox = Inbox()
-        self._output, self._facts = Output(config), Facts(config)
+        self._wanted = Wanted()
+        self._output = Output(config)
+        self._facts = Facts(config, self._output)
         self._ranks: Optional[Ranks] = None
         self._incarnation = -1
         self._running = 0
@@ -36,10 +42,12 @@ class Agent:
         """The exit code of the member."""
         os.makedirs(os.path.join(self._config.member_dir, "progress"), exist_ok=True)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._inbox.put(self._config.node_rank, {"type": "terminate"}))
+            signal.signal(number, self._told_to_end)
         try:
             self._meet()
-        except TimeoutError as error:
+        except NotWanted:
+            return TERMINATED
+        except (TimeoutError, OSError) as error:
             return self._fail({"kind": "launch_failed", "message": str(error)})
         tail = ProgressTail(self._config, self._facts) if self._config.node_rank == 0 else None
         if tail is not None:
@@ -52,12 +60,19 @@ class Agent:
             tail.finish()
         return code
 
+    def _told_to_end(self, *_: object) -> None:
+        self._wanted.still = False
+        self._inbox.put(self._config.node_rank, {"type": "terminate"})
+
     def _meet(self) -> None:
+        if self._config.nnodes > 1:
+            self._output.say(f"node rank {self._config.node_rank} of {self._config.nnodes} waits for the others")
         if self._config.node_rank == 0:
-            self._head = Head(self._config, self._facts, self._inbox, host_gang(self._config, self._inbox))
+            wires = host_gang(self._config, self._inbox, self._wanted)
+            self._head = Head(self._config, self._facts, self._inbox, wires)
             self._head.begin()
         else:
-            self._wire = join_gang(self._config, self._inbox)
+            self._wire = join_gang(self._config, self._inbox, self._wanted)
 
     def _react(self, sender: int, message: Message) -> Optional[int]:
         """What the message asks for; the exit code when it is the end."""
@@ -65,7 +80,7 @@ class Agent:
         if kind == "terminate":
             return self._terminate()
         if kind == "lost" and self._wire is not None:
-            self._end_ranks(RESTART_GRACE_S)
+            self._end_ranks(self._config.grace_s)
             return self._fail({"kind": "supervisor_died", "message": "the agent of node rank 0 is gone"})
         if kind == "rank":
             self._rank_ended(message)
@@ -93,7 +108,7 @@ class Agent:
         self._ranks = Ranks(self._config, self._output, ended)
         try:
             self._ranks.start(incarnation, message["master_addr"], message["master_port"])
-        except OSError as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             cause = {"kind": "launch_failed", "message": f"a rank cannot be started: {error}"}
             self._tell({"type": "failed", "incarnation": incarnation, "cause": cause})
 
@@ -126,7 +141,7 @@ class Agent:
         """The supervisor wants the member to end: the ranks get their grace, then the supervisor's SIGKILL comes."""
         self._stopping = True
         self._end_ranks(self._config.grace_s)
-        return 128 + signal.SIGTERM
+        return TERMINATED
 
     def _fail(self, cause: Dict[str, Any]) -> int:
         write_cause(self._config, cause)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -13,11 +14,11 @@ from typing import IO, Any, Callable, Dict, List, Optional
 
 from .config import Config
 from .leftovers import end_leftovers
+from .lines import lines_of
 from .reports import Output
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
-LINE_BYTES = 16 * 1024
 
 
 class Ranks:
@@ -39,7 +40,7 @@ class Ranks:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                preexec_fn=_die_with_agent,
+                preexec_fn=_die_with(os.getpid()),
             )
             self._processes.append(process)
             self._attend(local_rank, process)
@@ -77,11 +78,8 @@ class Ranks:
 
     def _pump(self, rank: int, stream: str, pipe: IO[bytes]) -> None:
         with pipe:
-            while True:
-                line = pipe.readline(LINE_BYTES)
-                if not line:
-                    return
-                self._output.line(rank, stream, line.rstrip(b"\r\n"))
+            for line in lines_of(pipe.fileno()):
+                self._output.line(rank, stream, line)
 
     def _watch(self, local_rank: int, process: subprocess.Popen[bytes], pumps: List[threading.Thread]) -> None:
         code = process.wait()
@@ -131,17 +129,30 @@ def _known_signals() -> "set[int]":
     return {int(each) for each in signal.Signals}
 
 
+_SHELL_ONLY = re.compile(
+    r"[!.:]|\[\[|alias|bg|break|case|cd|command|continue|eval|exec|exit|export|fg|for|getopts|hash|if|jobs|local|read|"
+    r"readonly|return|set|shift|source|times|trap|type|ulimit|umask|unalias|unset|until|wait|while"
+)
+"""Words at the beginning of a command that name no program."""
+
+
 def _exec(command: str) -> str:
     """A single command replaces its shell, so that the rank is the process itself and gets the signals."""
-    simple = not any(mark in command for mark in "\n;&|(){}<>") and not command.lstrip().startswith("exec ")
-    words = command.split()
-    assigns = bool(words) and "=" in words[0]
-    shell_words = {"if", "for", "while", "until", "case", "cd", "export", "set", "source", ".", "!", "exit", "trap"}
-    return f"exec {command}" if simple and words and not assigns and words[0] not in shell_words else command
+    text = command.strip()
+    words = text.split()
+    simple = words and not any(mark in text for mark in "\n;&|(){}<>`#")
+    return f"exec {text}" if simple and not _SHELL_ONLY.fullmatch(words[0]) and "=" not in words[0] else command
 
 
-def _die_with_agent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def _die_with(agent: int) -> Callable[[], None]:
+    """What a rank does before it becomes the command: have the kernel kill it when the agent ends."""
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != agent:  # it ended before the kernel was asked
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return prepare
 
 
 def _kill_group(pid: int, number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -11,32 +12,46 @@ from typing import Any, Dict, Optional
 from .config import Config
 
 PROGRESS_EVERY_S = 1.0
-TAIL_BYTES = 64 * 1024
 
 
 class Output:
-    """Appends to the member's ``output.log``, one whole line at a time. Used by several threads."""
+    """Appends to the member's ``output.log``, one whole line at a time. Used by several threads.
+
+    A disk that takes no more loses lines, which are counted; the ranks are not kept waiting.
+    """
 
     def __init__(self, config: Config) -> None:
         path = os.path.join(config.member_dir, "output.log")
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lost = 0
 
     def line(self, rank: Optional[int], stream: str, text: bytes) -> None:
-        """Raises ``OSError`` when the disk is full."""
-        who = "-" if rank is None else str(rank)
-        clean = text.decode("utf-8", "replace").encode()
-        os.write(self._fd, b"%.6f %s %s %s\n" % (time.time(), who.encode(), stream.encode(), clean))
+        if self._lost and self._append(None, "sys", b"%d lines of output were lost: the disk was full" % self._lost):
+            self._lost = 0
+        if not self._append(rank, stream, text):
+            self._lost += 1
 
     def say(self, text: str) -> None:
         """A line of the agent's own."""
         self.line(None, "sys", text.encode())
 
+    def _append(self, rank: Optional[int], stream: str, text: bytes) -> bool:
+        who = "-" if rank is None else str(rank)
+        line = b"%.6f %s %s %s\n" % (time.time(), who.encode(), stream.encode(), text)
+        try:
+            return os.write(self._fd, line) == len(line)
+        except OSError:
+            return False
+
 
 class Facts:
-    """Appends facts to the driver's journal, in the form of ``model/codec``."""
+    """Appends facts to the driver's journal, in the form of ``model/codec``.
 
-    def __init__(self, config: Config) -> None:
-        self._path, self._key = config.facts, config.key
+    They are for others to know; one that cannot be written does not end the ranks, but is told in the log.
+    """
+
+    def __init__(self, config: Config, output: Output) -> None:
+        self._path, self._key, self._output = config.facts, config.key, output
         self._lock = threading.Lock()
 
     def incarnation(self, number: int, cause: Dict[str, Any]) -> None:
@@ -47,14 +62,20 @@ class Facts:
 
     def _append(self, fact: Dict[str, Any]) -> None:
         line = json.dumps({**fact, "key": self._key, "at": time.time()}, separators=(",", ":")).encode() + b"\n"
-        with self._lock:
-            fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                size = os.fstat(fd).st_size
-                torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-                os.write(fd, b"\n" + line if torn else line)
-            finally:
-                os.close(fd)
+        try:
+            with self._lock:
+                self._write(line)
+        except OSError as error:
+            self._output.say(f"the fact {fact['fact']} could not be written: {error.strerror}")
+
+    def _write(self, line: bytes) -> None:
+        fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            os.write(fd, b"\n" + line if torn else line)
+        finally:
+            os.close(fd)
 
 
 def write_cause(config: Config, cause: Dict[str, Any]) -> None:
@@ -76,8 +97,8 @@ class ProgressTail(threading.Thread):
         self._facts = facts
         self._ending = threading.Event()
         self._offset = 0
-        self._checkpoint: Dict[str, Any] = {}
         self._newest: Dict[str, Any] = {}
+        self._checkpoint: Dict[str, Any] = {}
 
     def run(self) -> None:
         while not self._ending.wait(PROGRESS_EVERY_S):
@@ -93,18 +114,21 @@ class ProgressTail(threading.Thread):
         """Read what was appended, and report its newest step and checkpoint."""
         news = False
         for line in self._new_lines():
-            try:
-                read = json.loads(line)
-            except ValueError:
+            read = _report_in(line)
+            if read is None:
                 continue
-            if not isinstance(read, dict) or not isinstance(read.get("at"), (int, float)):
-                continue
-            if read.get("checkpoint"):
-                self._checkpoint = {"checkpoint_step": read.get("step"), "checkpoint_path": read["checkpoint"]}
-            else:
-                self._newest = {name: read.get(name) for name in ("at", "step", "loss", "tokens")}
             news = True
-        if news and self._newest:
+            if read.get("checkpoint"):
+                self._checkpoint = {"checkpoint_step": read["step"], "checkpoint_path": str(read["checkpoint"])}
+                self._newest = self._newest or {"at": read["at"], "step": read["step"]}
+            else:
+                self._newest = {
+                    "at": read["at"],
+                    "step": read["step"],
+                    "loss": _finite(read.get("loss")),
+                    "tokens": read["tokens"] if isinstance(read.get("tokens"), int) else None,
+                }
+        if news:
             self._facts.progress({**self._newest, **self._checkpoint})
 
     def _new_lines(self) -> "list[bytes]":
@@ -117,3 +141,19 @@ class ProgressTail(threading.Thread):
         whole, _, _ = data.rpartition(b"\n")
         self._offset += len(whole) + (1 if whole else 0)
         return whole.split(b"\n") if whole else []
+
+
+def _report_in(line: bytes) -> Optional[Dict[str, Any]]:
+    """The report in a line; ``None`` when it is none: torn, or written by something else."""
+    try:
+        read = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(read, dict) or not isinstance(read.get("step"), int) or _finite(read.get("at")) is None:
+        return None
+    return read
+
+
+def _finite(value: object) -> Optional[float]:
+    """JSON has no NaN, though Python writes and reads it."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import sys
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
-from . import folders
+from . import folders, together
 from .place import info
 from .progress import append
-
-if TYPE_CHECKING:
-    import torch
 
 KEPT = 3
 """How many complete checkpoints are kept."""
 
-_RANDOM = "ampacity_random"
 _last_saved_at: Optional[float] = None
 
 
@@ -34,61 +29,103 @@ def checkpoint(state: Mapping[str, Any], *, step: int, keep: int = KEPT) -> None
 
     Args:
         state: names to modules (bare, DDP or FSDP2), optimizers, anything with ``state_dict`` and
-            ``load_state_dict``, tensors, or plain values. The random generators of Python, NumPy and torch are saved
-            with it.
+            ``load_state_dict``, tensors, or plain values. Plain values are kept for each rank; tensors outside of
+            modules and optimizers count as the same on all. The random generators of Python, NumPy and torch (the
+            current CUDA device's too) are saved with it.
         step: names it; :func:`restore` returns it.
-        keep: how many complete ones are left in the folder.
+        keep: how many complete ones are left in the folder; at least 1.
 
     Raises:
-        CheckpointError: there is no folder for checkpoints, or it cannot be written.
+        CheckpointError: there is no folder for checkpoints, or it cannot be written. On all ranks alike, and the
+            complete ones before it are left as they were.
+        ValueError: ``keep`` or ``step`` is out of range.
     """
-    from torch.distributed.checkpoint.state_dict_saver import save
+    from . import state as states
 
-    global _last_saved_at
+    if keep < 1 or step < 0:
+        raise ValueError(f"keep has to be 1 or more and step 0 or more, not {keep} and {step}")
     root = _root()
-    rank = info().rank
-    if rank == 0:
-        _io(lambda: folders.begin(root, step), root)
-    _barrier()
-    folder = folders.folder_of(root, step)
-    with _alone_is_fine():
-        _io(lambda: save(_collect(state), checkpoint_id=str(folder), no_dist=not _distributed()), folder)
-    _barrier()
-    if rank == 0:
-        _io(lambda: folders.seal(folder), folder)
-        folders.prune(root, keep)
-        append({"step": step, "checkpoint": str(folder)})
-    _barrier()
+    if not together.distributed() and info().world_size > 1:
+        text = "torch.distributed is not initialized: call init_process_group first"
+        raise CheckpointError(f"{info().world_size} ranks cannot save together: {text}")
+    rank, world_size = together.rank(), together.world_size()
+    folder = folders.saving_of(root, step)
+    try:
+        _all_or_none(folder, lambda: folders.begin(root, step) if rank == 0 else None)
+        _all_or_none(folder, lambda: _save(states.collect(state), folder))
+        parts = _all_or_none(folder, lambda: folders.sums_of(folder, rank, world_size))
+        _all_or_none(folder, lambda: _finish(root, step, folders.merged(parts), keep) if rank == 0 else None)
+    except CheckpointError:
+        if rank == 0:
+            folders.give_up(folder)
+        raise
+    global _last_saved_at
     _last_saved_at = time.monotonic()
+
+
+def _save(collected: Mapping[str, Any], folder: Path) -> None:
+    from torch.distributed.checkpoint.state_dict_saver import save as save_shards
+
+    with _alone_is_fine():
+        save_shards(dict(collected), checkpoint_id=str(folder), no_dist=not together.distributed())
+
+
+def _finish(root: Path, step: int, sums: folders.Sums, keep: int) -> None:
+    done = folders.seal(root, step, sums)
+    folders.prune(root, keep, step)
+    append({"step": step, "checkpoint": str(done)})
 
 
 def restore(state: Mapping[str, Any]) -> Optional[int]:
     """Load the newest complete checkpoint into the state, in place; its step, or ``None`` when there is none.
 
-    One that turns out to be damaged is passed over, with a word on stderr, for the one before it. Plain values in a
-    mutable mapping are replaced there.
+    One that is damaged is passed over, with a word on stderr, for the one before it. Plain values in a mutable mapping
+    are replaced there. The number of ranks may differ from that which saved.
 
     Raises:
-        CheckpointError: there are checkpoints, but none can be read.
+        CheckpointError: there are checkpoints, but none can be read. On all ranks alike.
     """
     root = _root(required=False)
-    steps = _agreed(folders.complete(root)) if root is not None else []
-    if root is None or not steps:
+    if root is None:
         return None
-    from torch.distributed.checkpoint.api import CheckpointException  # no Exception, so it is named below
-
-    trouble: Optional[BaseException] = None
+    first = together.rank() == 0
+    if first:
+        with contextlib.suppress(OSError):  # a folder that is read-only now can still be read from
+            folders.settle(root)
+    steps = together.from_first(folders.complete(root) if first else [])
+    reasons = []
     for step in steps:
         folder = folders.folder_of(root, step)
-        try:
-            _load(state, folder)
-        except (Exception, CheckpointException) as error:  # noqa: BLE001 - whatever a damaged file raises
-            print(f"ampacity: the checkpoint {folder} cannot be read: {_brief(error)}", file=sys.stderr, flush=True)
-            trouble = error
-            continue
-        return step
-    reason = "" if trouble is None else _brief(trouble)
-    raise CheckpointError(f"none of the checkpoints in {root} can be read: {reason}") from trouble
+        reason = _load(state, folder)
+        if not reason:
+            return int(step)
+        reasons.append(reason)
+        if first:
+            print(f"ampacity: the checkpoint {folder} cannot be read: {reason}", file=sys.stderr, flush=True)
+    if reasons:
+        raise CheckpointError(f"none of the checkpoints in {root} can be read: {reasons[0]}")
+    return None
+
+
+def _load(state: Mapping[str, Any], folder: Path) -> str:
+    """Load it on all ranks; empty, or why it cannot be. Nothing is loaded from files that are damaged."""
+    from torch.distributed.checkpoint.api import CheckpointException  # no Exception, so it is named below
+
+    from . import state as states
+
+    try:
+        reason = folders.damage(folder, together.rank(), together.world_size())
+    except OSError as error:
+        reason = _brief(error)
+    reason = _first_of(together.of_everyone(reason))
+    if reason:
+        return reason
+    try:
+        with _alone_is_fine():
+            states.load(state, folder)
+    except (Exception, CheckpointException) as error:  # noqa: BLE001 - whatever an unfitting state raises
+        reason = _brief(error)
+    return _first_of(together.of_everyone(reason))
 
 
 def checkpoint_due() -> bool:
@@ -99,8 +136,7 @@ def checkpoint_due() -> bool:
     global _last_saved_at
     if _last_saved_at is None:
         _last_saved_at = time.monotonic()
-    due = time.monotonic() - _last_saved_at >= float(every)
-    return bool(_agreed([int(due)])[0])
+    return bool(together.from_first(time.monotonic() - _last_saved_at >= float(every)))
 
 
 def _root(*, required: bool = True) -> Any:
@@ -112,119 +148,22 @@ def _root(*, required: bool = True) -> Any:
     return None
 
 
-def _load(state: Mapping[str, Any], folder: Path) -> None:
-    from torch.distributed.checkpoint.state_dict_loader import load
+def _all_or_none(folder: Path, act: "Callable[[], Any]") -> "list[Any]":
+    """Do it on every rank; what each answered. Where one cannot, all raise ``CheckpointError``."""
+    from torch.distributed.checkpoint.api import CheckpointException
 
-    collected = _collect(state)
-    with _alone_is_fine():
-        load(collected, checkpoint_id=str(folder), no_dist=not _distributed())
-    _spread(state, collected)
+    from .state import StateError
 
-
-# Between a user's objects and the plain state that is saved --------------------------------------------------------
-
-
-def _collect(state: Mapping[str, Any]) -> Dict[str, Any]:
-    """The state as nested dictionaries of tensors and plain values, by sharded tensors where a module is sharded."""
-    import torch
-    from torch.distributed.checkpoint.state_dict import get_model_state_dict, get_optimizer_state_dict
-
-    modules = [value for value in state.values() if isinstance(value, torch.nn.Module)]
-    found: Dict[str, Any] = {}
-    for name, value in state.items():
-        if isinstance(value, torch.nn.Module):
-            found[name] = get_model_state_dict(value)
-        elif isinstance(value, torch.optim.Optimizer):
-            found[name] = get_optimizer_state_dict(_owner(value, modules, name), value)
-        elif hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):
-            found[name] = value.state_dict()
-        else:
-            found[name] = value
-    found[f"{_RANDOM}_{info().rank}"] = _random_state()
-    return found
-
-
-def _spread(state: Mapping[str, Any], loaded: Mapping[str, Any]) -> None:
-    """Give what was loaded back to the user's objects."""
-    import torch
-    from torch.distributed.checkpoint.state_dict import set_model_state_dict, set_optimizer_state_dict
-
-    modules = [value for value in state.values() if isinstance(value, torch.nn.Module)]
-    for name, value in state.items():
-        if isinstance(value, torch.nn.Module):
-            set_model_state_dict(value, loaded[name])
-        elif isinstance(value, torch.optim.Optimizer):
-            set_optimizer_state_dict(_owner(value, modules, name), value, loaded[name])
-        elif hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):
-            value.load_state_dict(loaded[name])
-        elif not isinstance(value, torch.Tensor) and isinstance(state, dict):
-            state[name] = loaded[name]
-    _set_random_state(loaded[f"{_RANDOM}_{info().rank}"])
-
-
-def _owner(optimizer: "torch.optim.Optimizer", modules: "list[torch.nn.Module]", name: str) -> "torch.nn.Module":
-    """The module whose parameters the optimizer steps."""
-    stepped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    for module in modules:
-        if any(id(parameter) in stepped for parameter in module.parameters()):
-            return module
-    raise CheckpointError(f"the optimizer {name!r} steps no module of the state: give its module as well")
-
-
-def _random_state() -> Dict[str, Any]:
-    import torch
-
-    numpy = sys.modules.get("numpy")
-    return {
-        "python": random.getstate(),
-        "numpy": numpy.random.get_state() if numpy is not None else None,
-        "torch": torch.get_rng_state(),
-    }
-
-
-def _set_random_state(saved: Mapping[str, Any]) -> None:
-    import torch
-
-    version, inner, gauss = saved["python"]
-    random.setstate((version, tuple(inner), gauss))
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and saved["numpy"] is not None:
-        numpy.random.set_state(saved["numpy"])
-    torch.set_rng_state(saved["torch"].cpu())
-
-
-# Ranks together ----------------------------------------------------------------------------------------------------
-
-
-def _distributed() -> bool:
-    import torch.distributed as dist
-
-    return dist.is_available() and dist.is_initialized()
-
-
-def _barrier() -> None:
-    import torch.distributed as dist
-
-    if _distributed():
-        dist.barrier()
-
-
-def _agreed(values: "list[int]") -> "list[int]":
-    """What rank 0 has, on all ranks."""
-    import torch.distributed as dist
-
-    if not _distributed():
-        return values
-    held: "list[list[int] | None]" = [values]
-    dist.broadcast_object_list(held, src=0)
-    return held[0] or []
-
-
-def _io(act: Any, where: Path) -> None:
+    answer, reason = None, ""
     try:
-        act()
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {where} cannot be written: {error.strerror or error}") from error
+        answer = act()
+    except (OSError, CheckpointException, StateError) as error:
+        reason = _brief(error)
+    results = together.of_everyone((answer, reason))
+    reason = _first_of([each for _, each in results])
+    if reason:
+        raise CheckpointError(f"the checkpoint {folder} cannot be written: {reason}")
+    return [each for each, _ in results]
 
 
 @contextlib.contextmanager
@@ -235,7 +174,13 @@ def _alone_is_fine() -> Iterator[None]:
         yield
 
 
+def _first_of(reasons: "list[str]") -> str:
+    return next((reason for reason in reasons if reason), "")
+
+
 def _brief(error: BaseException) -> str:
     """The last line of an error that tells the whole story of every rank."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
