@@ -91,7 +91,7 @@ def test_what_runs_on_a_node_that_is_no_longer_declared_ends_before_it_is_tried_
     first = start()
     log, go = tmp_path / "log", tmp_path / "go"
     script = (
-        f"echo begin $AMPACITY_EPOCH >> {log}; trap 'echo end $AMPACITY_EPOCH >> {log}; exit 1' TERM; "
+        f"trap 'echo end $AMPACITY_EPOCH >> {log}; exit 1' TERM; echo begin $AMPACITY_EPOCH >> {log}; "
         f"while ! test -e {go}; do sleep 0.02; done"
     )
     ident = submit(first, replace(job("moves", script), retry=RetryPolicy(maximum=1)))
