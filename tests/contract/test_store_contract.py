@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ampacity.model.errors import NameTaken, StaleVersion
-from ampacity.model.event import Draft, Event, EventKind, Table, Touch, fold, put, remove
+from ampacity.model.event import Change, Draft, Event, EventKind, Rows, Table, Touch, fold, put, remove
 from ampacity.model.ids import Project, WorkloadId
-from ampacity.model.workload import WorkloadKind, WorkloadPhase
+from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 from ampacity.store import open_store
 from ampacity.store.base import Store
 from rows import draft, ended, make_attempt, make_node, make_workload, submitted
@@ -106,6 +106,87 @@ def test_a_live_name_is_taken_within_its_project_alone(store: Store) -> None:
     assert set(store.rows().workloads) == {"w1", "w3", "w4"}
 
 
+def test_a_name_is_free_once_its_workload_is_ended_renamed_moved_or_removed(store: Store) -> None:
+    def give_up(number: int) -> tuple[Workload, Draft]:
+        old = make_workload(f"name{number}", ident=f"old{number}")
+        another = replace(old, version=2)
+        ways = (
+            ended(old),
+            draft(replace(another, name=f"renamed{number}")),
+            draft(replace(another, project=Project("other"))),
+            Draft(kind=EventKind.WORKLOAD_CHANGED, at=1.0, changes=(remove(old),)),
+        )
+        return old, ways[number]
+
+    for number in range(4):
+        old, way = give_up(number)
+        store.append([draft(old)])
+        heir = make_workload(old.name, ident=f"new{number}")
+        store.append([way, draft(heir)])
+        with pytest.raises(NameTaken):
+            store.append([draft(make_workload(old.name, ident=f"third{number}"))])
+    assert {row.id for row in store.rows().workloads.values() if row.id.startswith("new")} == {
+        "new0", "new1", "new2", "new3"
+    }  # fmt: skip
+
+
+def test_within_one_event_a_name_may_pass_on_but_not_be_had_twice(store: Store) -> None:
+    old, heir = make_workload("a", ident="w1"), make_workload("a", ident="w2")
+    with pytest.raises(NameTaken):
+        store.append([draft(old, heir)])
+    assert store.rows() == Rows()
+    store.append([draft(old)])
+    store.append([draft(replace(old, phase=WorkloadPhase.SUCCEEDED, version=2), heir)])
+    with pytest.raises(NameTaken):
+        store.append([draft(replace(old, version=3))])
+
+
+def test_stale_comes_before_taken(store: Store) -> None:
+    """One who is late must read anew before the name is looked at."""
+    old = make_workload("a", ident="w1")
+    store.append([submitted(old), ended(old), submitted(make_workload("a", ident="w2"))])
+    for late in (old, replace(old, version=2)):
+        with pytest.raises(StaleVersion):
+            store.append([draft(late)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "touches"),
+    [
+        ((put(make_node(version=2)), put(make_node(version=2))), ()),
+        ((put(make_node(version=2)), put(make_node(version=3))), ()),
+        ((remove(make_node()), remove(make_node())), ()),
+        ((put(make_node(version=2)),), (Touch(table=Table.NODES, key="n1", version=3),)),
+        ((), (Touch(table=Table.NODES, key="n1", version=2), Touch(table=Table.NODES, key="n1", version=3))),
+    ],
+)
+def test_an_event_that_names_a_row_twice_is_no_event(
+    store: Store, changes: tuple[Change, ...], touches: tuple[Touch, ...]
+) -> None:
+    store.append([draft(make_node())])
+    twice = Draft(kind=EventKind.NODE_CHANGED, at=1.0, changes=changes, touches=touches)
+    with pytest.raises(ValueError, match=r"names nodes 'n1' more than once"):
+        store.append([draft(make_node("n2")), twice], cursors={"local": "1"})
+    assert store.rows().nodes == {"n1": make_node()}
+    assert store.cursors() == {}
+    assert fold(store.events()) == store.rows()
+
+
+def test_what_is_not_there_cannot_be_removed(store: Store) -> None:
+    for version in (0, 1):
+        gone = remove(make_node(version=version))
+        with pytest.raises(StaleVersion):
+            store.append([Draft(kind=EventKind.NODE_REMOVED, at=1.0, changes=(gone,))])
+    assert store.events() == ()
+
+
+def test_snapshots_are_not_for_appending(store: Store) -> None:
+    store.append([draft(make_node())])
+    with pytest.raises(ValueError, match="Snapshots"):
+        store.append([Draft(kind=EventKind.SNAPSHOT, at=1.0)])
+    assert set(store.rows().nodes) == {"n1"}
+
+
 def test_cursors_are_written_with_the_events_or_alone(store: Store) -> None:
     store.append([draft(make_node())], cursors={"local": "1"})
     store.append([], cursors={"local": "2", "prober": "x"})
@@ -166,6 +247,18 @@ def test_workloads_by_project_name_phase_and_kind(store: Store) -> None:
     assert store.workloads(phases=[]) == ()
 
 
+def test_pages_of_live_workloads_alone(store: Store) -> None:
+    for number in range(6):
+        workload = make_workload(f"t{number}", created_at=float(number // 2))
+        store.append([submitted(workload)])
+        if number % 3 == 0:
+            store.append([ended(workload)])
+    first = store.workloads(phases=[WorkloadPhase.WAITING, WorkloadPhase.RUNNING], limit=2)
+    last = first[-1]
+    rest = store.workloads(phases=[WorkloadPhase.WAITING], before=(last.created_at, last.id))
+    assert [row.id for row in (*first, *rest)] == ["wt5", "wt4", "wt2", "wt1"]
+
+
 def test_events_after_a_number_and_of_one_workload(store: Store) -> None:
     store.append([submitted(make_workload("a")), submitted(make_workload("b")), draft(make_node())])
     assert [event.seq for event in store.events(after=1)] == [2, 3]
@@ -187,6 +280,36 @@ def test_compaction_keeps_the_fold_and_the_numbers(store: Store) -> None:
     store.compact(before=5)
     assert [event.seq for event in store.events()] == [5]
     assert fold(store.events()) == store.rows()
+
+
+def test_compaction_beside_writers_loses_nothing(store: Store) -> None:
+    done = threading.Event()
+
+    def compact() -> None:
+        while not done.is_set():
+            store.compact(before=store.rows().seq)
+
+    thread = threading.Thread(target=compact)
+    thread.start()
+    try:
+        for number in range(60):
+            store.append([submitted(make_workload(f"t{number}"))])
+    finally:
+        done.set()
+        thread.join()
+    assert store.rows().seq == 60
+    assert len(store.rows().workloads) == 60
+    assert fold(store.events()) == store.rows()
+
+
+def test_a_reader_that_was_behind_a_snapshot_catches_up_by_it(store: Store) -> None:
+    store.append([submitted(make_workload("a")), draft(make_node()), draft(make_node("n2"))])
+    seen = fold(store.events(limit=1))
+    store.append([Draft(kind=EventKind.NODE_REMOVED, at=1.0, changes=(remove(make_node()),))])
+    store.compact(before=4)
+    for event in store.events(after=seen.seq):
+        seen.apply(event)
+    assert seen == store.rows()
 
 
 def test_compaction_of_nothing_is_nothing(store: Store) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ampacity.model.errors import StoreCorrupt, StoreError, StoreTooNew
+from ampacity.model.errors import NameTaken, StoreCorrupt, StoreError, StoreTooNew
 from ampacity.model.event import fold
 from ampacity.store import open_store
 from rows import draft, make_node, make_workload, submitted
@@ -46,6 +46,109 @@ def test_every_acknowledged_append_survives_a_kill(tmp_path: Path, after: int) -
     assert fold(store.events(limit=1_000_000)) == rows
     assert len(rows.workloads) == rows.seq
     store.append([draft(make_node())])
+    store.close()
+
+
+OPENER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from rows import make_workload, submitted
+from ampacity.store import open_store
+print("ready", flush=True)
+sys.stdin.readline()
+store = open_store(sys.argv[1])
+for number in range(10):
+    store.append([submitted(make_workload(f"{sys.argv[3]}-{number}"))])
+"""
+
+
+def test_processes_that_open_a_new_file_together_and_write_lose_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.db")
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENER, path, TESTS, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(3)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    for writer in writers:
+        _, said = writer.communicate(timeout=60)
+        assert writer.returncode == 0, said
+    store = open_store(path)
+    assert [event.seq for event in store.events()] == list(range(1, 31))
+    assert len(store.rows().workloads) == 30
+    assert fold(store.events()) == store.rows()
+    store.close()
+
+
+KILLED_WHILE_MIGRATING = """
+import os, signal, sys
+from alembic import op
+from ampacity.store import open_store
+create, left = op.create_index, int(sys.argv[3])
+def create_index(*given, **more):
+    global left
+    create(*given, **more)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+op.create_index = create_index
+open_store(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_kill_while_the_tables_are_made_leaves_a_file_that_opens(tmp_path: Path, after: int) -> None:
+    path = str(tmp_path / "store.db")
+    code = KILLED_WHILE_MIGRATING
+    done = subprocess.run([sys.executable, "-c", code, path, TESTS, str(after)], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    store = open_store(path)
+    store.append([submitted(make_workload("a"))])
+    with pytest.raises(NameTaken):
+        store.append([submitted(make_workload("a", ident="other"))])
+    store.close()
+
+
+KILLED_WHILE_COMPACTING = """
+import os, signal, sys
+from ampacity.store import open_store, sqlite
+write = sqlite.write_events
+def write_events(connection, events):
+    if sys.argv[3] == "after":
+        write(connection, events)
+    os.kill(os.getpid(), signal.SIGKILL)
+sqlite.write_events = write_events
+open_store(sys.argv[1]).compact(before=15)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_while_compacting_loses_no_event(tmp_path: Path, when: str) -> None:
+    path = str(tmp_path / "store.db")
+    store = open_store(path)
+    for number in range(20):
+        store.append([submitted(make_workload(f"w{number}"))])
+    events, rows = store.events(), store.rows()
+    store.close()
+    code = KILLED_WHILE_COMPACTING
+    done = subprocess.run([sys.executable, "-c", code, path, TESTS, when], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    store = open_store(path)
+    assert store.events() == events
+    store.compact(before=15)
+    assert [event.seq for event in store.events()] == list(range(15, 21))
+    assert fold(store.events()) == store.rows() == rows
     store.close()
 
 
@@ -85,7 +188,7 @@ def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
     store.close()
 
 
-def test_two_processes_share_one_file(tmp_path: Path) -> None:
+def test_two_stores_on_one_file_see_each_others_writes(tmp_path: Path) -> None:
     path = str(tmp_path / "store.db")
     first, second = open_store(path), open_store(path)
     first.append([submitted(make_workload("a"))])

@@ -106,6 +106,23 @@ def test_a_gang_succeeds_when_all_its_members_did_and_else_fails_by_the_first(
     assert attempt.cause == (failures[0] if failures else COMPLETED)
 
 
+@given(order=st.permutations(["start 0", "start 1", "end 0"]), lost=st.sampled_from(["", "start 0"]))
+def test_a_gang_runs_once_no_member_is_left_to_begin(order: list[str], lost: str) -> None:
+    """Also where the start of a member that has ended was never heard of, whichever comes first."""
+    attempt = placed()
+    facts = {
+        "start 0": MemberStarted(key=attempt.key(0), at=1.0),
+        "start 1": MemberStarted(key=attempt.key(1), at=2.0),
+        "end 0": MemberExited(key=attempt.key(0), at=3.0, cause=COMPLETED),
+    }
+    for name in order:
+        if name != lost:
+            attempt = evolve(attempt, facts[name])
+            assert attempt.phase in (AttemptPhase.PREPARING, AttemptPhase.RUNNING)
+    assert attempt.phase is AttemptPhase.RUNNING
+    assert attempt.started_at is not None
+
+
 @given(facts=st.lists(FACTS, max_size=15))
 def test_a_stop_that_was_ordered_is_what_it_ends_with_unless_it_is_lost(facts: list[AttemptFact]) -> None:
     attempt = order_stop(placed(), ORDER)

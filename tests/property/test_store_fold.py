@@ -55,6 +55,21 @@ class TwoStores(RuleBasedStateMachine):
         if standing is not None:
             self.write(draft(replace(standing, phase=phase, version=standing.version + off), workload=standing.id))
 
+    @rule(number=st.integers(1, 6), name=NAMES)
+    def rename(self, number: int, name: str) -> None:
+        standing = self.stores[0].rows().workloads.get(f"w{number}")
+        if standing is not None:
+            self.write(draft(replace(standing, name=name, version=standing.version + 1), workload=standing.id))
+
+    @rule(name=NAMES, kept=st.booleans())
+    def succeed_and_hand_on(self, name: str, kept: bool) -> None:
+        """Two workloads in one event: the one that has the name ends, or does not, and another takes it."""
+        holders = [row for row in self.stores[0].live().workloads.values() if row.name == name]
+        self.numbers += 1
+        heir = make_workload(name, ident=f"w{self.numbers}", created_at=float(self.numbers))
+        phase = WorkloadPhase.RUNNING if kept else WorkloadPhase.FAILED
+        self.write(draft(*(replace(row, phase=phase, version=row.version + 1) for row in holders), heir))
+
     @rule(number=st.integers(1, 6), epoch=st.integers(1, 3))
     def place(self, number: int, epoch: int) -> None:
         attempt = make_attempt(f"w{number}", epoch=epoch)
@@ -85,7 +100,10 @@ class TwoStores(RuleBasedStateMachine):
         assert first == second
         for store in self.stores:
             assert fold(store.events(limit=10_000)) == first
-        assert self.stores[0].live() == self.stores[1].live()
+        live = self.stores[0].live()
+        assert live == self.stores[1].live()
+        names = [(row.project, row.name) for row in live.workloads.values() if not row.phase.ended]
+        assert len(names) == len(set(names))
 
 
 TestTwoStores = TwoStores.TestCase

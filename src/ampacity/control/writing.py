@@ -118,7 +118,7 @@ class Writing:
                     where=Where(key="after"),
                     hint="Submit that one again first.",
                 )
-            if not row.phase.ended:
+            if not row.phase.ended and row not in live:  # its id and its name may both be given
                 live.append(row)
         return live
 

@@ -12,7 +12,9 @@
     │   ├── ImpossibleRequest      nothing that exists could ever hold it; says what would fit
     │   ├── Unauthorized           no or wrong credentials
     │   ├── Forbidden              known, but not allowed
-    │   └── PortInUse              a port that was asked for by number is taken
+    │   ├── PortInUse              a port that was asked for by number is taken
+    │   ├── StateFolderBusy        another control plane holds the state folder
+    │   └── NotRunning             no control plane answers
     ├── StaleVersion               somebody else wrote the row first: read again and decide anew
     ├── StoreError                 the store cannot be opened, read or written
     │   ├── StoreTooNew            written by a newer release
@@ -21,10 +23,8 @@
     │   ├── Unsupported            this driver never can
     │   ├── LaunchFailed           this member cannot be started there (its own fault, not the node's)
     │   └── DriverUnavailable      not known now; it is never read as "failed"
-    ├── HubError                   models and blobs
-    │   └── CorruptBlob            the bytes do not match their digest
-    ├── StateFolderBusy            another control plane holds the state folder
-    └── NotRunning                 no control plane answers
+    └── HubError                   models and blobs
+        └── CorruptBlob            the bytes do not match their digest
 """
 
 from __future__ import annotations

@@ -198,6 +198,8 @@ class Rows:
     def check(self, draft: Draft) -> None:
         """Raises ``StaleVersion`` when a change or touch does not follow on what stands."""
         for change in draft.changes:
+            if change.row is None and change.key not in self.table(change.table):
+                raise StaleVersion(f"{change.table} {change.key!r} is not there.")
             self._check(change.table, change.key, change.version - (change.row is not None))
         for touch in draft.touches:
             if touch.key not in self.table(touch.table):

@@ -118,7 +118,7 @@ def _member_exited(attempt: Attempt, fact: MemberExited) -> Attempt:
         )
         attempt = replace(attempt, phase=AttemptPhase.STOPPING, stop=order, ready=False)
     if any(each.phase is not MemberPhase.EXITED for each in attempt.members):
-        return attempt
+        return _forward(attempt, AttemptPhase.RUNNING, fact.at)  # that it began may never have been heard of
     if attempt.stop is None:
         return _end(attempt, AttemptPhase.SUCCEEDED, fact.at, fact.cause)
     cause = attempt.stop.cause or Cause(kind=CauseKind.STOPPED, message=attempt.stop.reason)

@@ -57,8 +57,18 @@ def fits(free: Free, allocation: Allocation) -> bool:
         allocation.cpu_milli <= free.cpu_milli
         and allocation.memory_bytes <= free.memory_bytes
         and allocation.disk_bytes <= free.disk_bytes
-        and all(share.milli <= free.device_milli.get(share.device, 0) for share in allocation.devices)
+        and all(milli <= free.device_milli.get(device, 0) for device, milli in _by_device(allocation))
     )
+
+
+def _by_device(allocation: Allocation) -> Iterable[tuple[str, int]]:
+    """What is asked of each device in all, should one be named more than once."""
+    if len(allocation.devices) <= 1:
+        return [(share.device, share.milli) for share in allocation.devices]
+    sums: dict[str, int] = {}
+    for share in allocation.devices:
+        sums[share.device] = sums.get(share.device, 0) + share.milli
+    return sums.items()
 
 
 def usable(node: Node) -> bool:

@@ -8,11 +8,11 @@ from copy import copy
 from dataclasses import dataclass
 
 from ampacity.model.errors import NameTaken, StaleVersion
-from ampacity.model.event import Draft, Event, EventKind, Row, Rows, Table, fold, put
+from ampacity.model.event import Change, Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 
-from .views import live_part, part_of_workload
+from .views import live_part, part_of_workload, refuse_unsound, snapshot_of
 
 
 class MemoryStore:
@@ -26,15 +26,18 @@ class MemoryStore:
         self._names: dict[tuple[Project, str], WorkloadId] = {}
 
     def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, str] | None = None) -> tuple[Event, ...]:
+        for draft in drafts:
+            refuse_unsound(draft)
         with self._lock:
             before = _before(self._rows, drafts)
             written: list[Event] = []
             try:
                 for draft in drafts:
-                    self._refuse_taken_names(draft)
+                    self._rows.check(draft)
+                    for change in draft.changes:
+                        self._claim_name(change)
                     written.append(Event(seq=self._rows.seq + 1, draft=draft))
                     self._rows.apply(written[-1])
-                    self._keep_names(draft)
             except (StaleVersion, NameTaken):
                 self._put_back(before)
                 raise
@@ -42,24 +45,19 @@ class MemoryStore:
             self._cursors.update(cursors or {})
             return tuple(written)
 
-    def _refuse_taken_names(self, draft: Draft) -> None:
-        """One name, one live workload in its project."""
-        for change in draft.changes:
-            row = change.row
-            if not isinstance(row, Workload) or row.phase.ended:
-                continue
-            if self._names.get((row.project, row.name), row.id) != row.id:
-                raise NameTaken(f"The name {row.name!r} is taken by a live workload.")
-
-    def _keep_names(self, draft: Draft) -> None:
-        for change in draft.changes:
-            if not isinstance(change.row, Workload):
-                continue
-            name = (change.row.project, change.row.name)
-            if not change.row.phase.ended:
-                self._names[name] = change.row.id
-            elif self._names.get(name) == change.row.id:
-                del self._names[name]
+    def _claim_name(self, change: Change) -> None:
+        """One name, one live workload in its project: the change gives up the name that the row has had, and takes
+        the one that it has now. Raises ``NameTaken``."""
+        if change.table is not Table.WORKLOADS:
+            return
+        old = self._rows.workloads.get(change.key)
+        if old is not None and self._names.get((old.project, old.name)) == old.id:
+            del self._names[old.project, old.name]
+        row = change.row
+        if not isinstance(row, Workload) or row.phase.ended:
+            return
+        if self._names.setdefault((row.project, row.name), row.id) != row.id:
+            raise NameTaken(f"The name {row.name!r} is taken by a live workload.")
 
     def _put_back(self, before: _Before) -> None:
         """Undo what the first events of a refused batch have changed."""
@@ -125,14 +123,9 @@ class MemoryStore:
 
     def compact(self, *, before: int) -> None:
         with self._lock:
-            kept = [event for event in self._events if event.seq > before]
-            old = [event for event in self._events if event.seq <= before]
-            if not old:
-                return
-            rows = fold(old)
-            changes = tuple(put(row) for table in Table for row in rows.table(table).values())
-            draft = Draft(kind=EventKind.SNAPSHOT, at=old[-1].at, changes=changes, text=f"events up to {rows.seq}")
-            self._events = [Event(seq=rows.seq, draft=draft), *kept]
+            snapshot = snapshot_of(event for event in self._events if event.seq <= before)
+            if snapshot is not None:
+                self._events = [snapshot, *(event for event in self._events if event.seq > before)]
 
     def close(self) -> None:
         """Nothing to let go of."""

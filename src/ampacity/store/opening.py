@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from ampacity.model.errors import StoreCorrupt, StoreError, StoreTooNew
 
+from .failures import FOREIGN_ERRORS, RESTORE, store_error
 from .schema import HEAD
 
 APPLICATION_ID = 0x414D5043
@@ -18,18 +21,23 @@ APPLICATION_ID = 0x414D5043
 KNOWN = ("0001",)
 BUSY_TIMEOUT_MS = 10_000
 
+Ask = Callable[[str], list[Any]]
+"""The first column of each row that a query answers."""
+
 
 def open_engine(path: str, *, begin: str) -> Engine:
-    """An engine whose transactions start with ``begin``: ``BEGIN`` for readers, ``BEGIN IMMEDIATE`` for the writer."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "isolation_level": None})
+    """An engine whose transactions start with ``begin``: ``BEGIN`` for readers, ``BEGIN IMMEDIATE`` for the writer.
+
+    Connections are made when they are first needed, after :func:`prepare` has seen what the file is.
+    """
+    url = URL.create("sqlite", database=path)  # not text: a path may hold what means something in a URL
+    engine = create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
     def settle(connection: Any, _: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.close()
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            cursor.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
@@ -39,42 +47,54 @@ def open_engine(path: str, *, begin: str) -> Engine:
 
 
 def prepare(path: str, engine: Engine) -> None:
-    """Make the tables, or bring those of an older release up to date.
+    """Make the tables, or bring those of an older release up to date. A file that is refused is left as it was.
 
     Raises:
         StoreTooNew: a newer release wrote it.
         StoreCorrupt: it is damaged, or not ours.
+        StoreError: it cannot be opened now: no such folder, not allowed, held by another process, …
     """
+    if path in ("", ":memory:"):
+        raise StoreError("A store needs a file.", hint="Give its path, or memory: for one that is not kept.")
     if not Path(path).absolute().parent.is_dir():
         raise StoreError(f"The folder of {path} is not there.")
     try:
-        with engine.begin() as connection:
-            standing = _standing(path, connection)
-            if standing == HEAD:
-                return
-            _migrate(connection)
-            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-    except DatabaseError as error:
-        raise StoreCorrupt(
-            f"{path} cannot be opened as a store: {error.orig}.", hint="Restore a backup, or use another state folder."
-        ) from error
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)) as plain:
+            standing = _standing(path, lambda query: [first for first, *_ in plain.execute(query)])
+            plain.execute("PRAGMA journal_mode = WAL")  # kept in the file: for every connection from here on
+        if standing != HEAD:
+            with engine.begin() as connection:
+                _bring_up_to_date(path, connection)
+    except FOREIGN_ERRORS as error:
+        raise store_error(f"{path} cannot be opened as a store", error) from error
 
 
-def _standing(path: str, connection: Connection) -> str | None:
-    """The migration that the file stands at; ``None`` = it is new."""
-    tables = {name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
+def _bring_up_to_date(path: str, connection: Connection) -> None:
+    """Migrate in one transaction, unless another process did so since."""
+    if _standing(path, lambda query: list(connection.exec_driver_sql(query).scalars())) == HEAD:
+        return
+    _migrate(connection)
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _standing(path: str, ask: Ask) -> str | None:
+    """The migration that the file stands at; ``None`` = it is new. Only reads."""
+    tables = ask("SELECT name FROM sqlite_master WHERE type = 'table'")
     if not tables:
         return None
-    if connection.exec_driver_sql("PRAGMA application_id").scalar() != APPLICATION_ID:
+    if ask("PRAGMA application_id") != [APPLICATION_ID]:
         raise StoreCorrupt(f"{path} is a database, but not a store of Ampacity's.", hint="Use another state folder.")
-    version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    versions = ask("SELECT version_num FROM alembic_version") if "alembic_version" in tables else []
+    if not versions:
+        raise StoreCorrupt(f"{path} does not say which release wrote it.", hint=RESTORE)
+    version = str(versions[0])
     if version not in KNOWN:
         raise StoreTooNew(
             f"{path} was written by a newer release of Ampacity (its tables are at {version}; this release knows "
             f"up to {HEAD}).",
             hint="Install that release, or use another state folder.",
         )
-    return str(version)
+    return version
 
 
 def _migrate(connection: Connection) -> None:
@@ -82,6 +102,7 @@ def _migrate(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # Alembic reads % as the start of a name
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, text
 
 from ampacity.model.attempt import Attempt
-from ampacity.model.codec import encode_row
 from ampacity.model.event import Row
 from ampacity.model.event import Table as Kind
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload
@@ -17,6 +16,9 @@ HEAD = "0001"
 """The newest migration."""
 
 metadata = MetaData()
+
+ALIVE = text("workloads.ended = 0")
+"""Written as the partial indices say it: SQLite takes them for no other form of the same condition."""
 
 
 def _table(kind: Kind, *columns: Column[Any], indices: tuple[Index, ...] = ()) -> Table:
@@ -80,8 +82,8 @@ cursors = Table(
 
 
 def columns_of(row: Row) -> dict[str, Any]:
-    """What is stored of a row beside its key: its version, its body, and what is searched by."""
-    found: dict[str, Any] = {"version": row.version, "body": encode_row(row)}
+    """What is stored of a row beside its key and its body: its version, and what is searched by."""
+    found: dict[str, Any] = {"version": row.version}
     match row:
         case Workload():
             found |= {

@@ -1,9 +1,42 @@
-"""Parts of all rows, as the Protocol's reads describe them."""
+"""Parts of all rows as the Protocol's reads describe them, and what every store asks of a draft."""
 
 from __future__ import annotations
 
-from ampacity.model.event import Rows
+from collections.abc import Iterable
+
+from ampacity.model.event import Draft, Event, EventKind, Rows, Table, put
 from ampacity.model.ids import WorkloadId
+
+
+def refuse_unsound(draft: Draft) -> None:
+    """Raises ``ValueError`` for a draft that no store takes, whatever stands: that is a mistake in the program.
+
+    An event that names a row twice would have two versions of it at once, and could not be folded.
+    """
+    if draft.kind is EventKind.SNAPSHOT:
+        raise ValueError("Snapshots are written by compaction alone.")
+    named = [(change.table, change.key) for change in draft.changes]
+    named += [(touch.table, touch.key) for touch in draft.touches]
+    if len(set(named)) < len(named):
+        twice = sorted({f"{table} {key!r}" for table, key in named if named.count((table, key)) > 1})
+        raise ValueError(f"One event changes a row once; this one names {', '.join(twice)} more than once.")
+
+
+def snapshot_of(events: Iterable[Event]) -> Event | None:
+    """The one event that stands for them all, with the number and the time of the last; ``None`` = there is none.
+
+    Raises:
+        StaleVersion: the events do not follow on each other.
+    """
+    rows, at = Rows(), 0.0
+    for event in events:
+        rows.apply(event)
+        at = event.at
+    if not rows.seq:
+        return None
+    changes = tuple(put(row) for table in Table for row in rows.table(table).values())
+    draft = Draft(kind=EventKind.SNAPSHOT, at=at, changes=changes, text=f"events up to {rows.seq}")
+    return Event(seq=rows.seq, draft=draft)
 
 
 def live_part(rows: Rows) -> Rows:

@@ -133,6 +133,12 @@ def test_what_comes_after_something_that_succeeded_starts_at_once(seat: Seat) ->
     assert later.workload.after == ()
 
 
+def test_coming_after_one_workload_under_two_names_is_coming_after_it_once(seat: Seat) -> None:
+    first = seat.submit(task("first"))
+    later = seat.submit(task("later", after=("first", first.workload.id)))
+    assert later.workload.after == (first.workload.id,)
+
+
 def test_checkpoints_have_one_absolute_folder_for_all_attempts(seat: Seat, tmp_path: Path) -> None:
     spec = WorkloadSpec(name="t", kind=WorkloadKind.TRAIN, run="python train.py", workdir=str(tmp_path))
     view = seat.submit(spec)

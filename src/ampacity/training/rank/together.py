@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import time
 from typing import Any, List
 
 from .place import info
+
+LAST_WORD_S = 0.1
+_waits_at_exit = False
 
 
 def distributed() -> bool:
@@ -26,12 +31,27 @@ def world_size() -> int:
     return dist.get_world_size() if distributed() else 1
 
 
+def _wait_at_exit() -> None:
+    """Have the process wait a moment before the interpreter ends.
+
+    A thread of gloo's drops the tensors of a collective shortly after that has returned, and needs the interpreter for
+    it. One that comes when the interpreter is being taken down is unwound by force and aborts the process ("terminate
+    called without an active exception", seen with torch 2.13 and Python 3.11), though all its work was done. This makes
+    it less likely; it cannot rule it out.
+    """
+    global _waits_at_exit
+    if not _waits_at_exit:
+        _waits_at_exit = True
+        atexit.register(time.sleep, LAST_WORD_S)
+
+
 def from_first(value: Any) -> Any:
     """What rank 0 has, on all ranks."""
     import torch.distributed as dist
 
     if not distributed():
         return value
+    _wait_at_exit()
     held = [value]
     dist.broadcast_object_list(held, src=0)
     return held[0]
@@ -43,6 +63,7 @@ def of_everyone(value: Any) -> "List[Any]":
 
     if not distributed():
         return [value]
+    _wait_at_exit()
     held: "List[Any]" = [None] * dist.get_world_size()
     dist.all_gather_object(held, value)
     return held
