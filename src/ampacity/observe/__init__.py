@@ -1,0 +1,1 @@
+"""What machines and accelerators are and do: discovery, collection, metrics, export."""
