@@ -15,13 +15,14 @@ from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 from ampacity.store import open_store
 from ampacity.store.base import Store
+from ampacity.store.feed import FeedStore
 from rows import draft, ended, make_attempt, make_node, make_workload, submitted
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "feed"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    found = open_store("memory:" if request.param == "memory" else str(tmp_path / "store.db"))
-    yield found
+    found = open_store(str(tmp_path / "store.db") if request.param == "sqlite" else "memory:")
+    yield FeedStore(found) if request.param == "feed" else found
     found.close()
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-from ampacity.control.plane import Plane
-from ampacity.model.ids import DEFAULT_PROJECT
+from ampacity.control.plane import News, Plane
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +24,12 @@ IDLE_S = 5.0
 SETTLE_S = 0.002
 """Many events in a row ring once."""
 
-PAGE = 1000
-
 
 class Bell:
     """Rings after every event, as long as somebody listens. All methods belong to the server's event loop.
 
     Take a :meth:`ticket`, look, and :meth:`wait` with the ticket: what came after the look has changed the ticket, so
-    nothing is missed in between.
+    nothing is missed in between. Who waits for the end of one workload is rung for that end alone: :meth:`end_of`.
     """
 
     def __init__(self, plane: Plane) -> None:
@@ -40,6 +39,7 @@ class Bell:
         self._seq: int | None = None
         self._listeners = 0
         self._next: asyncio.Future[None] | None = None
+        self._ends: dict[str, set[asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -54,19 +54,46 @@ class Bell:
         """Return when the bell has rung since the ticket was taken, when it is closed, or when the time is up."""
         if self._closed or self._rings != ticket:
             return
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._listen())
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
+        await self._wait_for(self._next, timeout_s)
+
+    @contextmanager
+    def end_of(self, workload: str) -> Iterator[asyncio.Future[None]]:
+        """A future for :meth:`wait_end`: done once the workload may have ended. Take it before you look."""
+        ending = asyncio.get_running_loop().create_future()
+        if self._closed:
+            ending.set_result(None)
+        self._ends.setdefault(workload, set()).add(ending)
+        self._wake_up()
+        try:
+            yield ending
+        finally:
+            self._ends[workload].discard(ending)
+            if not self._ends[workload]:
+                del self._ends[workload]
+
+    async def wait_end(self, ending: asyncio.Future[None], timeout_s: float) -> None:
+        """Return when the workload may have ended, when the bell is closed, or when the time is up."""
+        if not ending.done():
+            await self._wait_for(ending, timeout_s)
+
+    def _wake_up(self) -> None:
+        if not self._closed and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._listen())
+
+    async def _wait_for(self, future: asyncio.Future[None], timeout_s: float) -> None:
+        self._wake_up()
         self._listeners += 1
         try:
-            await asyncio.wait({self._next}, timeout=timeout_s)
+            await asyncio.wait({future}, timeout=timeout_s)
         finally:
             self._listeners -= 1
 
     def close(self) -> None:
         """Let everybody go, now and from now on."""
         self._closed = True
+        self._tell_ends(None)
         self._ring()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -76,34 +103,39 @@ class Bell:
             self._next.set_result(None)
         self._next = None
 
+    def _tell_ends(self, ended: Collection[str] | None) -> None:
+        """To those who wait for one of these ends; to all of them when it is not known which there were."""
+        for workload in list(self._ends) if ended is None else ended:
+            for ending in self._ends.get(workload, ()):
+                if not ending.done():
+                    ending.set_result(None)
+
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         self._seq = None
         wanted_at = loop.time()
         while loop.time() - wanted_at < IDLE_S:  # those who were rung for are not there while they look
             try:
-                seq = await loop.run_in_executor(self._thread, self._next_seq)
+                news = await loop.run_in_executor(self._thread, self._listen_once)
             except Exception:
                 if self._closed:
                     return
                 log.exception("waiting for the next event failed; trying again")
-                seq = None
+                news = None
                 await asyncio.sleep(WAIT_S)
             if self._closed:
                 return
-            if seq is not None:
-                self._seq = seq
+            if news is not None:
+                self._seq = news.seq
+                self._tell_ends(news.ended)
                 self._ring()
                 await asyncio.sleep(SETTLE_S)
             if self._listeners:
                 wanted_at = loop.time()
 
-    def _next_seq(self) -> int | None:
-        """The newest number after the one that is known; ``None`` = nothing came. Not knowing any counts as news:
-        something may have come between the look of the first who waits and now."""
-        if self._seq is None:
-            return self._plane.status().seq
-        if not self._plane.wait(after=self._seq, timeout_s=WAIT_S):
+    def _listen_once(self) -> News | None:
+        """What came after the number that is known; ``None`` = nothing. Not knowing any counts as news: something may
+        have come between the look of the first who waits and now."""
+        if self._seq is not None and not self._plane.wait(after=self._seq, timeout_s=WAIT_S):
             return None
-        events = self._plane.events(after=self._seq, ref=None, project=DEFAULT_PROJECT, limit=PAGE)
-        return events[-1].seq if events else self._plane.status().seq
+        return self._plane.news(after=self._seq)

@@ -30,9 +30,6 @@ from .bodies import (
 )
 from .endpoint import Answer, Call, answer
 
-LOOK_AGAIN_S = (0.001, 0.02)
-"""One who waits for an end looks again at once, then ever less often, down to the second figure."""
-
 LIVE_PHASES = tuple(phase for phase in WorkloadPhase if not phase.ended)
 ENDED_PHASES = tuple(phase for phase in WorkloadPhase if phase.ended)
 
@@ -129,17 +126,17 @@ async def workload(call: Call[WorkloadQuery, Nothing]) -> Answer:
     service, query = call.service, call.query
     loop = asyncio.get_running_loop()
     until = loop.time() + query.wait_s
-    (pause_s, longest_s), ref = LOOK_AGAIN_S, call.ref
+    ref = call.ref
     while True:
-        ticket = service.bell.ticket()
-        view = await service.call(service.plane.workload, ref, project=query.project)
-        ref = view.workload.id  # whoever takes the name next is another
-        left_s = until - loop.time()
-        if view.workload.phase.ended or left_s <= 0 or service.stopping:
-            return Answer(content=await service.call(encode, view))
-        await service.bell.wait(ticket, left_s)
-        await asyncio.sleep(min(pause_s, max(0.0, until - loop.time())))
-        pause_s = min(longest_s, pause_s * 2)
+        with service.bell.end_of(ref) as ending:
+            view = await service.call(service.plane.workload, ref, project=query.project)
+            known = ref == view.workload.id  # else a name: whoever takes it next is another
+            ref = view.workload.id
+            left_s = until - loop.time()
+            if view.workload.phase.ended or left_s <= 0 or service.stopping:
+                return Answer(content=await service.call(encode, view))
+            if known:
+                await service.bell.wait_end(ending, left_s)
 
 
 def set_desired(call: Call[InProject, DesiredChange]) -> Answer:

@@ -16,7 +16,7 @@ from ampacity.model.node import Node
 from ampacity.model.workload import Wish
 from ampacity.serving.prober import Prober
 from ampacity.store import open_store
-from ampacity.store.base import Store
+from ampacity.store.feed import FeedStore
 
 from .followers import ProbeFeed, RoutingFeed
 from .gateway import GatewayKeeper, gateway_port, gateway_spec
@@ -75,7 +75,7 @@ class Daemon:
 
     def _build(self, stack: ExitStack, settings: Settings, nodes: list[Node], at: Callable[[str], None]) -> None:
         folder = self.folder
-        self._store = open_store(str(folder.file("store.db")))
+        self._store = FeedStore(open_store(str(folder.file("store.db"))))
         stack.callback(self._store.close)
         clock = Clock(floor=_last_event_at(self._store))
         port = gateway_port(folder, self._store, settings.gateway_port)
@@ -138,7 +138,7 @@ class Daemon:
         troubles = 0
         while not self._ending.is_set():
             self._bell.clear()
-            before, began = self.control.mirror.rows.seq, time.monotonic()
+            began = time.monotonic()
             try:
                 pause_s = self.control.step(self._clock()).next_wake - self._clock()
                 troubles = 0
@@ -148,8 +148,6 @@ class Daemon:
                 log.exception("a step failed; the next one comes in %.1f s", pause_s)
                 self._ending.wait(pause_s)
                 pause_s = 0.0
-            if self.control.mirror.rows.seq != before:
-                self.plane.tell_news()
             if self._bell.is_set():  # in a storm of news, long steps leave as much time to the API
                 self._ending.wait(max(0.0, min(time.monotonic() - began - SHORT_STEP_S, LONGEST_BREATH_S)))
             self._bell.wait(max(0.0, min(pause_s, LONGEST_PAUSE_S)))
@@ -188,6 +186,6 @@ class Daemon:
         return rows.seq if live else None
 
 
-def _last_event_at(store: Store) -> float:
-    events = store.events(after=store.live().seq - 1, limit=1)
+def _last_event_at(store: FeedStore) -> float:
+    events = store.events(after=store.last_seq - 1, limit=1)
     return events[-1].at if events else 0.0

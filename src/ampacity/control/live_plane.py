@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +16,10 @@ from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
-from ampacity.store.base import Store
+from ampacity.store.feed import FeedStore
 
 from .logs import Output
-from .plane import LogSlice
+from .plane import LogSlice, News
 from .reading import Reading
 from .step import Control
 from .story import tell
@@ -46,7 +45,7 @@ class LivePlane:
     def __init__(
         self,
         *,
-        store: Store,
+        store: FeedStore,
         control: Control,
         hub: Hub,
         output: Output,
@@ -60,23 +59,21 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
-        self._news = threading.Condition()
 
     # Reading -------------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:
-        rows = self._store.live()
-        live = [row for row in rows.workloads.values() if not row.phase.ended and row.project != SYSTEM_PROJECT]
+        live = [row for row in self._store.live_workloads() if row.project != SYSTEM_PROJECT]
         waiting = sum(row.phase is WorkloadPhase.WAITING for row in live)
         return Status(
             version=ampacity.__version__,
             pid=os.getpid(),
             state_dir=self._place.state_dir,
             started_at=self._place.started_at,
-            seq=rows.seq,
+            seq=self._store.last_seq,
             waiting=waiting,
             running=len(live) - waiting,
-            nodes=len(rows.nodes),
+            nodes=len(self._control.nodes),
             socket=self._place.socket,
             api_url=self._place.api_url,
             gateway_url=self._place.gateway_url,
@@ -119,39 +116,32 @@ class LivePlane:
         return self._reading.events(after=after, ref=ref, project=project, limit=limit)
 
     def wait(self, *, after: int, timeout_s: float) -> bool:
-        with self._news:
-            return self._news.wait_for(lambda: self._reading.has_event_after(after), timeout=timeout_s)
+        return self._store.wait(after=after, timeout_s=timeout_s)
 
-    def tell_news(self) -> None:
-        """There are new events: those who wait look again."""
-        with self._news:
-            self._news.notify_all()
+    def news(self, *, after: int | None) -> News:
+        return self._reading.news(after)
 
     # Writing -------------------------------------------------------------------------------------------------------
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
         view = self._writing.submit(spec, project=project, owner=owner)
-        self._wrote()
+        self._wake()
         return view
 
     def set_desired(
         self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
     ) -> WorkloadView:
         ident = self._writing.set_desired(ref, project=project, by=by, wish=wish, replicas=replicas)
-        self._wrote()
+        self._wake()
         return self.workload(ident, project=project)
 
     def set_condition(self, node: str, condition: NodeCondition, *, by: str) -> NodeView:
         self._writing.set_condition(node, condition, by=by)
-        self._wrote()
+        self._wake()
         return self._reading.node(node)
 
     def shutdown(self, *, workloads: bool) -> None:
         self._end(workloads)
-
-    def _wrote(self) -> None:
-        self._wake()
-        self.tell_news()
 
     # Models --------------------------------------------------------------------------------------------------------
 
@@ -197,10 +187,8 @@ class LivePlane:
     def remove_model(self, ref: str) -> ModelVersion:
         """Raises ``Conflict`` while a live service uses the version."""
         version = self._hub.get(ref)
-        rows = self._store.live()
-        for row in rows.workloads.values():
-            service = None if row.phase.ended else rows.spec(row.id).spec.service
-            if service is not None and service.model == version.ref:
+        for row, spec in self._reading.live_services():
+            if spec.service is not None and spec.service.model == version.ref:
                 raise Conflict(f"{version.ref} is served by {row.name} ({row.id}).", hint="Stop that service first.")
         return self._hub.remove(version.ref)
 

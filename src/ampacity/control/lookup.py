@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from ampacity.model.attempt import Attempt
@@ -11,8 +11,9 @@ from ampacity.model.event import Rows, Table
 from ampacity.model.ids import SYSTEM_PROJECT, Project
 from ampacity.model.plan import Wait
 from ampacity.model.view import WorkloadView
-from ampacity.model.workload import Workload
+from ampacity.model.workload import SpecRevision, Workload, WorkloadKind, WorkloadSpec
 from ampacity.store.base import Store
+from ampacity.store.feed import FeedStore
 
 SAME_NAME_LIMIT = 50
 NEAR_LIMIT = 500
@@ -35,6 +36,15 @@ def find(store: Store, ref: str, project: Project) -> Workload:
     near = get_close_matches(ref, sorted(names), n=3)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`ampacity ps -a` lists what there is."
     raise NotFound(f"There is no workload {ref!r} in the project {project!r}.", hint=hint)
+
+
+def live_services(store: FeedStore) -> Iterator[tuple[Workload, WorkloadSpec]]:
+    """The services that have not ended, with the spec in force."""
+    for row in store.live_workloads():
+        if row.kind is WorkloadKind.SERVICE:
+            revision = store.get(Table.SPECS, f"{row.id}@{row.spec_revision}")
+            if isinstance(revision, SpecRevision):
+                yield row, revision.spec
 
 
 def view_of(rows: Rows, workload: Workload, waits: Iterable[Wait], *, all_attempts: bool) -> WorkloadView:

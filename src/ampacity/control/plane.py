@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ampacity.hub.version import ModelVersion
-from ampacity.model.ids import Owner, Project
+from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
@@ -20,6 +20,15 @@ class LogSlice:
     records: tuple[LogRecord, ...]
     cursor: str
     ended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What came after an event: the number of the last one by now, and the workloads that have ended since. ``None``
+    = that is not known any more; any may have."""
+
+    seq: int
+    ended: frozenset[WorkloadId] | None
 
 
 class Plane(Protocol):
@@ -92,6 +101,10 @@ class Plane(Protocol):
 
     def wait(self, *, after: int, timeout_s: float) -> bool:
         """Block until an event after that sequence number is there, or the time is up. ``True`` = there is one."""
+        ...
+
+    def news(self, *, after: int | None) -> News:
+        """Without ``after`` only where the events stand."""
         ...
 
     def shutdown(self, *, workloads: bool) -> None:

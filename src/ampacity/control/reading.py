@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import msgspec
 
 from ampacity.model.errors import NotFound
-from ampacity.model.event import Event, Table
+from ampacity.model.event import Event, EventKind, Table
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Project, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation, DeviceShare
 from ampacity.model.view import EventView, NodeView, ProgressPoint, WorkloadView
-from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
-from ampacity.store.base import Store
+from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.store.feed import FeedStore
 
 from .logs import Output
-from .lookup import find, view_of
+from .lookup import find, live_services, view_of
+from .plane import News
 from .step import Control
 from .story import worth_telling
 
 PROGRESS_FILE = "progress/rank-0.jsonl"
 STORY_PAGE = 1000
+NEWS_LIMIT = 1000
 
 
 class _ProgressLine(msgspec.Struct):
@@ -39,7 +41,7 @@ class _ProgressLine(msgspec.Struct):
 class Reading:
     """Reads rows from the store, and the plan's waits from the control loop."""
 
-    def __init__(self, store: Store, control: Control, output: Output) -> None:
+    def __init__(self, store: FeedStore, control: Control, output: Output) -> None:
         self._store, self._control, self._output = store, control, output
 
     def workloads(
@@ -110,8 +112,19 @@ class Reading:
             after = page[-1].seq
         return tuple(told)
 
-    def has_event_after(self, seq: int) -> bool:
-        return bool(self._store.events(after=seq, limit=1))
+    def news(self, after: int | None) -> News:
+        """See ``Plane.news``. Of so much news that it is no longer held in memory, it is not said who has ended."""
+        if after is None:
+            return News(seq=self._store.last_seq, ended=None)
+        events = self._store.events(after=after, limit=NEWS_LIMIT)
+        if len(events) == NEWS_LIMIT:
+            return News(seq=self._store.last_seq, ended=None)
+        ended = (event.draft.workload for event in events if event.kind is EventKind.WORKLOAD_ENDED)
+        return News(seq=events[-1].seq if events else after, ended=frozenset(id for id in ended if id is not None))
+
+    def live_services(self) -> Iterator[tuple[Workload, WorkloadSpec]]:
+        """The services that have not ended, with the spec in force."""
+        return live_services(self._store)
 
 
 def node_view(node: Node, held: list[tuple[str, Allocation]]) -> NodeView:

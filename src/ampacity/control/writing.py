@@ -26,9 +26,9 @@ from ampacity.model.workload import (
 )
 from ampacity.scheduler import could_ever_fit
 from ampacity.serving.launch import served_name
-from ampacity.store.base import Store
+from ampacity.store.feed import FeedStore
 
-from .lookup import find
+from .lookup import find, live_services
 
 TRIES = 5
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -45,7 +45,7 @@ class Writing:
 
     def __init__(
         self,
-        store: Store,
+        store: FeedStore,
         hub: Hub,
         checkpoints: Path,
         clock: Callable[[], float],
@@ -147,9 +147,8 @@ class Writing:
         name = served_name(spec)
         if not name:
             return
-        rows = self._store.live()
-        for row in rows.workloads.values():
-            if not row.phase.ended and served_name(rows.spec(row.id).spec) == name:
+        for row, standing in live_services(self._store):
+            if served_name(standing) == name:
                 raise NameTaken(
                     f"The endpoint already serves {name!r}, by the workload {row.name} ({row.id}).",
                     hint="Choose another served_name, or stop that one first.",

@@ -17,7 +17,7 @@ from typing import Any
 from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
-from ampacity.control.plane import LogSlice
+from ampacity.control.plane import LogSlice, News
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.errors import Conflict, NameTaken, NotFound
 from ampacity.model.event import EventKind
@@ -272,6 +272,11 @@ class PlaneDouble:
         self._called("wait")
         with self._changed:
             return self._changed.wait_for(lambda: len(self._events) > after, timeout_s)
+
+    def news(self, *, after: int | None) -> News:
+        self._called("news")
+        ended = (view.workload.id for view in self._views.values() if view.workload.phase.ended)
+        return News(seq=len(self._events), ended=None if after is None else frozenset(ended))
 
     def shutdown(self, *, workloads: bool) -> None:
         self._called("shutdown")

@@ -28,6 +28,7 @@ from ampacity.model.workload import (
     WorkloadSpec,
 )
 from ampacity.store.base import Store
+from ampacity.store.feed import FeedStore
 from ampacity.store.memory import MemoryStore
 
 
@@ -79,7 +80,7 @@ class Bench:
 
     def __init__(self, folder: Path, nodes: Iterable[Node] = (), *, store: Store | None = None) -> None:
         self.now = 1000.0
-        self.store: Store = store or MemoryStore()
+        self.store = FeedStore(store or MemoryStore())
         self.driver = FakeDriver(nodes or (node("n1"), node("n2")), clock=lambda: self.now)
         self.hub = Hub(folder / "hub")
         self.folder = folder

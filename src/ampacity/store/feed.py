@@ -1,0 +1,124 @@
+"""The change feed: the newest events in memory, for all who follow a store that only this process writes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+
+from ampacity.model.event import Draft, Event, Row, Rows, Table
+from ampacity.model.ids import Project, WorkloadId
+from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
+
+from .base import Store
+
+KEPT = 1024
+"""How many events are kept at least, once so many were written."""
+
+
+class FeedStore:
+    """A store that answers "what came after" from memory, as far as it has seen the events being written.
+
+    Whoever opens it has to be the only one that writes the store beneath, as a control plane is that holds the lock of
+    its state folder: what another process wrote is not seen here.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._writing = threading.Lock()  # events are kept in the order in which they were written
+        self._news = threading.Condition()
+        rows = store.live()
+        self._last = rows.seq
+        self._first = self._last + 1
+        self._events: list[Event] = []
+        self._live = {row.id: row for row in rows.workloads.values() if not row.phase.ended}
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last event."""
+        return self._last
+
+    def wait(self, *, after: int, timeout_s: float) -> bool:
+        """Block until there is an event after that number, or the time is up. ``True`` = there is one."""
+        with self._news:
+            return self._news.wait_for(lambda: self._last > after, timeout=timeout_s)
+
+    def live_workloads(self) -> tuple[Workload, ...]:
+        """Those that have not ended, as they were written last (their versions may be higher by now)."""
+        with self._news:
+            return tuple(self._live.values())
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, str] | None = None) -> tuple[Event, ...]:
+        with self._writing:
+            written = self._store.append(drafts, cursors=cursors)
+            if written:
+                self._keep(written)
+        return written
+
+    def compact(self, *, before: int) -> None:
+        self._store.compact(before=before)
+        with self._news:
+            self._events = [event for event in self._events if event.seq > before]
+            self._first = self._events[0].seq if self._events else self._last + 1
+
+    def _keep(self, written: tuple[Event, ...]) -> None:
+        with self._news:
+            self._events.extend(written)
+            self._last = written[-1].seq
+            for event in written:
+                self._count(event)
+            if len(self._events) > 2 * KEPT:
+                self._events = self._events[-KEPT:]
+                self._first = self._events[0].seq
+            self._news.notify_all()
+
+    def _count(self, event: Event) -> None:
+        for change in event.draft.changes:
+            if change.table is not Table.WORKLOADS:
+                continue
+            if isinstance(change.row, Workload) and not change.row.phase.ended:
+                self._live[change.row.id] = change.row
+            else:
+                self._live.pop(WorkloadId(change.key), None)
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def events(self, *, after: int = 0, workload: WorkloadId | None = None, limit: int = 1000) -> tuple[Event, ...]:
+        with self._news:
+            if after >= self._last:
+                return ()
+            if workload is None and after >= self._first - 1:
+                start = after + 1 - self._first
+                return tuple(self._events[start : start + limit])
+        return self._store.events(after=after, workload=workload, limit=limit)
+
+    def live(self) -> Rows:
+        return self._store.live()
+
+    def rows(self) -> Rows:
+        return self._store.rows()
+
+    def get(self, table: Table, key: str) -> Row | None:
+        return self._store.get(table, key)
+
+    def of_workload(self, workload: WorkloadId) -> Rows:
+        return self._store.of_workload(workload)
+
+    def workloads(
+        self,
+        *,
+        project: Project | None = None,
+        name: str | None = None,
+        phases: Collection[WorkloadPhase] | None = None,
+        kinds: Collection[WorkloadKind] | None = None,
+        limit: int = 100,
+        before: tuple[float, str] | None = None,
+    ) -> tuple[Workload, ...]:
+        return self._store.workloads(project=project, name=name, phases=phases, kinds=kinds, limit=limit, before=before)
+
+    def cursors(self) -> Mapping[str, str]:
+        return self._store.cursors()
+
+    def close(self) -> None:
+        self._store.close()
