@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
 from ampacity import __version__
 from ampacity.api.wire import API_PREFIX, HEARTBEAT_S, VERSION_HEADER, StreamLine, error_from_wire
 from ampacity.model.codec import decode, encode
-from ampacity.model.errors import AmpacityError, BadRequest, NotRunning, UserError
+from ampacity.model.errors import AmpacityError, BadRequest, NotRunning
 
+from .connection import Connections, Cut, Response, TimedOut, TransportError, Unreachable
 from .locate import START_HINT, Endpoint
 
-if TYPE_CHECKING:
-    import httpx
-
 T = TypeVar("T")
-
-CONNECT_TIMEOUT_S = 5.0
-IDLE_CONNECTION_S = 5.0
-"""Connections are dropped well before the server drops them, so that a call seldom meets a closed one."""
 
 SILENCE_S = 3.5 * HEARTBEAT_S
 """A stream that is silent for longer is taken for dead: heartbeats were missed."""
@@ -41,9 +37,9 @@ class Link:
         self._find = find
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._open: tuple[httpx.Client, Endpoint] | None = None
+        self._open: tuple[Connections, Endpoint] | None = None
         self._stale = False
-        self._retired: list[httpx.Client] = []
+        self._retired: list[Connections] = []
         self.server_version = ""
 
     def close(self) -> None:
@@ -53,8 +49,8 @@ class Link:
             if self._open is not None:
                 closing.append(self._open[0])
                 self._open = None
-        for http in closing:
-            http.close()
+        for connections in closing:
+            connections.close()
 
     def renew(self) -> None:
         """The next call looks for the control plane again: it may have come back at another address."""
@@ -77,24 +73,17 @@ class Link:
             NotRunning: nobody answers there, or the connection was cut (a GET was tried several times).
             AmpacityError: what the control plane says, by its code; or its answer was not understood.
         """
-        import httpx
-
         timeout_s = self._timeout_s + wait_s
+        target, content = _target(path, query), None if body is None else encode(body)
         for attempt in range(1, ATTEMPTS + 1):
-            http, endpoint = self._connection()
+            connections, endpoint = self._connection()
             try:
-                response = http.request(
-                    method,
-                    API_PREFIX + path,
-                    params=_plain(query),
-                    content=None if body is None else encode(body),
-                    timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
-                )
-            except httpx.TransportError as error:
+                response = connections.call(method, target, content, timeout_s=timeout_s)
+            except TransportError as error:
                 if attempt < ATTEMPTS and self._may_try_again(method, error, endpoint):
                     continue
                 raise _not_running(error, endpoint, timeout_s, safe=method == "GET") from error
-            self._check(response, response.content)
+            self._check(response, endpoint)
             return self._understand(response.content, kind)
         raise AssertionError("the last attempt returns or raises")
 
@@ -103,32 +92,24 @@ class Link:
 
         Raises what :meth:`call` raises; ``NotRunning`` also when it is cut in the middle.
         """
-        import httpx
-
-        http, endpoint = self._connection()
-        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
+        connections, endpoint = self._connection()
         try:
-            with http.stream("GET", API_PREFIX + path, params=_plain(query), timeout=timeout) as response:
-                if response.status_code != 200:
-                    response.read()
-                    self._check(response, response.content)
-                self._check(response, b"")
-                for line in _split(response.iter_bytes()):
+            with connections.stream(_target(path, query), timeout_s=SILENCE_S) as (head, parts):
+                content = b"" if head.status == 200 else b"".join(parts)
+                self._check(replace(head, content=content), endpoint)
+                for line in _split(parts):
                     yield self._understand(line, StreamLine) if line else None
-        except httpx.TransportError as error:
+        except TransportError as error:
             raise _not_running(error, endpoint, self._timeout_s) from error
 
-    def _may_try_again(self, method: str, error: httpx.TransportError, endpoint: Endpoint) -> bool:
+    def _may_try_again(self, method: str, error: TransportError, endpoint: Endpoint) -> bool:
         """A call that was never sent, when the control plane has moved; a GET that was cut."""
-        import httpx
-
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        if isinstance(error, Unreachable):
             self.renew()
             return self._connection()[1] != endpoint
-        cut = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
-        return cut and method == "GET"
+        return isinstance(error, Cut) and method == "GET"
 
-    def _connection(self) -> tuple[httpx.Client, Endpoint]:
+    def _connection(self) -> tuple[Connections, Endpoint]:
         with self._lock:
             if self._open is None or self._stale:
                 endpoint = self._find()
@@ -139,19 +120,19 @@ class Link:
                 self._stale = False
             return self._open
 
-    def _check(self, response: httpx.Response, content: bytes) -> None:
+    def _check(self, response: Response, endpoint: Endpoint) -> None:
         """Raise the error that the response is, if it is one."""
-        version = response.headers.get(VERSION_HEADER)
+        version = response.headers.get(VERSION_HEADER.lower())
         if version is None:
-            raise NotRunning(f"{response.url} answers, but it is no Ampacity control plane.", hint="Is the URL right?")
+            raise NotRunning(f"{endpoint} answers, but it is no Ampacity control plane.", hint="Is the URL right?")
         self.server_version = version
-        if response.status_code < 400:
+        if response.status < 400:
             return
         try:
-            plain = msgspec.json.decode(content)["error"]
-            error = error_from_wire(plain, status=response.status_code)
+            plain = msgspec.json.decode(response.content)["error"]
+            error = error_from_wire(plain, status=response.status)
         except (msgspec.DecodeError, KeyError, TypeError):
-            raise self._strange(f"status {response.status_code} without an error that it knows") from None
+            raise self._strange(f"status {response.status} without an error that it knows") from None
         if version != __version__ and isinstance(error, BadRequest):
             error.hint = f"{error.hint} {self._versions()}".strip()
         raise error
@@ -170,19 +151,16 @@ class Link:
         return f"The control plane runs Ampacity {self.server_version}, this client is {__version__}. {_RESTART}"
 
 
-def _connect(endpoint: Endpoint) -> httpx.Client:
-    import httpx
-
+def _connect(endpoint: Endpoint) -> Connections:
     headers = {"User-Agent": f"ampacity/{__version__}"}
     if endpoint.token:
         headers["Authorization"] = f"Bearer {endpoint.token}"
-    limits = httpx.Limits(keepalive_expiry=IDLE_CONNECTION_S)
-    secure = endpoint.url.startswith("https:")  # else the certificates need not be loaded, which takes its time
-    transport = httpx.HTTPTransport(uds=endpoint.socket or None, limits=limits, trust_env=False, verify=secure)
-    try:
-        return httpx.Client(transport=transport, base_url=endpoint.url, headers=headers, trust_env=False)
-    except httpx.InvalidURL as error:
-        raise UserError(f"{endpoint.url!r} is no URL: {error}.", hint="Such as http://127.0.0.1:7077.") from None
+    return Connections(endpoint, headers)
+
+
+def _target(path: str, query: Query | None) -> str:
+    asked = urlencode(_plain(query))
+    return API_PREFIX + path + (f"?{asked}" if asked else "")
 
 
 def _plain(query: Query | None) -> dict[str, str]:
@@ -203,12 +181,10 @@ def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield from whole
 
 
-def _not_running(error: httpx.TransportError, endpoint: Endpoint, timeout_s: float, *, safe: bool = True) -> NotRunning:
-    import httpx
-
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
+def _not_running(error: TransportError, endpoint: Endpoint, timeout_s: float, *, safe: bool = True) -> NotRunning:
+    if isinstance(error, Unreachable):
         return NotRunning(f"No control plane answers at {endpoint} ({error}).", hint=START_HINT)
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, TimedOut):
         return NotRunning(
             f"The control plane at {endpoint} did not answer within {timeout_s:g} s.", hint="Its log may say why."
         )
