@@ -21,18 +21,20 @@ from ampacity.model.ids import Project
 from .authorize import Access, Principal, Target, authenticate, authorize
 from .decode import read_body, read_query
 from .edge import Edge, as_known, error_response, json_response, on_http_exception, peer_uid, read_limited
-from .endpoint import Call, Endpoint, Stream
+from .endpoint import Answer, Call, Endpoint, Stream
+from .repeats import Repeats, asked_of
 from .routes import ENDPOINTS
 from .service import Service
-from .wire import API_PREFIX, NDJSON, StreamLine, encode_lines, error_to_wire
+from .wire import API_PREFIX, NDJSON, REPLAYED_HEADER, StreamLine, encode_lines, error_body
 
 
 def create_app(plane: Plane, access: Access) -> Starlette:
     """The API over a plane. ``app.state.service`` is its :class:`Service`: stop and close it with the server."""
     service = Service(plane, access)
+    repeats = Repeats(service)
     by_path = groupby(sorted(ENDPOINTS, key=lambda endpoint: endpoint.path), key=lambda endpoint: endpoint.path)
     routes = [
-        Route(API_PREFIX + path, Resource(service, {each.method: each for each in endpoints}))
+        Route(API_PREFIX + path, Resource(service, repeats, {each.method: each for each in endpoints}))
         for path, endpoints in by_path
     ]
     app = Starlette(
@@ -48,8 +50,9 @@ def create_app(plane: Plane, access: Access) -> Starlette:
 class Resource:
     """All methods of one path, as an ASGI app."""
 
-    def __init__(self, service: Service, endpoints: Mapping[str, Endpoint]) -> None:
+    def __init__(self, service: Service, repeats: Repeats, endpoints: Mapping[str, Endpoint]) -> None:
         self._service = service
+        self._repeats = repeats
         self._endpoints = endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,14 +70,20 @@ class Resource:
         if endpoint is None:
             return self._wrong_method(request)
         call = await self._read(request, endpoint, principal)
+        if call.asked is not None:
+            found = await self._repeats.once(call.asked, lambda: self._carry_out(endpoint, call))
+            headers = {REPLAYED_HEADER: "true"} if found.replayed else None
+            return json_response(found.content, status=found.status, headers=headers)
         if endpoint.stream is not None:
             return await _stream_response(self._service, endpoint.stream(call))
-        if endpoint.waiter is not None:
-            found = await endpoint.waiter(call)
-        else:
-            assert endpoint.handler is not None, "an endpoint has one of the three"
-            found = await self._service.call(endpoint.handler, call)
+        found = await self._carry_out(endpoint, call)
         return json_response(found.content, status=found.status)
+
+    async def _carry_out(self, endpoint: Endpoint, call: Call[Any, Any]) -> Answer:
+        if endpoint.waiter is not None:
+            return await endpoint.waiter(call)
+        assert endpoint.handler is not None, "an endpoint has one of the three"
+        return await self._service.call(endpoint.handler, call)
 
     def _authenticate(self, request: Request) -> Principal:
         return authenticate(
@@ -92,11 +101,12 @@ class Resource:
         authorize(principal, endpoint.action, asked)
         query = read_query(request.query_params.multi_items(), endpoint.query)
         content = await read_limited(request) if endpoint.method in ("POST", "PUT", "PATCH") else b""
+        key = None if endpoint.method == "GET" else asked_of(request, principal, content)
         body = await self._service.call(read_body, content, endpoint.body)
         project = getattr(body, "project", None)
         if project is not None:
             authorize(principal, endpoint.action, Target(project=project, ref=ref))
-        return Call(service=self._service, principal=principal, ref=ref, query=query, body=body)
+        return Call(service=self._service, principal=principal, ref=ref, query=query, body=body, asked=key)
 
     def _wrong_method(self, request: Request) -> Response:
         allowed = ", ".join(sorted(self._endpoints))
@@ -123,7 +133,7 @@ async def _content(service: Service, stream: Stream, first: list[StreamLine] | N
                 page = await stream.page()
             except Exception as error:  # noqa: BLE001 - the edge, as in Resource
                 known = as_known(error, stopping=service.stopping)
-                yield encode_lines([StreamLine(error=error_to_wire(known))])
+                yield encode_lines([StreamLine(error=error_body(known))])
                 return
     finally:
         service.active_streams -= 1

@@ -42,14 +42,14 @@ class InProject(_Strict):
 
 
 class WorkloadsQuery(_Strict):
-    """``project`` ``None`` = all but ``system``. ``before`` is the ``next`` of the page before."""
+    """``project`` ``None`` = all but ``system``. ``next`` is that of the page before."""
 
     project: Project | None = None
     kind: tuple[WorkloadKind, ...] = ()
     phase: tuple[WorkloadPhase, ...] = ()
     all: bool = False
     limit: _Page = 100
-    before: str | None = None
+    next: str | None = None
 
 
 class WorkloadQuery(InProject):
@@ -75,7 +75,16 @@ class EventsQuery(InProject):
     follow: bool = False
 
 
-class ModelsQuery(_Strict):
+class PageQuery(_Strict):
+    """``next`` is that of the page before."""
+
+    limit: _Page = PAGE_LIMIT
+    next: str | None = None
+
+
+class ModelsQuery(PageQuery):
+    """``name``: all versions of that one."""
+
     name: str | None = None
 
 

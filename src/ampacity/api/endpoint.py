@@ -8,9 +8,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from ampacity.control.plane import Asked
 from ampacity.model.codec import encode
 
 from .authorize import Action, Principal
+from .bodies import Nothing
 from .service import Service
 from .wire import StreamLine
 
@@ -20,25 +22,30 @@ B = TypeVar("B", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[Q, B]):
-    """A request that was read, checked and allowed. ``ref`` is the path's, empty where it has none."""
+    """A request that was read, checked and allowed. ``ref`` is the path's, empty where it has none; ``asked`` is what a
+    write calls itself, where it has an idempotency key."""
 
     service: Service
     principal: Principal
     ref: str
     query: Q
     body: B
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A JSON body, encoded already, so that large ones do not hold up the event loop."""
+    """A JSON body, encoded already, so that large ones do not hold up the event loop. ``kept``: a receipt of it was
+    written in the transaction of what it tells. ``replayed``: it was given before."""
 
     content: bytes
     status: int = 200
+    kept: bool = False
+    replayed: bool = False
 
 
-def answer(noun: object, *, status: int = 200) -> Answer:
-    return Answer(content=encode(noun), status=status)
+def answer(noun: object, *, status: int = 200, kept: bool = False) -> Answer:
+    return Answer(content=encode(noun), status=status, kept=kept)
 
 
 class Stream(Protocol):
@@ -52,13 +59,20 @@ class Stream(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """``handler`` is called in a thread and gives an answer; ``waiter`` is a coroutine of the event loop (long waits);
-    ``stream`` makes the source of a stream. Exactly one of the three is there."""
+    ``stream`` makes the source of a stream. Exactly one of the three is there.
 
+    ``name``, ``summary``, the type ``answer`` and the ``status`` of success are what the API's description says of it.
+    """
+
+    name: str
+    summary: str
     method: str
     path: str
     action: Action
-    query: type[Any]
-    body: type[Any]
+    query: type[Any] = Nothing
+    body: type[Any] = Nothing
+    answer: type[Any]
+    status: int = 200
     handler: Callable[[Any], Answer] | None = None
     waiter: Callable[[Any], Awaitable[Answer]] | None = None
     stream: Callable[[Any], Stream] | None = None

@@ -15,6 +15,7 @@ from ampacity.model.view import WorkloadView
 from ampacity.model.workload import WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.model.workload_file import checked_spec, parse_workload
 
+from .answers import Done, ModelPage, NodePage, Points, Submitted, WorkloadPage
 from .bodies import (
     ENDED_SHOWN,
     ConditionChange,
@@ -23,12 +24,15 @@ from .bodies import (
     ModelAddition,
     ModelsQuery,
     Nothing,
+    PageQuery,
     Shutdown,
     Submission,
     WorkloadQuery,
     WorkloadsQuery,
 )
 from .endpoint import Answer, Call, answer
+from .pages import page_of, read_place, write_place
+from .receipts import SubmitReceipt
 
 LIVE_PHASES = tuple(phase for phase in WorkloadPhase if not phase.ended)
 ENDED_PHASES = tuple(phase for phase in WorkloadPhase if phase.ended)
@@ -40,7 +44,7 @@ def status(call: Call[Nothing, Nothing]) -> Answer:
 
 def shutdown(call: Call[Nothing, Shutdown]) -> Answer:
     call.service.plane.shutdown(workloads=call.body.workloads)
-    return answer({}, status=202)
+    return answer(Done(), status=202)
 
 
 # Workloads ---------------------------------------------------------------------------------------------------------
@@ -49,17 +53,23 @@ def shutdown(call: Call[Nothing, Shutdown]) -> Answer:
 def submit(call: Call[Nothing, Submission]) -> Answer:
     """All workloads of the file, in its order. Each is submitted by itself: what was accepted before one that was
     refused stays, and the refusal says so."""
-    body = call.body
+    body, plane = call.body, call.service.plane
     accepted: list[WorkloadView] = []
-    for spec in _specs(body):
+    specs = _specs(body)
+    for number, spec in enumerate(specs, start=1):
+        receipt = None if call.asked is None else SubmitReceipt(plane, call.asked, accepted, last=number == len(specs))
+        known = None if receipt is None else receipt.known()
+        if known is not None:
+            accepted.append(known)
+            continue
         try:
-            accepted.append(call.service.plane.submit(spec, project=body.project, owner=body.owner))
+            accepted.append(plane.submit(spec, project=body.project, owner=body.owner, receipt=receipt))
         except AmpacityError as error:
             if accepted:
                 names = ", ".join(repr(view.workload.name) for view in accepted)
                 error.hint = f"{error.hint} Accepted before it, from the same file: {names}.".strip()
             raise
-    return answer({"workloads": accepted}, status=201)
+    return answer(Submitted(workloads=tuple(accepted)), status=201, kept=call.asked is not None)
 
 
 def _specs(body: Submission) -> Sequence[WorkloadSpec]:
@@ -81,16 +91,16 @@ def workloads(call: Call[WorkloadsQuery, Nothing]) -> Answer:
     """One page, newest first. Without ``all`` and ``phase``: the live ones, and after the last of them the latest
     that ended."""
     query = call.query
-    before = _read_place(query.before)
+    before = read_place(query.next, tuple[float, str])
     brief = not query.all and not query.phase
     found = list(_page(call.service.plane, query, LIVE_PHASES if brief else query.phase, query.limit + 1, before))
     following: str | None = None
     if len(found) > query.limit:
         found = found[: query.limit]
-        following = _write_place(found[-1])
+        following = write_place((found[-1].workload.created_at, found[-1].workload.id))
     elif brief:
         found += _page(call.service.plane, query, ENDED_PHASES, ENDED_SHOWN, None)
-    return answer({"workloads": found, "next": following})
+    return answer(WorkloadPage(workloads=tuple(found), next=following))
 
 
 def _page(
@@ -102,23 +112,6 @@ def _page(
 ) -> tuple[WorkloadView, ...]:
     kinds: tuple[WorkloadKind, ...] | None = query.kind or None
     return plane.workloads(project=query.project, kinds=kinds, phases=phases or None, limit=limit, before=before)
-
-
-def _write_place(view: WorkloadView) -> str:
-    return f"{view.workload.created_at!r},{view.workload.id}"
-
-
-def _read_place(text: str | None) -> tuple[float, str] | None:
-    if text is None:
-        return None
-    at, comma, ident = text.partition(",")
-    try:
-        if not comma or not ident:
-            raise ValueError
-        return float(at), ident
-    except ValueError:
-        hint = "Give back the `next` of the page before as it was."
-        raise InvalidSpec(f"{text!r} is no place in the list.", where=Where(key="before"), hint=hint) from None
 
 
 async def workload(call: Call[WorkloadQuery, Nothing]) -> Answer:
@@ -154,14 +147,18 @@ def why(call: Call[InProject, Nothing]) -> Answer:
 
 
 def progress(call: Call[InProject, Nothing]) -> Answer:
-    return answer({"points": call.service.plane.progress(call.ref, project=call.query.project)})
+    return answer(Points(points=call.service.plane.progress(call.ref, project=call.query.project)))
 
 
 # Nodes -------------------------------------------------------------------------------------------------------------
 
 
-def nodes(call: Call[Nothing, Nothing]) -> Answer:
-    return answer({"nodes": call.service.plane.nodes()})
+def nodes(call: Call[PageQuery, Nothing]) -> Answer:
+    after = read_place(call.query.next, tuple[str])
+    found, following = page_of(
+        call.service.plane.nodes(), lambda view: (str(view.node.id),), limit=call.query.limit, after=after
+    )
+    return answer(NodePage(nodes=found, next=following))
 
 
 def set_condition(call: Call[Nothing, ConditionChange]) -> Answer:
@@ -172,7 +169,16 @@ def set_condition(call: Call[Nothing, ConditionChange]) -> Answer:
 
 
 def models(call: Call[ModelsQuery, Nothing]) -> Answer:
-    return answer({"models": call.service.plane.models(call.query.name)})
+    """By name, the newest version of each first."""
+    query = call.query
+    after = read_place(query.next, tuple[str, int])
+    found, following = page_of(
+        call.service.plane.models(query.name),
+        lambda model: (model.name, -model.version),
+        limit=query.limit,
+        after=after,
+    )
+    return answer(ModelPage(models=found, next=following))
 
 
 def model(call: Call[Nothing, Nothing]) -> Answer:

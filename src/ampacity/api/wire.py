@@ -24,6 +24,11 @@ from ampacity.model.view import EventView, LogRecord
 
 API_PREFIX: Final = "/api/v1"
 VERSION_HEADER: Final = "X-Ampacity-Version"
+KEY_HEADER: Final = "Idempotency-Key"
+"""A write that is asked for again with the same key and body is answered as the first time, and done once."""
+
+REPLAYED_HEADER: Final = "Idempotency-Replayed"
+
 NDJSON: Final = "application/x-ndjson"
 
 HEARTBEAT_S: Final = 10.0
@@ -55,7 +60,7 @@ class StreamLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     event: EventView | None = None
     cursor: str | None = None
     end: EndReason | None = None
-    error: dict[str, Any] | None = None
+    error: ErrorBody | None = None
 
 
 def encode_lines(lines: Iterable[StreamLine]) -> bytes:
@@ -63,12 +68,18 @@ def encode_lines(lines: Iterable[StreamLine]) -> bytes:
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """``{"error": …}`` without its wrapping."""
+    """What is wrong (``message``), what to do (``hint``) and the place of the mistake; ``code`` is stable."""
 
     code: str = "error"
     message: str = ""
     hint: str = ""
-    where: dict[str, Any] = {}
+    where: Where = Where()
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    """The body of every answer that is no success."""
+
+    error: ErrorBody
 
 
 def error_to_wire(error: AmpacityError) -> dict[str, Any]:
@@ -80,6 +91,11 @@ def error_to_wire(error: AmpacityError) -> dict[str, Any]:
     return {"code": error.code, "message": message, "hint": error.hint, "where": to_plain(where)}
 
 
+def error_body(error: AmpacityError) -> ErrorBody:
+    """The error as a line of a stream carries it."""
+    return msgspec.convert(error_to_wire(error), ErrorBody)
+
+
 def error_from_wire(plain: object, *, status: int) -> AmpacityError:
     """The error that :func:`error_to_wire` wrote, of the same type.
 
@@ -87,7 +103,7 @@ def error_from_wire(plain: object, *, status: int) -> AmpacityError:
     Raises ``msgspec.ValidationError`` when it is no error of ours.
     """
     body = msgspec.convert(plain, ErrorBody)
-    where = msgspec.convert(body.where, Where)
+    where = body.where
     kind = error_types().get(body.code)
     if kind is None:
         unknown = (UserError if 400 <= status < 500 else AmpacityError)(body.message, hint=body.hint)

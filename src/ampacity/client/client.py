@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Any, overload
 from urllib.parse import quote
 
-import msgspec
-
+from ampacity.api.answers import Done, ModelPage, NodePage, Points, Submitted, WorkloadPage
 from ampacity.api.wire import MAX_WAIT_S, StreamLine
 from ampacity.hub.version import ModelVersion
 from ampacity.model.errors import InvalidSpec, NotFound, NotRunning, Where
@@ -29,27 +28,6 @@ THERE_S = 0.5
 
 HASHING_S = 3600.0
 """Registering a model reads all its bytes first."""
-
-
-class _Submitted(msgspec.Struct):
-    workloads: tuple[WorkloadView, ...]
-
-
-class _Page(msgspec.Struct):
-    workloads: tuple[WorkloadView, ...]
-    next: str | None = None
-
-
-class _Points(msgspec.Struct):
-    points: tuple[ProgressPoint, ...]
-
-
-class _Nodes(msgspec.Struct):
-    nodes: tuple[NodeView, ...]
-
-
-class _Models(msgspec.Struct):
-    models: tuple[ModelVersion, ...]
 
 
 class Client:
@@ -113,7 +91,7 @@ class Client:
 
     def shutdown(self, *, workloads: bool = False) -> None:
         """Ask it to end. What runs, runs on, unless ``workloads`` says to stop it first. Returns before it is gone."""
-        self._link.call("POST", "/shutdown", dict, body={"workloads": workloads})
+        self._link.call("POST", "/shutdown", Done, body={"workloads": workloads})
 
     # Workloads -----------------------------------------------------------------------------------------------------
 
@@ -152,14 +130,14 @@ class Client:
         """
         head: dict[str, Any] = {"project": self._in(project), "owner": Owner(owner)}
         if isinstance(what, WorkloadSpec):
-            return self._link.call("POST", "/workloads", _Submitted, body={**head, "spec": what}).workloads[0]
+            return self._link.call("POST", "/workloads", Submitted, body={**head, "spec": what}).workloads[0]
         if not isinstance(what, str):
             path = Path(what).absolute()
             text, name, directory = _read_text(path), os.fspath(what), directory or path.parent
         else:
             text = what
         body = {**head, "file": text, "name": name, "directory": os.path.abspath(directory or ".")}
-        return self._link.call("POST", "/workloads", _Submitted, body=body).workloads
+        return self._link.call("POST", "/workloads", Submitted, body=body).workloads
 
     def workloads(
         self,
@@ -172,7 +150,7 @@ class Client:
     ) -> Iterator[WorkloadView]:
         """The live ones, newest first, then the latest that ended; with ``all`` or ``phases`` all of them, newest
         first. ``project`` ``None`` = every project but ``system``. Read page by page, as far as you iterate."""
-        before: str | None = None
+        following: str | None = None
         while True:
             query: Query = {
                 "all": all,
@@ -180,13 +158,13 @@ class Client:
                 "kind": ",".join(kinds) or None,
                 "phase": ",".join(phases) or None,
                 "limit": page,
-                "before": before,
+                "next": following,
             }
-            found = self._link.call("GET", "/workloads", _Page, query=query)
+            found = self._link.call("GET", "/workloads", WorkloadPage, query=query)
             yield from found.workloads
-            if found.next is None:
+            following = found.next
+            if following is None:
                 return
-            before = found.next
 
     def workload(self, ref: str, *, project: str | None = None) -> WorkloadView:
         """One workload with all its attempts."""
@@ -215,7 +193,7 @@ class Client:
     def progress(self, ref: str, *, project: str | None = None) -> tuple[ProgressPoint, ...]:
         """What a training job reported, in order."""
         query = {"project": self._in(project)}
-        return self._link.call("GET", _path("workloads", ref, "progress"), _Points, query=query).points
+        return self._link.call("GET", _path("workloads", ref, "progress"), Points, query=query).points
 
     def wait(self, ref: str, timeout_s: float | None = None, *, project: str | None = None) -> WorkloadView:
         """The workload once it has ended. A restart of the control plane meanwhile does no harm.
@@ -301,8 +279,13 @@ class Client:
     # Nodes ---------------------------------------------------------------------------------------------------------
 
     def nodes(self) -> tuple[NodeView, ...]:
-        """All nodes, and what is given out on them."""
-        return self._link.call("GET", "/nodes", _Nodes).nodes
+        """All nodes by name, and what is given out on them."""
+        found = self._link.call("GET", "/nodes", NodePage)
+        views = list(found.nodes)
+        while found.next is not None:
+            found = self._link.call("GET", "/nodes", NodePage, query={"next": found.next})
+            views.extend(found.nodes)
+        return tuple(views)
 
     def set_condition(self, node: str, condition: NodeCondition) -> NodeView:
         """Cordon a node (nothing new is placed there) or make it ready again."""
@@ -312,8 +295,14 @@ class Client:
     # Models --------------------------------------------------------------------------------------------------------
 
     def models(self, name: str | None = None) -> tuple[ModelVersion, ...]:
-        """The hub's models; with a name all versions of that one."""
-        return self._link.call("GET", "/models", _Models, query={"name": name}).models
+        """The hub's models by name; with a name all versions of that one, the newest first."""
+        query: Query = {"name": name}
+        found = self._link.call("GET", "/models", ModelPage, query=query)
+        models = list(found.models)
+        while found.next is not None:
+            found = self._link.call("GET", "/models", ModelPage, query={**query, "next": found.next})
+            models.extend(found.models)
+        return tuple(models)
 
     def model(self, ref: str) -> ModelVersion:
         """One version: ``name`` (the newest), ``name:version`` or ``name:tag``."""

@@ -79,9 +79,11 @@ class Connections:
         self._idle: list[tuple[HTTPConnection, float]] = []
         self._lock = threading.Lock()
 
-    def call(self, method: str, target: str, body: bytes | None, *, timeout_s: float) -> Response:
-        """One request and its whole answer. Raises ``TransportError``."""
-        with self._exchange(method, target, body, timeout_s) as (connection, response):
+    def call(
+        self, method: str, target: str, body: bytes | None, *, headers: Mapping[str, str], timeout_s: float
+    ) -> Response:
+        """One request, with these headers beside the usual ones, and its whole answer. Raises ``TransportError``."""
+        with self._exchange(method, target, body, headers, timeout_s) as (connection, response):
             with _translated():
                 content = response.read()
             found = Response(status=response.status, headers=_headers(response), content=content)
@@ -93,7 +95,7 @@ class Connections:
     def stream(self, target: str, *, timeout_s: float) -> Iterator[tuple[Response, Iterator[bytes]]]:
         """The head of an answer, and its content as it comes: each part within ``timeout_s``. Raises
         ``TransportError``, while it is read, too."""
-        with self._exchange("GET", target, None, timeout_s) as (_, response):
+        with self._exchange("GET", target, None, {}, timeout_s) as (_, response):
             head = Response(status=response.status, headers=_headers(response), content=b"")
             yield head, _parts(response)
 
@@ -106,7 +108,7 @@ class Connections:
 
     @contextmanager
     def _exchange(
-        self, method: str, target: str, body: bytes | None, timeout_s: float
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
     ) -> Iterator[tuple[HTTPConnection, HTTPResponse]]:
         """Send, and read the head. The connection is closed behind it unless it was given back."""
         connection = self._take() or self._connect()
@@ -114,7 +116,7 @@ class Connections:
         try:
             with _translated():
                 connection.sock.settimeout(timeout_s)
-                connection.request(method, self._prefix + target, body=body, headers=self._headers)
+                connection.request(method, self._prefix + target, body=body, headers={**self._headers, **headers})
                 response = connection.getresponse()
                 _refuse_half_a_head(response)
             yield connection, response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from ampacity import __version__
-from ampacity.api.wire import API_PREFIX, HEARTBEAT_S, VERSION_HEADER, StreamLine, error_from_wire
+from ampacity.api.wire import API_PREFIX, HEARTBEAT_S, KEY_HEADER, VERSION_HEADER, StreamLine, error_from_wire
 from ampacity.model.codec import decode, encode
 from ampacity.model.errors import AmpacityError, BadRequest, NotRunning
 
@@ -69,18 +70,21 @@ class Link:
     ) -> T:
         """One call, and its answer as the given type. ``wait_s``: how much longer than usual it may take.
 
+        A call that was cut is repeated; a write carries a key by which the control plane knows it again.
+
         Raises:
-            NotRunning: nobody answers there, or the connection was cut (a GET was tried several times).
+            NotRunning: nobody answers there, or the connection was cut several times.
             AmpacityError: what the control plane says, by its code; or its answer was not understood.
         """
         timeout_s = self._timeout_s + wait_s
+        headers = {} if method == "GET" else {KEY_HEADER: secrets.token_hex(16)}
         target, content = _target(path, query), None if body is None else encode(body)
         for attempt in range(1, ATTEMPTS + 1):
             connections, endpoint = self._connection()
             try:
-                response = connections.call(method, target, content, timeout_s=timeout_s)
+                response = connections.call(method, target, content, headers=headers, timeout_s=timeout_s)
             except TransportError as error:
-                if attempt < ATTEMPTS and self._may_try_again(method, error, endpoint):
+                if attempt < ATTEMPTS and self._may_try_again(error, endpoint):
                     continue
                 raise _not_running(error, endpoint, timeout_s, safe=method == "GET") from error
             self._check(response, endpoint)
@@ -102,12 +106,12 @@ class Link:
         except TransportError as error:
             raise _not_running(error, endpoint, self._timeout_s) from error
 
-    def _may_try_again(self, method: str, error: TransportError, endpoint: Endpoint) -> bool:
-        """A call that was never sent, when the control plane has moved; a GET that was cut."""
+    def _may_try_again(self, error: TransportError, endpoint: Endpoint) -> bool:
+        """A call that was never sent, when the control plane has moved; one that was cut."""
         if isinstance(error, Unreachable):
             self.renew()
             return self._connection()[1] != endpoint
-        return isinstance(error, Cut) and method == "GET"
+        return isinstance(error, Cut)
 
     def _connection(self) -> tuple[Connections, Endpoint]:
         with self._lock:

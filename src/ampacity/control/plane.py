@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from ampacity.hub.version import ModelVersion
+from ampacity.model.errors import AmpacityError
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
@@ -31,14 +32,41 @@ class News:
     ended: frozenset[WorkloadId] | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    key: str
+    digest: str
+    answer: bytes
+    at: float
+
+
+class Repeated(AmpacityError): ...
+
+
+MakeReceipt = Callable[[WorkloadView, float], Receipt]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A write that may be asked for again: the ``key`` that it goes by, and the ``digest`` of all that it says."""
+
+    key: str
+    digest: str
+
+
 class Plane(Protocol):
     """All methods may be called from any thread. ``ref`` is a workload's id, or the name of one of the project's:
     the live one, else the newest. All raise ``NotFound`` for a ``ref`` that is not there."""
 
     def status(self) -> Status: ...
 
-    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
-        """Raises ``NameTaken``, ``ImpossibleRequest``, ``InvalidSpec``, ``NotFound`` (``after``, ``model``)."""
+    def submit(
+        self, spec: WorkloadSpec, *, project: Project, owner: Owner, receipt: MakeReceipt | None = None
+    ) -> WorkloadView:
+        """``receipt`` makes what is written with the workload, of its view and the time.
+
+        Raises ``NameTaken``, ``ImpossibleRequest``, ``InvalidSpec``, ``NotFound`` (``after``, ``model``), ``Repeated``.
+        """
         ...
 
     def workloads(
@@ -98,6 +126,14 @@ class Plane(Protocol):
         ...
 
     def remove_model(self, ref: str) -> ModelVersion: ...
+
+    def receipt(self, key: str) -> Receipt | None:
+        """What was answered to the write of that key in the last day."""
+        ...
+
+    def keep_receipt(self, asked: Asked, answer: bytes) -> None:
+        """Keep what was answered. Raises ``Repeated`` when there is a receipt of that key."""
+        ...
 
     def wait(self, *, after: int, timeout_s: float) -> bool:
         """Block until an event after that sequence number is there, or the time is up. ``True`` = there is one."""

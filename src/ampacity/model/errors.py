@@ -9,6 +9,7 @@
     │   ├── NotFound               no such workload, model, node, …
     │   ├── NameTaken              the name belongs to something that is still alive
     │   ├── Conflict               the state does not allow it now
+    │   ├── KeyReused              an idempotency key that was used for another request
     │   ├── ImpossibleRequest      nothing that exists could ever hold it; says what would fit
     │   ├── Unauthorized           no or wrong credentials
     │   ├── Forbidden              known, but not allowed
@@ -116,6 +117,11 @@ class NameTaken(UserError):
 class Conflict(UserError):
     code = "conflict"
     status = 409
+
+
+class KeyReused(UserError):
+    code = "key_reused"
+    status = 422
 
 
 class ImpossibleRequest(UserError):

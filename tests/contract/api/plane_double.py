@@ -17,7 +17,7 @@ from typing import Any
 from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
-from ampacity.control.plane import LogSlice, News
+from ampacity.control.plane import Asked, LogSlice, MakeReceipt, News, Receipt, Repeated
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.errors import Conflict, NameTaken, NotFound
 from ampacity.model.event import EventKind
@@ -87,6 +87,7 @@ class PlaneDouble:
             f"n{index}": Node(id=NodeId(f"n{index}"), driver="fake", cpu_milli=8000, memory_bytes=1 << 34)
             for index in range(2)
         }
+        self.receipts: dict[str, Receipt] = {}
         self.points: tuple[ProgressPoint, ...] = ()
         self.shutdowns: list[bool] = []
         self.actors: list[str] = []
@@ -134,12 +135,17 @@ class PlaneDouble:
             gateway_url="",
         )
 
-    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
+    def submit(
+        self, spec: WorkloadSpec, *, project: Project, owner: Owner, receipt: MakeReceipt | None = None
+    ) -> WorkloadView:
         self._called("submit")
         taken = [view for view in self._views.values() if view.workload.name == spec.name]
         if any(not view.workload.phase.ended for view in taken):
             raise NameTaken(f"{spec.name!r} is taken.", hint="Choose another name.")
-        return self._new(spec, project, owner, float(len(self._views)))
+        view = self._new(spec, project, owner, float(len(self._views)))
+        if receipt is not None:
+            self._keep(receipt(view, 1.0))
+        return view
 
     def workloads(
         self,
@@ -267,6 +273,17 @@ class PlaneDouble:
         model = self.model(ref)
         self._models.remove(model)
         return model
+
+    def receipt(self, key: str) -> Receipt | None:
+        return self.receipts.get(key)
+
+    def keep_receipt(self, asked: Asked, answer: bytes) -> None:
+        self._keep(Receipt(key=asked.key, digest=asked.digest, answer=answer, at=1.0))
+
+    def _keep(self, receipt: Receipt) -> None:
+        if receipt.key in self.receipts:
+            raise Repeated(receipt.key)
+        self.receipts[receipt.key] = receipt
 
     def wait(self, *, after: int, timeout_s: float) -> bool:
         self._called("wait")

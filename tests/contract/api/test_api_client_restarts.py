@@ -15,8 +15,10 @@ from plane_double import PlaneDouble, serving, write_control_json
 
 from ampacity.api.server import RunningServer
 from ampacity.client import Client
-from ampacity.model.errors import NotFound, NotRunning
-from ampacity.model.workload import WorkloadPhase
+from ampacity.model.errors import NameTaken, NotFound, NotRunning
+from ampacity.model.workload import WorkloadKind, WorkloadPhase, WorkloadSpec
+
+SPEC = WorkloadSpec(name="hello", kind=WorkloadKind.TASK, run="true")
 
 
 class Reader:
@@ -204,15 +206,28 @@ def test_a_read_that_was_cut_is_tried_again(cut: Callable[..., Any]) -> None:
     assert cutter.connections == 3
 
 
-def test_a_write_that_was_cut_is_not_repeated(cut: Callable[..., Any], plane: PlaneDouble) -> None:
+def test_a_submit_whose_answer_was_lost_is_repeated_and_done_once(cut: Callable[..., Any], plane: PlaneDouble) -> None:
+    """The request arrived whole and its answer did not: the repeat gets the first answer."""
+    cutter, client = cut(20, 20, None)
+    view = client.submit(SPEC)
+    assert cutter.connections == 3
+    assert plane.calls["submit"] == 1
+    assert list(client.workloads(all=True)) == [view]
+
+
+def test_each_call_is_a_new_request(client: Client, plane: PlaneDouble) -> None:
+    client.submit(SPEC)
+    with pytest.raises(NameTaken):
+        client.submit(SPEC)
+    assert plane.calls["submit"] == 2
+
+
+def test_a_write_that_is_cut_again_and_again_is_done_once(cut: Callable[..., Any], plane: PlaneDouble) -> None:
     ident = plane.add("job", created_at=1.0)
     cutter, client = cut(20)
     with pytest.raises(NotRunning, match="not known whether it was carried out"):
         client.stop(ident)
-    assert plane.calls["set_desired"] == 1
-    with pytest.raises(NotRunning, match="was cut"):
-        client.status()
-    assert cutter.connections == 4
+    assert (plane.calls["set_desired"], cutter.connections) == (1, 3)
 
 
 def test_an_iterator_that_is_dropped_hangs_up(

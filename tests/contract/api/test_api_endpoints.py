@@ -61,7 +61,7 @@ def test_all_is_read_page_by_page(unix: httpx.Client, plane: PlaneDouble) -> Non
         plane.add(f"w{index}", created_at=float(index // 2), phase="failed" if index % 2 else "waiting")
     names, before = [], None
     for _ in range(4):
-        params = {"all": "true", "limit": "2"} | ({"before": before} if before else {})
+        params = {"all": "true", "limit": "2"} | ({"next": before} if before else {})
         answer = unix.get("/workloads", params=params).json()
         names += [view["workload"]["name"] for view in answer["workloads"]]
         before = answer["next"]

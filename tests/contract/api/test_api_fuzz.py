@@ -26,7 +26,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 parameters = st.dictionaries(
-    st.sampled_from(["tail", "limit", "before", "after", "rank", "cursor", "kind", "all", "project"]) | text,
+    st.sampled_from(["tail", "limit", "next", "after", "rank", "cursor", "kind", "all", "project"]) | text,
     st.integers().map(str) | text,
     max_size=3,
 )

@@ -198,7 +198,7 @@ def test_a_wrong_body_is_refused_by_its_key(
         ("/workloads?limit=5000", "limit", "<= 1000"),
         ("/workloads?limit=1&limit=2", "limit", "given twice"),
         ("/workloads?kind=tusk", "kind[0]", "invalid enum value 'tusk'"),
-        ("/workloads?before=yesterday", "before", "the `next` of the page before"),
+        ("/workloads?next=yesterday", "next", "the `next` of the page before"),
         ("/workloads/x?wait_s=nan", "wait_s", "expected"),
         ("/workloads/x?wait_s=31", "wait_s", "<= 30"),
         ("/workloads/x/logs?follow=maybe", "follow", "expected `bool`"),

@@ -1,0 +1,45 @@
+"""What answers carry that is no noun of its own, for both ends. Errors and streams are in :mod:`.wire`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ampacity.hub.version import ModelVersion
+from ampacity.model.view import NodeView, ProgressPoint, WorkloadView
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """The workloads of a submission, in its order."""
+
+    workloads: tuple[WorkloadView, ...]
+
+
+class WorkloadPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Workloads; ``next`` asks for those that follow, ``None`` = there are none."""
+
+    workloads: tuple[WorkloadView, ...]
+    next: str | None = None
+
+
+class NodePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes by name; ``next`` as in :class:`WorkloadPage`."""
+
+    nodes: tuple[NodeView, ...]
+    next: str | None = None
+
+
+class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Models by name; ``next`` as in :class:`WorkloadPage`."""
+
+    models: tuple[ModelVersion, ...]
+    next: str | None = None
+
+
+class Points(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training job reported, in order."""
+
+    points: tuple[ProgressPoint, ...]
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """It is done, or will be; there is nothing more to say."""
