@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from typing import Any
 
@@ -14,10 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ampacity import __version__
 from ampacity.model.codec import encode
-from ampacity.model.errors import AmpacityError, BadRequest, NotRunning, Unauthorized, UserError
+from ampacity.model.errors import AmpacityError, BadRequest, NotRunning, Unauthorized, UserError, VersionMismatch
 
 from .authorize import Access
-from .wire import MAX_BODY_BYTES, VERSION_HEADER, error_to_wire
+from .versions import AGENT, ANY_RELEASE, mismatch, same_major
+from .wire import API_PREFIX, MAX_BODY_BYTES, VERSION_HEADER, error_to_wire
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,10 @@ class Edge:
                 MutableHeaders(scope=message)[VERSION_HEADER] = __version__
             await send(message)
 
+        foreign = self._foreign_client(scope)
+        if foreign is not None:
+            await error_response(mismatch(server=__version__, client=foreign))(scope, receive, send_with_version)
+            return
         if PEER not in scope.get("extensions", {}) and not self._host_is_ours(scope):
             refusal = BadRequest(
                 "This server is not known under that host name.",
@@ -54,6 +60,14 @@ class Edge:
             await error_response(refusal)(scope, receive, send_with_version)
             return
         await self._app(scope, receive, send_with_version)
+
+    @staticmethod
+    def _foreign_client(scope: Scope) -> str | None:
+        """The release of a client of ours that does not understand this one; ``None`` for all others."""
+        agent = Headers(scope=scope).get("user-agent", "")
+        release = agent.removeprefix(AGENT).partition(" ")[0]
+        ours = agent.startswith(AGENT) and scope["path"].removeprefix(API_PREFIX) not in ANY_RELEASE
+        return release if ours and not same_major(release, __version__) else None
 
     def _host_is_ours(self, scope: Scope) -> bool:
         given = Headers(scope=scope).getlist("host")
@@ -123,6 +137,12 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own refusals (no such path), said in our words."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail: Any = error.detail if isinstance(error, HTTPException) else ""
+    asked = re.match(r"/api/v\d+", request.url.path)
+    if status == 404 and asked is not None and asked[0] != API_PREFIX:
+        hint = f"Ask under {API_PREFIX}, or use a client of Ampacity {__version__}."
+        return error_response(
+            VersionMismatch(f"This control plane (Ampacity {__version__}) does not speak {asked[0]}.", hint=hint)
+        )
     if status == 404:
         return error_response(
             BadRequest(f"There is nothing at {request.url.path}.", status=404, hint="The API lies under /api/v1.")

@@ -23,6 +23,7 @@ class Session:
     state: Path | None = None
     project_given: str | None = None
     json: bool = False
+    _warned: bool = False
 
     @property
     def project(self) -> str:
@@ -37,6 +38,17 @@ class Session:
 
         return state_folder().absolute()
 
+    def say_other_release(self, version: str) -> None:
+        """A warning on stderr, once; programs that asked for JSON see the version in `status`."""
+        if self.json or self._warned:
+            return
+        self._warned = True
+        from ampacity import __version__
+        from ampacity.api.versions import advice
+
+        text = f"the control plane runs Ampacity {version}, this is {__version__}; what one of them lacks may fail."
+        click.echo(f"warning: {text} {advice(server=version, client=__version__)}", err=True)
+
     def client(self, *, timeout_s: float = 60.0) -> Client:
         """A client of the control plane that was asked for. Nothing is opened before its first call."""
         return connect(self, timeout_s=timeout_s)
@@ -47,7 +59,7 @@ def connect(session: Session, *, timeout_s: float) -> Client:
     from ampacity.client import Client
 
     state = None if session.state is None else session.state_dir
-    return Client(state, project=session.project, timeout_s=timeout_s)
+    return Client(state, project=session.project, timeout_s=timeout_s, on_other_release=session.say_other_release)
 
 
 def _keep(attribute: str) -> Callable[[click.Context, click.Parameter, Any], Any]:

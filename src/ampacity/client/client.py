@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -42,10 +42,12 @@ class Client:
         token: the bearer token.
         project: the project that names belong to.
         timeout_s: how long a call may take.
+        on_other_release: told the control plane's version when its minor release is another than this one's.
         reconnect_s: how long ``wait``, ``logs`` and ``events`` go on asking when the control plane is gone.
 
     Every method raises ``NotRunning`` when nobody answers, ``Unauthorized`` and ``Forbidden`` when it may not ask, and
-    ``NotFound`` for a name that is not there. ``ref`` is a workload's id or its name: the live one, else the newest.
+    ``NotFound`` for a name that is not there; all but ``status`` and ``shutdown`` raise ``VersionMismatch`` when the
+    control plane is of another major release. ``ref`` is a workload's id or its name: the live one, else the newest.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Client:
         project: str = DEFAULT_PROJECT,
         timeout_s: float = 60.0,
         reconnect_s: float = 15.0,
+        on_other_release: Callable[[str], None] = lambda version: None,
     ) -> None:
         self.project = Project(project)
         self._reconnect_s = reconnect_s
@@ -66,7 +69,7 @@ class Client:
                 return Endpoint(url=url.rstrip("/"), token=token or "")
             return from_environment() if state_dir is None else locate(state_dir)
 
-        self._link = Link(find, timeout_s=timeout_s)
+        self._link = Link(find, timeout_s=timeout_s, on_other_release=on_other_release)
 
     def __enter__(self) -> Client:
         return self

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from ampacity import __version__
+from ampacity.api.versions import AGENT, ANY_RELEASE, advice, refuse_foreign, same_minor
 from ampacity.api.wire import API_PREFIX, HEARTBEAT_S, KEY_HEADER, VERSION_HEADER, StreamLine, error_from_wire
 from ampacity.model.codec import decode, encode
 from ampacity.model.errors import AmpacityError, BadRequest, NotRunning
@@ -26,15 +27,23 @@ SILENCE_S = 3.5 * HEARTBEAT_S
 
 ATTEMPTS = 3
 
-_RESTART = "Restart it with `ampacity down` and `ampacity up`, which ends no workload."
-
 Query = Mapping[str, "str | int | float | bool | None"]
 
 
 class Link:
-    """Opens itself by the first call. Safe to use from several threads."""
+    """Opens itself by the first call. Safe to use from several threads.
 
-    def __init__(self, find: Callable[[], Endpoint], *, timeout_s: float) -> None:
+    ``on_other_release`` is told, once, the version of a control plane of another minor release.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[], Endpoint],
+        *,
+        timeout_s: float,
+        on_other_release: Callable[[str], None] = lambda version: None,
+    ) -> None:
+        self._on_other_release = on_other_release
         self._find = find
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -87,7 +96,7 @@ class Link:
                 if attempt < ATTEMPTS and self._may_try_again(error, endpoint):
                     continue
                 raise _not_running(error, endpoint, timeout_s, safe=method == "GET") from error
-            self._check(response, endpoint)
+            self._check(response, endpoint, any_release=path in ANY_RELEASE)
             return self._understand(response.content, kind)
         raise AssertionError("the last attempt returns or raises")
 
@@ -124,12 +133,12 @@ class Link:
                 self._stale = False
             return self._open
 
-    def _check(self, response: Response, endpoint: Endpoint) -> None:
+    def _check(self, response: Response, endpoint: Endpoint, *, any_release: bool = False) -> None:
         """Raise the error that the response is, if it is one."""
         version = response.headers.get(VERSION_HEADER.lower())
         if version is None:
             raise NotRunning(f"{endpoint} answers, but it is no Ampacity control plane.", hint="Is the URL right?")
-        self.server_version = version
+        self._note(version, any_release=any_release)
         if response.status < 400:
             return
         try:
@@ -140,6 +149,14 @@ class Link:
         if version != __version__ and isinstance(error, BadRequest):
             error.hint = f"{error.hint} {self._versions()}".strip()
         raise error
+
+    def _note(self, version: str, *, any_release: bool) -> None:
+        """Raises ``VersionMismatch`` when what answers is of another major release."""
+        first, self.server_version = version != self.server_version, version
+        if not any_release:
+            refuse_foreign(server=version, client=__version__)
+        if first and not same_minor(version, __version__):
+            self._on_other_release(version)
 
     def _understand(self, content: bytes, kind: type[T]) -> T:
         try:
@@ -152,11 +169,12 @@ class Link:
         return AmpacityError(f"The control plane's answer was not understood: {what}.", hint=hint)
 
     def _versions(self) -> str:
-        return f"The control plane runs Ampacity {self.server_version}, this client is {__version__}. {_RESTART}"
+        told = f"The control plane runs Ampacity {self.server_version}, this client is {__version__}."
+        return f"{told} {advice(server=self.server_version, client=__version__)}"
 
 
 def _connect(endpoint: Endpoint) -> Connections:
-    headers = {"User-Agent": f"ampacity/{__version__}"}
+    headers = {"User-Agent": f"{AGENT}{__version__}"}
     if endpoint.token:
         headers["Authorization"] = f"Bearer {endpoint.token}"
     return Connections(endpoint, headers)

@@ -15,7 +15,8 @@
     │   ├── Forbidden              known, but not allowed
     │   ├── PortInUse              a port that was asked for by number is taken
     │   ├── StateFolderBusy        another control plane holds the state folder
-    │   └── NotRunning             no control plane answers
+    │   ├── NotRunning             no control plane answers
+    │   └── VersionMismatch        client and control plane are of releases that do not understand each other
     ├── StaleVersion               somebody else wrote the row first: read again and decide anew
     ├── StoreError                 the store cannot be opened, read or written
     │   ├── StoreTooNew            written by a newer release
@@ -196,6 +197,13 @@ class StateFolderBusy(UserError):
 class NotRunning(UserError):
     code = "not_running"
     status = 503
+
+
+class VersionMismatch(UserError):
+    """Client and control plane are of releases that do not understand each other."""
+
+    code = "version_mismatch"
+    status = 426
 
 
 def error_types() -> dict[str, type[AmpacityError]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
 from ampacity.control.plane import Asked, LogSlice, MakeReceipt, News, Receipt, Repeated
 from ampacity.hub.version import Lineage, ModelVersion
-from ampacity.model.errors import Conflict, NameTaken, NotFound
+from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Where
 from ampacity.model.event import EventKind
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
@@ -117,6 +118,11 @@ class PlaneDouble:
             self.end(view.workload.id, WorkloadPhase(phase))
         return view.workload.id
 
+    def add_nodes(self, count: int) -> None:
+        for index in range(count):
+            ident = f"more{index}"
+            self._nodes[ident] = Node(id=NodeId(ident), driver="fake", cpu_milli=8000, memory_bytes=1 << 34)
+
     # The Protocol --------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:
@@ -199,6 +205,8 @@ class PlaneDouble:
         view = self._find(ref, project)
         ended = view.workload.phase.ended
         lines = self._logs[view.workload.id]
+        if cursor is not None and not re.fullmatch(r"[0-9]{1,9}", cursor):
+            raise InvalidSpec("That is no cursor.", where=Where(key="cursor"))
         start = int(cursor or 0)
         part = lines[start : start + limit]
         kept = tuple(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from plane_double import TOKEN, PlaneDouble, write_control_json
 
@@ -27,6 +28,7 @@ from ampacity.model.errors import (
     NotRunning,
     Unauthorized,
     UserError,
+    VersionMismatch,
 )
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import ProgressPoint
@@ -131,15 +133,64 @@ def test_many_threads_share_one_client(client: Client) -> None:
 def test_another_release_is_named_when_it_is_not_understood(
     client: Client, plane: PlaneDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ampacity.api.edge.__version__", "9.8.7")
+    monkeypatch.setattr("ampacity.api.edge.__version__", "0.98.7")
     assert client.status().nodes == 2
-    assert client.server_version == "9.8.7"
-    with pytest.raises(BadRequest, match=f"runs Ampacity 9.8.7, this client is {__version__}"):
+    assert client.server_version == "0.98.7"
+    with pytest.raises(BadRequest, match=f"runs Ampacity 0.98.7, this client is {__version__}"):
         client._link.call("GET", "/of-another-release", dict)
     monkeypatch.setattr(plane, "status", lambda: {"phase": "new"})
-    with pytest.raises(AmpacityError, match=r"was not understood: .*`version`.* runs Ampacity 9\.8\.7") as strange:
+    with pytest.raises(AmpacityError, match=r"was not understood: .*`version`.* runs Ampacity 0\.98\.7") as strange:
         client.status()
-    assert "ampacity down" in strange.value.hint
+    assert "pip install ampacity==0.98.7" in strange.value.hint
+
+
+def test_another_major_release_is_refused_by_both_ends(
+    client: Client, unix: httpx.Client, plane: PlaneDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = unix.get("/workloads", headers={"User-Agent": "ampacity/7.0.1"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (426, "version_mismatch")
+    assert unix.get("/workloads", headers={"User-Agent": "ampacity/0.7.1"}).status_code == 200
+    assert unix.get("/workloads", headers={"User-Agent": "ampacity-like/7.0.1"}).status_code == 200
+    assert plane.calls == {"workloads": 4}  # live and ended, twice
+    monkeypatch.setattr("ampacity.api.edge.__version__", "9.8.7")
+    for ask in (lambda: list(client.workloads()), lambda: next(client.events()), lambda: client.stop("x")):
+        with pytest.raises(VersionMismatch, match=f"runs Ampacity 9.8.7, this client is {__version__}") as mismatch:
+            ask()
+        assert "pip install ampacity==9.8.7" in mismatch.value.hint
+    client.status()
+    client.shutdown()
+    assert plane.shutdowns == [False]
+
+
+def test_another_prefix_of_the_api_is_named(server: RunningServer) -> None:
+    transport = httpx.HTTPTransport(uds=server.socket_path, verify=False)
+    with httpx.Client(transport=transport, base_url="http://localhost", trust_env=False) as http:
+        refused = http.get("/api/v2/status")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (426, "version_mismatch")
+    assert f"Ampacity {__version__}" in refused.json()["error"]["message"]
+    assert "/api/v1" in refused.json()["error"]["hint"]
+
+
+def test_a_minor_release_is_told_once(state: Path, plane: PlaneDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    with Client(state, on_other_release=told.append) as client:
+        client.status()
+        monkeypatch.setattr("ampacity.api.edge.__version__", "0.98.7")
+        client.status()
+        assert list(client.workloads()) == []
+    assert told == ["0.98.7"]
+
+
+def test_listings_are_read_to_their_end(client: Client, plane: PlaneDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    plane.add_nodes(2500)
+    for version in range(3):
+        client.add_model("b", "/b", tags=[str(version)])
+    client.add_model("a", "/a")
+    ids = [view.node.id for view in client.nodes()]
+    assert ids == sorted(set(ids))
+    assert len(ids) == 2502
+    assert plane.calls["nodes"] == 3
+    assert [model.version for model in client.models("b")] == [3, 2, 1]
 
 
 def test_somebody_else_behind_the_address_is_not_taken_for_a_control_plane() -> None:

@@ -69,6 +69,25 @@ def test_all_is_read_page_by_page(unix: httpx.Client, plane: PlaneDouble) -> Non
     assert names == [f"w{index}" for index in range(6, -1, -1)]
 
 
+def test_pages_of_nodes_and_models_do_not_shift(unix: httpx.Client, plane: PlaneDouble) -> None:
+    """What is added or removed between two pages neither hides one nor shows one twice."""
+    for name in ("b", "c", "d"):
+        unix.post("/models", json={"name": name, "path": "/x"})
+    first = unix.get("/models?limit=2").json()
+    assert [model["name"] for model in first["models"]] == ["b", "c"]
+    unix.post("/models", json={"name": "a", "path": "/x"})
+    unix.delete("/models/b")
+    second = unix.get("/models", params={"limit": "2", "next": first["next"]}).json()
+    assert ([model["name"] for model in second["models"]], second["next"]) == (["d"], None)
+    page = unix.get("/nodes?limit=1").json()
+    assert [view["node"]["id"] for view in page["nodes"]] == ["n0"]
+    page = unix.get("/nodes", params={"limit": "1", "next": page["next"]}).json()
+    assert ([view["node"]["id"] for view in page["nodes"]], page["next"]) == (["n1"], None)
+    for listing in ("nodes", "models", "workloads"):
+        assert unix.get(f"/{listing}?limit=1001").json()["error"]["where"]["key"] == "limit"
+        assert unix.get(f"/{listing}?next=!").json()["error"]["where"]["key"] == "next"
+
+
 def test_a_listing_chooses_by_kind_and_phase(unix: httpx.Client, plane: PlaneDouble) -> None:
     plane.add("a", created_at=1.0, phase="failed")
     plane.add("b", created_at=2.0, phase="succeeded")

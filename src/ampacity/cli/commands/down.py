@@ -51,10 +51,14 @@ def command(session: Session, stop_workloads: bool, yes: bool, timeout_s: float)
 
 def _running(client: Client) -> list[str]:
     """Names of the workloads that hold a place now; of the platform's own, too."""
+    from ampacity.model.errors import VersionMismatch
     from ampacity.model.ids import SYSTEM_PROJECT
 
     phases = ("running", "stopping")
-    found = [*client.workloads(phases=phases), *client.workloads(phases=phases, project=SYSTEM_PROJECT)]
+    try:
+        found = [*client.workloads(phases=phases), *client.workloads(phases=phases, project=SYSTEM_PROJECT)]
+    except VersionMismatch:
+        return []  # of another release: it can be ended all the same
     return [view.workload.name for view in found]
 
 
