@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ampacity import __version__
-from ampacity.model.errors import error_types
+from ampacity.model.errors import AmpacityError, error_types
 
 from .bodies import Nothing
 from .endpoint import Endpoint
@@ -132,7 +132,8 @@ def _key_parameter() -> dict[str, Any]:
 
 
 def _error_response() -> dict[str, Any]:
-    codes = {code: kind.status for code, kind in sorted(error_types().items())}
+    tree = sorted(error_types().items())
+    codes = {code: kind.status for code, kind in tree if kind.__module__ == AmpacityError.__module__}
     return {
         "description": "It was refused, or went wrong. `code` is stable; the usual status of each is under `x-codes`.",
         "headers": {VERSION_HEADER: {"$ref": "#/components/headers/Version"}},

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ampacity.control.plane import Asked, Plane, Receipt
+from ampacity.control.plane import Asked, Plane
+from ampacity.control.receipts import Receipt
 from ampacity.model.codec import decode, encode
 from ampacity.model.errors import KeyReused
 from ampacity.model.view import WorkloadView

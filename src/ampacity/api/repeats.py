@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from ampacity.control.plane import Asked, Repeated
+from ampacity.control.plane import Asked
+from ampacity.control.receipts import Repeated
 from ampacity.model.errors import BadRequest, Where
 
 from .authorize import Principal

@@ -19,8 +19,9 @@ from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadS
 from ampacity.store.feed import FeedStore
 
 from .logs import Output
-from .plane import LogSlice, News
+from .plane import Asked, LogSlice, News
 from .reading import Reading
+from .receipts import MakeReceipt, Receipt, Receipts
 from .step import Control
 from .story import tell
 from .writing import Writing
@@ -59,6 +60,7 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
+        self._receipts = Receipts()
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -123,8 +125,12 @@ class LivePlane:
 
     # Writing -------------------------------------------------------------------------------------------------------
 
-    def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
+    def submit(
+        self, spec: WorkloadSpec, *, project: Project, owner: Owner, receipt: MakeReceipt | None = None
+    ) -> WorkloadView:
         view = self._writing.submit(spec, project=project, owner=owner)
+        if receipt is not None:
+            self._receipts.put(receipt(view, self._clock()))
         self._wake()
         return view
 
@@ -139,6 +145,12 @@ class LivePlane:
         self._writing.set_condition(node, condition, by=by)
         self._wake()
         return self._reading.node(node)
+
+    def receipt(self, key: str) -> Receipt | None:
+        return self._receipts.get(key, self._clock())
+
+    def keep_receipt(self, asked: Asked, answer: bytes) -> None:
+        self._receipts.put(Receipt(key=asked.key, digest=asked.digest, answer=answer, at=self._clock()))
 
     def shutdown(self, *, workloads: bool) -> None:
         self._end(workloads)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from ampacity.hub.version import ModelVersion
-from ampacity.model.errors import AmpacityError
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+
+from .receipts import MakeReceipt, Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +31,6 @@ class News:
 
     seq: int
     ended: frozenset[WorkloadId] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    key: str
-    digest: str
-    answer: bytes
-    at: float
-
-
-class Repeated(AmpacityError): ...
-
-
-MakeReceipt = Callable[[WorkloadView, float], Receipt]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

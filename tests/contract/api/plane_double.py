@@ -18,7 +18,8 @@ from typing import Any
 from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
-from ampacity.control.plane import Asked, LogSlice, MakeReceipt, News, Receipt, Repeated
+from ampacity.control.plane import Asked, LogSlice, News
+from ampacity.control.receipts import MakeReceipt, Receipt, Repeated
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Where
 from ampacity.model.event import EventKind
