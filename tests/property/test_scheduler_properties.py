@@ -178,7 +178,12 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def applied_equals_built(self) -> None:
-        assert self.state == build(self.rows)
+        fresh = build(self.rows)
+        assert self.state == fresh
+        assert self.state.line.all() == fresh.line.all()
+        groups = {shape: [want for _, want in group] for shape, group in self.state.line.groups.items()}
+        assert groups == {shape: [want for _, want in group] for shape, group in fresh.line.groups.items()}
+        assert self.state.line.apart == fresh.line.apart
 
     @invariant()
     def plans_do_not_depend_on_the_order_of_dicts_and_change_nothing(self) -> None:

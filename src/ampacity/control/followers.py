@@ -78,9 +78,8 @@ class ProbeFeed:
 def routes(mirror: Mirror) -> Iterator[ModelRoute]:
     """One route for each service that has a name on the gateway, with its ready replicas; by name."""
     services: dict[str, tuple[Workload, WorkloadSpec, list[Attempt]]] = {}
-    for row in mirror.rows.workloads.values():
-        if not row.phase.ended and (spec := _spec(mirror, row)).service is not None:
-            services[row.id] = (row, spec, [])
+    for row in mirror.live_services():
+        services[row.id] = (row, mirror.rows.spec(row.id).spec, [])
     for workload, _, attempt in running_replicas(mirror):
         if attempt.ready:
             services[workload.id][2].append(attempt)
@@ -97,14 +96,10 @@ def routes(mirror: Mirror) -> Iterator[ModelRoute]:
 
 def running_replicas(mirror: Mirror) -> Iterator[tuple[Workload, WorkloadSpec, Attempt]]:
     """The replicas of services that run and have an endpoint."""
-    for attempt in mirror.live_attempts():
+    for attempt in mirror.served_attempts():
         if attempt.phase is not AttemptPhase.RUNNING or not attempt.members[0].endpoint:
             continue
         workload = mirror.rows.workloads[attempt.workload]
         spec = mirror.rows.specs[f"{workload.id}@{attempt.spec_revision}"].spec
         if spec.service is not None:
             yield workload, spec, attempt
-
-
-def _spec(mirror: Mirror, workload: Workload) -> WorkloadSpec:
-    return mirror.rows.spec(workload.id).spec

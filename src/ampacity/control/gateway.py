@@ -87,7 +87,7 @@ class GatewayKeeper:
         self._writing, self._spec, self._wake = writing, spec, wake
 
     def __call__(self, mirror: Mirror) -> None:
-        standing = next((row for row in mirror.rows.workloads.values() if _is_gateway(row)), None)
+        standing = next((row for row in mirror.live_services() if _is_gateway(row)), None)
         if standing is None:
             if _is_needed(mirror):
                 self._submit()
@@ -111,8 +111,6 @@ def _is_gateway(row: Workload) -> bool:
 
 def _is_needed(mirror: Mirror) -> bool:
     return any(
-        not row.phase.ended
-        and mirror.rows.desired[row.id].wish is Wish.RUN
-        and served_name(mirror.rows.spec(row.id).spec)
-        for row in mirror.rows.workloads.values()
+        mirror.rows.desired[row.id].wish is Wish.RUN and served_name(mirror.rows.spec(row.id).spec)
+        for row in mirror.live_services()
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from ampacity.model.attempt import Attempt, AttemptPhase, Member, MemberPhase
+from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.ids import NodeId
 from ampacity.model.node import Node
 from ampacity.model.workload import Replica, Workload, WorkloadSpec
 
-from .mirror import Mirror
+from .mirror import Mirror, member_needs_call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Job:
     def to_do(self) -> Iterator[Member]:
         """The members to start, or to stop. A silent node is left alone until it is back or given up."""
         for member in self.attempt.members:
-            if not _needs_call(member, stopping=self.stopping):
+            if not member_needs_call(member, stopping=self.stopping):
                 continue
             node = self.nodes.get(member.node)
             silent = node is not None and node.unknown_since is not None
@@ -47,24 +47,17 @@ class Job:
 def jobs_to_do(mirror: Mirror, lost: Collection[NodeId]) -> list[Job]:
     """The live attempts that have a member to start or to stop."""
     jobs = []
-    for attempt in mirror.live_attempts():
-        stopping = attempt.phase is AttemptPhase.STOPPING
-        if any(_needs_call(member, stopping=stopping) for member in attempt.members):
-            workload = mirror.rows.workloads[attempt.workload]
-            jobs.append(
-                Job(
-                    workload=workload,
-                    spec=mirror.rows.specs[f"{workload.id}@{attempt.spec_revision}"].spec,
-                    replica=mirror.rows.replicas[f"{workload.id}.{attempt.replica}"],
-                    attempt=attempt,
-                    nodes=mirror.rows.nodes,
-                    lost=lost,
-                )
+    for ident in mirror.in_motion:
+        attempt = mirror.rows.attempts[ident]
+        workload = mirror.rows.workloads[attempt.workload]
+        jobs.append(
+            Job(
+                workload=workload,
+                spec=mirror.rows.specs[f"{workload.id}@{attempt.spec_revision}"].spec,
+                replica=mirror.rows.replicas[f"{workload.id}.{attempt.replica}"],
+                attempt=attempt,
+                nodes=mirror.rows.nodes,
+                lost=lost,
             )
+        )
     return jobs
-
-
-def _needs_call(member: Member, *, stopping: bool) -> bool:
-    if stopping:
-        return member.phase is not MemberPhase.EXITED
-    return member.phase is MemberPhase.PENDING and not member.handle

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.errors import NotFound
 from ampacity.model.event import Rows, Table
 from ampacity.model.ids import SYSTEM_PROJECT, Project
-from ampacity.model.plan import Wait
+from ampacity.model.plan import Waits
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import SpecRevision, Workload, WorkloadKind, WorkloadSpec
 from ampacity.store.base import Store
@@ -47,7 +47,7 @@ def live_services(store: FeedStore) -> Iterator[tuple[Workload, WorkloadSpec]]:
                 yield row, revision.spec
 
 
-def view_of(rows: Rows, workload: Workload, waits: Iterable[Wait], *, all_attempts: bool) -> WorkloadView:
+def view_of(rows: Rows, workload: Workload, waits: Waits, *, all_attempts: bool) -> WorkloadView:
     """The view of one workload out of its rows."""
     attempts = sorted(rows.attempts.values(), key=lambda attempt: (attempt.placed_at, attempt.epoch, attempt.replica))
     standing = rows.workloads[workload.id]
@@ -57,7 +57,7 @@ def view_of(rows: Rows, workload: Workload, waits: Iterable[Wait], *, all_attemp
         desired=rows.desired[workload.id],
         replicas=tuple(sorted(rows.replicas.values(), key=lambda replica: replica.index)),
         attempts=tuple(attempts if all_attempts else _latest(attempts)),
-        waits=tuple(wait for wait in waits if wait.workload == workload.id),
+        waits=waits.of(workload.id),
     )
 
 

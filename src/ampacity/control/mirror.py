@@ -1,19 +1,28 @@
-"""The control loop's own copy of the live rows, kept current by the events, with the indices that it needs."""
+"""The control loop's own copy of the live rows, kept current by the events, with the indices that it needs.
+
+A step looks at what is in the indices, so its cost grows with what is under way, not with all that waits or runs.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from ampacity.model.attempt import Attempt
+from ampacity.model.attempt import Attempt, AttemptPhase, Member, MemberPhase
 from ampacity.model.event import Event, EventKind, Rows, Table
-from ampacity.model.ids import WorkloadId, attempt_id
-from ampacity.model.workload import Workload
+from ampacity.model.ids import AttemptId, WorkloadId, attempt_id
+from ampacity.model.workload import Workload, WorkloadKind
 
 
 class Mirror:
-    """Rows of workloads that have not ended, and of all nodes. ``changed`` collects the workloads that events touched
-    since they were last settled."""
+    """Rows of workloads that have not ended, and of all nodes.
+
+    Attributes:
+        changed: the workloads that events touched since they were last settled.
+        in_motion: the attempts that have a member to start or to stop.
+        services: the workloads that are services.
+        served: the live attempts of services.
+    """
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -21,12 +30,17 @@ class Mirror:
         self._replicas: dict[str, set[str]] = defaultdict(set)
         self._attempts: dict[str, set[str]] = defaultdict(set)
         self._after: dict[str, set[WorkloadId]] = defaultdict(set)
+        self._ended: set[WorkloadId] = set()
+        self.in_motion: dict[AttemptId, None] = {}  # as sets that keep their order
+        self.services: dict[WorkloadId, None] = {}
+        self.served: dict[AttemptId, None] = {}
         for key, replica in rows.replicas.items():
             self._replicas[replica.workload].add(key)
+        for workload in rows.workloads.values():
+            self._note_workload(workload)
         for key, attempt in rows.attempts.items():
             self._attempts[attempt.workload].add(key)
-        for workload in rows.workloads.values():
-            self._note_order(workload)
+            self._note_attempt(attempt)
 
     def replica_keys(self, workload: WorkloadId) -> Collection[str]:
         return self._replicas.get(workload, ())
@@ -36,6 +50,12 @@ class Mirror:
 
     def live_attempts(self) -> Iterable[Attempt]:
         return (attempt for attempt in self.rows.attempts.values() if not attempt.phase.ended)
+
+    def served_attempts(self) -> Iterable[Attempt]:
+        return (self.rows.attempts[ident] for ident in list(self.served))
+
+    def live_services(self) -> Iterable[Workload]:
+        return (self.rows.workloads[ident] for ident in self.services)
 
     def dependants(self, workload: WorkloadId) -> Collection[WorkloadId]:
         """The live workloads that come after it."""
@@ -50,20 +70,30 @@ class Mirror:
             index = {Table.REPLICAS: self._replicas, Table.ATTEMPTS: self._attempts}.get(change.table)
             if index is not None:
                 self._index(index, change.key, removed=change.row is None)
+        for change in event.draft.changes:
             if isinstance(change.row, Workload):
-                self._note_order(change.row)
-            elif isinstance(change.row, Attempt):
+                self._note_workload(change.row)
+            elif change.row is None and change.table is Table.WORKLOADS:
+                self._ended.discard(WorkloadId(change.key))
+                self.services.pop(WorkloadId(change.key), None)
+        for change in event.draft.changes:
+            if isinstance(change.row, Attempt):
+                self._note_attempt(change.row)
                 self._drop_predecessor(change.row)
+            elif change.row is None and change.table is Table.ATTEMPTS:
+                self._forget_attempt(AttemptId(change.key))
         if event.draft.workload is not None:
             self.changed.add(event.draft.workload)
 
     def forget_ended(self) -> None:
         """Drop what ended workloads left, but for those that a live one comes ``after``."""
-        for workload in [row for row in self.rows.workloads.values() if row.phase.ended]:
+        for ident in list(self._ended):
+            workload = self.rows.workloads[ident]
             self._drop_parts(workload)
-            if not self._after.get(workload.id):
-                self._after.pop(workload.id, None)
-                del self.rows.workloads[workload.id]
+            if not self._after.get(ident):
+                self._after.pop(ident, None)
+                self._ended.discard(ident)
+                del self.rows.workloads[ident]
 
     def _drop_predecessor(self, attempt: Attempt) -> None:
         """Only the newest attempt of a replica is worked with."""
@@ -71,8 +101,29 @@ class Mirror:
         if key in self.rows.attempts:
             del self.rows.attempts[key]
             self._attempts[attempt.workload].discard(key)
+            self._forget_attempt(key)
 
-    def _note_order(self, workload: Workload) -> None:
+    def _note_attempt(self, attempt: Attempt) -> None:
+        if attempt.phase.ended:
+            self._forget_attempt(attempt.id)
+            return
+        if needs_call(attempt):
+            self.in_motion[attempt.id] = None
+        else:
+            self.in_motion.pop(attempt.id, None)
+        if attempt.workload in self.services:
+            self.served[attempt.id] = None
+
+    def _forget_attempt(self, ident: AttemptId) -> None:
+        self.in_motion.pop(ident, None)
+        self.served.pop(ident, None)
+
+    def _note_workload(self, workload: Workload) -> None:
+        if workload.phase.ended:
+            self._ended.add(workload.id)
+            self.services.pop(workload.id, None)
+        elif workload.kind is WorkloadKind.SERVICE:
+            self.services[workload.id] = None
         for before in workload.after:
             if workload.phase.ended:
                 self._after[before].discard(workload.id)
@@ -82,6 +133,7 @@ class Mirror:
     def _drop_parts(self, workload: Workload) -> None:
         for key in self._attempts.pop(workload.id, ()):
             del self.rows.attempts[key]
+            self._forget_attempt(AttemptId(key))
         for key in self._replicas.pop(workload.id, ()):
             del self.rows.replicas[key]
         self.rows.desired.pop(workload.id, None)
@@ -95,3 +147,15 @@ class Mirror:
             index[workload].discard(key)
         else:
             index[workload].add(key)
+
+
+def needs_call(attempt: Attempt) -> bool:
+    """Whether a driver has to be called for one of its members."""
+    stopping = attempt.phase is AttemptPhase.STOPPING
+    return any(member_needs_call(member, stopping=stopping) for member in attempt.members)
+
+
+def member_needs_call(member: Member, *, stopping: bool) -> bool:
+    if stopping:
+        return member.phase is not MemberPhase.EXITED
+    return member.phase is MemberPhase.PENDING and not member.handle

@@ -173,7 +173,7 @@ class Control:
         if seen.more:
             return now
         times = [self._look_at_nodes_at, again, self.plan.next_wake]
-        for attempt in self.mirror.live_attempts():
+        for attempt in self.mirror.served_attempts():
             if attempt.phase is AttemptPhase.RUNNING and not attempt.ready:
                 spec = self.mirror.rows.specs[f"{attempt.workload}@{attempt.spec_revision}"].spec
                 times.append(next_deadline(attempt, spec))

@@ -45,7 +45,7 @@ def apply_facts(batch: Batch, facts: Iterable[AttemptFact]) -> set[WorkloadId]:
 
 def watch_health(batch: Batch, mirror: Mirror) -> None:
     """Give up replicas that did not become ready in time."""
-    for attempt in list(mirror.live_attempts()):
+    for attempt in mirror.served_attempts():
         current = batch.attempt(attempt.id)
         if current is not None and current.phase is AttemptPhase.RUNNING and not current.ready:
             _give_up(batch, current, was_ready=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import overload
 
 from .ids import AttemptId, NodeId, WorkloadId
 from .resources import Allocation
@@ -81,6 +83,53 @@ class Wait:
     change: str = ""
 
 
+class Waits(Sequence[Wait]):
+    """Why each replica waits that does, by workload and replica. Written out when it is first read.
+
+    ``write_out`` has to give the same waits however late it is called.
+    """
+
+    def __init__(self, write_out: Callable[[], Iterable[Wait]] = tuple) -> None:
+        self._write_out = write_out
+        self._by_workload: dict[WorkloadId, tuple[Wait, ...]] | None = None
+        self._all: tuple[Wait, ...] | None = None
+
+    def of(self, workload: WorkloadId) -> tuple[Wait, ...]:
+        """Those of one workload's replicas."""
+        if self._by_workload is None:
+            found: dict[WorkloadId, list[Wait]] = {}
+            for wait in self._in_order():
+                found.setdefault(wait.workload, []).append(wait)
+            self._by_workload = {key: tuple(waits) for key, waits in found.items()}
+        return self._by_workload.get(workload, ())
+
+    def _in_order(self) -> tuple[Wait, ...]:
+        if self._all is None:
+            self._all = tuple(sorted(self._write_out(), key=lambda wait: (wait.workload, wait.replica)))
+        return self._all
+
+    def __len__(self) -> int:
+        return len(self._in_order())
+
+    @overload
+    def __getitem__(self, index: int) -> Wait: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Wait, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Wait | tuple[Wait, ...]:
+        return self._in_order()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._in_order() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._in_order())
+
+    def __repr__(self) -> str:
+        return f"Waits{self._in_order()!r}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """``next_wake``: when to plan again though nothing happens (seconds since the epoch)."""
@@ -90,5 +139,5 @@ class Plan:
     resizes: tuple[Resize, ...] = ()
     moves: tuple[Move, ...] = ()
     reservations: tuple[Reservation, ...] = ()
-    waits: tuple[Wait, ...] = ()
+    waits: Waits = field(default_factory=Waits)
     next_wake: float | None = None

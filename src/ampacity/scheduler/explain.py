@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ampacity.model.fits import Free, capacity
 from ampacity.model.node import Node, NodeCondition
-from ampacity.model.plan import Wait, WaitCode
+from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
 
 from .fit import Board
@@ -22,23 +22,15 @@ Reason = tuple[WaitCode, str, str]
 
 
 class Explainer:
-    """Explains from what is left once a plan's starts have been taken off. Equal requests share their explanation."""
+    """Explains from what is left once a plan's starts have been taken off."""
 
     def __init__(self, state: State, board: Board) -> None:
         self._state = state
         self._board = board
         self._known = [state.ledger.nodes[id] for id in sorted(state.ledger.nodes)]
-        self._reasons: dict[tuple[ResourceRequest, int], Reason] = {}
 
-    def wait(self, want: Want) -> Wait:
-        """Why there is no room for this replica."""
-        shape = (want.spec.resources, want.size.minimum)
-        if shape not in self._reasons:
-            self._reasons[shape] = self._reason(want)
-        code, text, change = self._reasons[shape]
-        return Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
-
-    def _reason(self, want: Want) -> Reason:
+    def reason(self, want: Want) -> Reason:
+        """Why there is no room for this replica, and so for all of its shape."""
         count = want.size.minimum
         if not self._known:
             return WaitCode.NO_NODES, "there is no node yet.", "add a node"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from ampacity.model.resources import Range
-from ampacity.model.workload import Replica, Wish, Workload, WorkloadSpec
+from ampacity.model.ids import WorkloadId
+from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.workload import Replica, Workload, WorkloadSpec
 
-from .state import ReplicaKey, State
+Turn = tuple[int, float, str, int]
+"""Sorts as replicas are served: the highest priority first, then the oldest, then by id and index."""
+
+Shape = tuple[ResourceRequest, int]
+"""What a gang's room depends on: what each member asks for, and on how many nodes at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,23 +26,61 @@ class Want:
     replica: Replica
     size: Range
 
+    @property
+    def shape(self) -> Shape:
+        return self.spec.resources, self.size.minimum
 
-def wanted(state: State) -> list[Want]:
-    """All replicas that need a start: the highest priority first, then the oldest, then by id and index."""
-    found = [want for key in state.waiting if (want := _want(state, key)) is not None]
-    return sorted(found, key=_turn)
+    @property
+    def turn(self) -> Turn:
+        return -self.spec.priority, self.workload.created_at, self.workload.id, self.replica.index
 
-
-def _want(state: State, key: ReplicaKey) -> Want | None:
-    held = state.live[key[0]]
-    spec, desired = held.spec, held.desired
-    if spec is None or desired is None or desired.wish is not Wish.RUN:
-        return None
-    if key[1] >= desired.replicas or key in state.attempts_of:
-        return None
-    size = spec.num_nodes if desired.size is None else Range.exactly(desired.size)
-    return Want(workload=held.workload, spec=spec, replica=held.replicas[key[1]], size=size)
+    @property
+    def may_be_held_back(self) -> bool:
+        """Whether anything but the room can be in its way."""
+        return bool(self.workload.after) or self.replica.not_before > 0
 
 
-def _turn(want: Want) -> tuple[int, float, str, int]:
-    return -want.spec.priority, want.workload.created_at, want.workload.id, want.replica.index
+@dataclass(slots=True)
+class Line:
+    """All that want a start, kept in order as they come and go, so that planning need not look at each of them.
+
+    Attributes:
+        groups: those that only wait for room, by shape, each group in its order: where the first of a group finds no
+            room, none behind it does.
+        apart: those that other workloads or time may hold back.
+    """
+
+    groups: dict[Shape, list[tuple[Turn, Want]]] = field(default_factory=dict)
+    apart: dict[tuple[WorkloadId, int], Want] = field(default_factory=dict)
+    _of: dict[WorkloadId, tuple[Want, ...]] = field(default_factory=dict)
+
+    def put(self, workload: WorkloadId, wants: Iterable[Want]) -> None:
+        """What the workload wants now, instead of what it wanted before."""
+        for want in self._of.pop(workload, ()):
+            self._drop(want)
+        fresh = tuple(wants)
+        if fresh:
+            self._of[workload] = fresh
+        for want in fresh:
+            if want.may_be_held_back:
+                self.apart[workload, want.replica.index] = want
+            else:
+                insort(self.groups.setdefault(want.shape, []), (want.turn, want), key=_by_turn)
+
+    def all(self) -> list[Want]:
+        """Everyone, in order."""
+        return sorted((want for wants in self._of.values() for want in wants), key=lambda want: want.turn)
+
+    def _drop(self, want: Want) -> None:
+        if want.may_be_held_back:
+            del self.apart[want.workload.id, want.replica.index]
+            return
+        shape = want.shape
+        group = self.groups[shape]
+        del group[bisect_left(group, want.turn, key=_by_turn)]
+        if not group:
+            del self.groups[shape]
+
+
+def _by_turn(entry: tuple[Turn, Want]) -> Turn:
+    return entry[0]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from ampacity.model.plan import Plan, Start, Wait
-from ampacity.model.quantities import print_cpus
-from ampacity.model.resources import ResourceRequest
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush
 
-from .explain import Explainer
+from ampacity.model.plan import Plan, Start, Wait, Waits
+from ampacity.model.quantities import print_cpus
+
+from .explain import Explainer, Reason
 from .fit import Board, Fit
 from .gates import held_back
-from .order import Want, wanted
+from .order import Shape, Turn, Want
 from .place import place, placements
 from .state import State
+
+Head = tuple[Turn, list[tuple[Turn, Want]], int]
+"""The first of a group that has not had its turn: its turn, the group, and its place there."""
 
 
 def plan(state: State, now: float) -> Plan:
@@ -20,38 +25,60 @@ def plan(state: State, now: float) -> Plan:
     A gang that finds no room is passed over and those behind it may start. So a large gang can starve behind a
     stream of small ones of lower priority: reservations and backfill are not there yet.
 
+    Its cost grows with the nodes, the starts and the different shapes that wait, not with how many wait; the waits are
+    written out when somebody reads them.
+
     Args:
         state: is read, never changed.
         now: seconds since the epoch.
     """
     board = Board.of(state.ledger)
-    starts: list[Start] = []
-    waits: list[Wait] = []
-    crowded_out: list[Want] = []
-    no_room: set[tuple[ResourceRequest, int]] = set()
-    wants = wanted(state)
-    for want in wants:
+    held: list[Wait] = []
+    heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
+    for want in state.line.apart.values():
         wait = held_back(state, want, now)
-        if wait is not None:
-            waits.append(wait)
-            continue
-        # What is free only shrinks while a plan is made: what found no room once finds none later.
-        shape = (want.spec.resources, want.size.minimum)
-        fits = None if shape in no_room else place(board, want.spec.resources, want.size)
+        if wait is None:
+            heads.append((want.turn, [(want.turn, want)], 0))
+        else:
+            held.append(wait)
+    starts, crowded = _serve(board, heads)
+    explainer = Explainer(state, board)
+    reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
+    return Plan(
+        starts=tuple(starts),
+        waits=Waits(lambda: _write_out(held, reasons)),
+        next_wake=_next_wake(state.line.apart.values(), now),
+    )
+
+
+def _serve(board: Board, heads: list[Head]) -> tuple[list[Start], dict[Shape, list[list[tuple[Turn, Want]]]]]:
+    """The starts, and by shape all who found no room. What is free only shrinks while a plan is made: a shape that
+    found no room once finds none later."""
+    starts: list[Start] = []
+    crowded: dict[Shape, list[list[tuple[Turn, Want]]]] = {}
+    heapify(heads)
+    while heads:
+        _, group, position = heappop(heads)
+        want = group[position][1]
+        shape = want.shape
+        fits = None if shape in crowded else place(board, want.spec.resources, want.size)
         if fits is None:
-            no_room.add(shape)
-            crowded_out.append(want)
+            crowded.setdefault(shape, []).append(group[position:])
             continue
         for fit in fits:
             board.take(fit.node, want.workload.id, fit.allocation)
         starts.append(_start(want, fits))
-    explainer = Explainer(state, board)
-    waits.extend(explainer.wait(want) for want in crowded_out)
-    return Plan(
-        starts=tuple(starts),
-        waits=tuple(sorted(waits, key=lambda wait: (wait.workload, wait.replica))),
-        next_wake=_next_wake(wants, now),
-    )
+        if position + 1 < len(group):
+            heappush(heads, (group[position + 1][0], group, position + 1))
+    return starts, crowded
+
+
+def _write_out(held: list[Wait], reasons: list[tuple[Reason, list[list[tuple[Turn, Want]]]]]) -> Iterator[Wait]:
+    yield from held
+    for (code, text, change), rests in reasons:
+        for rest in rests:
+            for _, want in rest:
+                yield Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
 
 
 def _start(want: Want, fits: tuple[Fit, ...]) -> Start:
@@ -73,5 +100,5 @@ def _leaves(fit: Fit) -> str:
     return f"{print_cpus(fit.accelerators_left_milli)} accelerators and {cpus}"
 
 
-def _next_wake(wants: list[Want], now: float) -> float | None:
-    return min((want.replica.not_before for want in wants if want.replica.not_before > now), default=None)
+def _next_wake(apart: Iterable[Want], now: float) -> float | None:
+    return min((want.replica.not_before for want in apart if want.replica.not_before > now), default=None)

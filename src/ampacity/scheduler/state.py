@@ -9,9 +9,11 @@ from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Row, Rows, Table, row_key
 from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.node import Node, Pool, Queue
-from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Workload, WorkloadSpec
+from ampacity.model.resources import Range
+from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Wish, Workload, WorkloadSpec
 
 from .ledger import Ledger
+from .order import Line, Want
 
 ReplicaKey = tuple[WorkloadId, int]
 
@@ -43,22 +45,23 @@ class State:
         live: workloads that have not ended.
         ended: the workloads that have ended and that a live one comes after.
         dependants: by workload, the live ones that come after it.
-        waiting: the replicas in phase ``waiting`` of live workloads.
         attempts: those that have not ended.
         attempts_of: their ids, by replica.
         ledger: nodes, what is held there and what is free.
+        line: the replicas that want a start, in order. It follows from the rest.
     """
 
     seq: int = 0
     live: dict[WorkloadId, Live] = field(default_factory=dict)
     ended: dict[WorkloadId, Workload] = field(default_factory=dict)
     dependants: dict[WorkloadId, set[WorkloadId]] = field(default_factory=dict)
-    waiting: set[ReplicaKey] = field(default_factory=set)
     attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
     attempts_of: dict[ReplicaKey, set[AttemptId]] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    line: Line = field(default_factory=Line, compare=False, repr=False)
+    _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
 
     def apply(self, event: Event) -> None:
         """Take in one event of the log. Rows of workloads that are not held (they have ended) are passed over.
@@ -77,12 +80,33 @@ class State:
             row = self._find(touch.table, touch.key)
             if row is not None:
                 self._put(replace(row, version=touch.version))
+        self._line_up()
         self.seq = event.seq
 
     def phase_row(self, workload: WorkloadId) -> Workload | None:
         """The row of a workload that is alive or that a live one comes after."""
         held = self.live.get(workload)
         return self.ended.get(workload) if held is None else held.workload
+
+    def wants(self, workload: WorkloadId) -> list[Want]:
+        """The workload's replicas that need a start."""
+        held = self.live.get(workload)
+        if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
+            return []
+        size = held.spec.num_nodes if held.desired.size is None else Range.exactly(held.desired.size)
+        return [
+            Want(workload=held.workload, spec=held.spec, replica=replica, size=size)
+            for index, replica in held.replicas.items()
+            if replica.phase is ReplicaPhase.WAITING
+            and index < held.desired.replicas
+            and (workload, index) not in self.attempts_of
+        ]
+
+    def _line_up(self) -> None:
+        """Those that were touched take their places anew."""
+        for workload in self._touched:
+            self.line.put(workload, self.wants(workload))
+        self._touched.clear()
 
     def _clear(self) -> None:
         empty = State()
@@ -95,6 +119,7 @@ class State:
             self._put(row)
 
     def _put(self, row: Row) -> None:
+        self._touch(row)
         match row:
             case Workload():
                 self._put_workload(row)
@@ -117,6 +142,13 @@ class State:
             case Queue():
                 self.queues[row.name] = row
 
+    def _touch(self, row: Row | None) -> None:
+        """The workload of that row takes its place in line anew."""
+        if isinstance(row, Workload):
+            self._touched.add(row.id)
+        elif isinstance(row, SpecRevision | Desired | Replica | Attempt):
+            self._touched.add(row.workload)
+
     def _put_workload(self, row: Workload) -> None:
         if row.phase.ended:
             self._drop_workload(row.id)
@@ -135,15 +167,8 @@ class State:
         held.workload = row
 
     def _put_replica(self, row: Replica) -> None:
-        held = self.live.get(row.workload)
-        if held is None:
-            return
-        held.replicas[row.index] = row
-        key = (row.workload, row.index)
-        if row.phase is ReplicaPhase.WAITING:
-            self.waiting.add(key)
-        else:
-            self.waiting.discard(key)
+        if (held := self.live.get(row.workload)) is not None:
+            held.replicas[row.index] = row
 
     def _hold_attempt(self, attempt: Attempt) -> None:
         self.attempts[attempt.id] = attempt
@@ -154,6 +179,7 @@ class State:
         attempt = self.attempts.pop(id, None)
         if attempt is None:
             return
+        self._touch(attempt)
         self.ledger.release(attempt)
         key = (attempt.workload, attempt.replica)
         self.attempts_of[key].discard(id)
@@ -161,12 +187,12 @@ class State:
             del self.attempts_of[key]
 
     def _drop_workload(self, id: WorkloadId) -> None:
+        self._touched.add(id)
         self.ended.pop(id, None)
         held = self.live.pop(id, None)
         if held is None:
             return
         self._unlink(held.workload)
-        self.waiting.difference_update((id, index) for index in held.replicas)
 
     def _link(self, workload: Workload) -> None:
         for target in workload.after:
@@ -196,6 +222,7 @@ class State:
 
     def _remove_part(self, table: Table, key: str) -> None:
         row = self._find(table, key)
+        self._touch(row)
         match row:
             case SpecRevision():
                 del self.live[row.workload].specs[row.revision]
@@ -203,7 +230,6 @@ class State:
                 self.live[row.workload].desired = None
             case Replica():
                 del self.live[row.workload].replicas[row.index]
-                self.waiting.discard((row.workload, row.index))
 
     def _find(self, table: Table, key: str) -> Row | None:
         """The row as it is held, or ``None``."""
@@ -233,6 +259,7 @@ def build(rows: Rows) -> State:
     """The state that these rows amount to. The rows are not kept."""
     state = State(seq=rows.seq)
     state._put_all(row for table in Table for row in rows.table(table).values())
+    state._line_up()
     return state
 
 

@@ -13,7 +13,6 @@ from ampacity.model.workload import Desired, SpecRevision, Wish
 from ampacity.scheduler import build
 from ampacity.scheduler.fit import Board, fitting
 from ampacity.scheduler.ledger import Ledger
-from ampacity.scheduler.order import wanted
 from ampacity.scheduler.place import place
 from ampacity.scheduler.shortfall import Dimension, most_to_ask, shortfall
 from ampacity.scheduler.words import listed, say_request
@@ -34,7 +33,7 @@ def test_order_passes_over_what_must_not_start() -> None:
     without_spec = tuple(row for row in workload("w2") if not isinstance(row, SpecRevision))
     n1 = node("n1")
     state = build(rows_of(n1, stopped, without_spec, running("w3", n1, request()), workload("w4", size=3)))
-    assert [(want.workload.id, want.size) for want in wanted(state)] == [("w4", Range.exactly(3))]
+    assert [(want.workload.id, want.size) for want in state.line.all()] == [("w4", Range.exactly(3))]
 
 
 def test_fit_says_what_would_be_left() -> None:

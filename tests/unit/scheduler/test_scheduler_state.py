@@ -52,7 +52,7 @@ def test_rows_of_workloads_that_are_not_held_are_passed_over() -> None:
     _, spec, desired, replica = workload("w1")
     state.apply(event(1, spec, desired, replica, touches=(Touch(table=Table.WORKLOADS, key="w1", version=9),)))
     assert state.live == {}
-    assert state.waiting == set()
+    assert state.line.all() == []
 
 
 def test_an_attempt_holds_its_place_though_its_workload_has_ended() -> None:
