@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ampacity.control.daemon import Daemon
+from ampacity.control.jobs import Job
 from ampacity.control.state_folder import Settings, StateFolder
+from ampacity.drivers.base import Launch
+from ampacity.model.errors import LaunchFailed
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import RetryPolicy, WorkloadKind, WorkloadSpec
@@ -29,6 +32,7 @@ def run_and_die(state: Path, work: Path, point: str, hit: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     daemon = Daemon(StateFolder(state), SETTINGS, at=at)
+    refuse_one(daemon)
     if not (state / "submitted").exists():
         submit_all(daemon, work)
         (state / "submitted").touch()
@@ -37,19 +41,36 @@ def run_and_die(state: Path, work: Path, point: str, hit: int) -> None:
     os._exit(0)
 
 
+def refuse_one(daemon: Daemon) -> None:
+    """The job of that name cannot be launched here."""
+    actor: Any = daemon.control._actor
+    launch = actor._launcher.launch
+
+    def refusing(job: Job, member: int) -> Launch:
+        if job.workload.name == "refused":
+            raise LaunchFailed("refused here")
+        launched: Launch = launch(job, member)
+        return launched
+
+    actor._launcher.launch = refusing
+
+
 def submit_all(daemon: Daemon, work: Path) -> None:
-    """One job of each fate: it succeeds; it succeeds at the second try; it comes after; it lasts; it is stopped."""
+    """One job of each fate: it succeeds; it succeeds at the second try; it comes after; it lasts; it is stopped; it
+    cannot be launched, or else fails."""
     jobs: dict[str, dict[str, Any]] = {
         "once": {},
         "twice": {"retry": RetryPolicy(maximum=1)},
         "later": {"after": ("once",)},
         "lasting": {},
         "stopped": {},
+        "refused": {},
     }
     scripts = {
         "twice": "test $AMPACITY_EPOCH = 2 || exit 3",
         "lasting": 'while ! test -e "$RUNS/go"; do sleep 0.05; done',
         "stopped": "while true; do sleep 0.05; done",
+        "refused": "exit 1",
     }
     for name, keys in jobs.items():
         spec = WorkloadSpec(

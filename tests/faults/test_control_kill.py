@@ -84,13 +84,15 @@ def test_whoever_is_killed_is_followed_by_one_that_goes_on(folders: tuple[Path, 
         plane.set_desired("stopped", project=DEFAULT_PROJECT, by="test", wish=Wish.STOP)
         (work / "go").touch()
         names = ("once", "twice", "later", "lasting", "stopped")
-        eventually(lambda: all(phase(name).ended for name in names), "the end of all jobs")
-        assert {name: str(phase(name)) for name in names} == {
+        everyone = (*names, "refused")
+        eventually(lambda: all(phase(name).ended for name in everyone), "the end of all jobs")
+        assert {name: str(phase(name)) for name in everyone} == {
             "once": "succeeded",
             "twice": "succeeded",
             "later": "succeeded",
             "lasting": "succeeded",
             "stopped": "cancelled",
+            "refused": "failed",
         }
     finally:
         daemon.stop()

@@ -67,16 +67,23 @@ class Actor:
         self.unreachable: set[MemberKey] = set()
 
     def act(
-        self, jobs: Collection[Job], fences: Collection[Fence], now: float, *, begun: Callable[[], None] = lambda: None
+        self,
+        jobs: Collection[Job],
+        fences: Collection[Fence],
+        now: float,
+        *,
+        started: Collection[MemberKey] = (),
+        begun: Callable[[], None] = lambda: None,
     ) -> Deeds:
         """Collect what was still under way, begin what the attempts need, wait a moment, and collect that.
 
-        ``begun`` is called before the wait.
+        ``started``: members whose start was answered before, though their rows do not say so yet. ``begun`` is called
+        before the wait.
         """
         deeds = Deeds()
         self._collect(now, deeds)
         self._forget_but({job.attempt.id for job in jobs} | {fence.key.attempt for fence in fences})
-        answered = deeds.answered()
+        answered = {*deeds.answered(), *started}
         fresh = [future for job in jobs for future in self._begin_job(job, answered, now, deeds)]
         fresh += [future for fence in fences if (future := self._begin_fence(fence, now, deeds)) is not None]
         begun()

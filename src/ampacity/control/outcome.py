@@ -1,17 +1,14 @@
-"""The end of part 5: what came of the drivers' calls is written down."""
+"""The end of part 5: attempts of which nothing is left but what cannot be reached are concluded."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
-from ampacity.drivers.base import Handle
 from ampacity.model.attempt import Attempt, AttemptFact, AttemptLost, AttemptPhase, Cause, CauseKind, MemberPhase
-from ampacity.model.event import EventKind
 from ampacity.model.ids import MemberKey, NodeId, WorkloadId
 
-from .act import Deeds
 from .batch import Batch
+from .handles import Handles
 from .mirror import Mirror
 from .update import apply_facts
 
@@ -19,27 +16,8 @@ OVERDUE_S = 10.0
 """A member on a lost node that was told to stop, and says nothing for so long after its grace time, is given up."""
 
 
-def record_deeds(batch: Batch, deeds: Deeds) -> set[WorkloadId]:
-    """Handles into their members, refusals as exits. The workloads that were touched."""
-    for handle in deeds.handles:
-        _keep_handle(batch, handle)
-    return apply_facts(batch, deeds.refused)
-
-
-def _keep_handle(batch: Batch, handle: Handle) -> None:
-    attempt = batch.attempt(handle.key.attempt)
-    if attempt is None or attempt.phase.ended:
-        return
-    members = tuple(
-        replace(member, handle=handle.ref) if member.index == handle.key.member else member
-        for member in attempt.members
-    )
-    if members != attempt.members:
-        batch.write(EventKind.ATTEMPT_CHANGED, f"handed to {handle.node}", replace(attempt, members=members))
-
-
 def conclude_lost(
-    batch: Batch, mirror: Mirror, lost: Collection[NodeId], unreachable: Collection[MemberKey]
+    batch: Batch, mirror: Mirror, lost: Collection[NodeId], unreachable: Collection[MemberKey], handles: Handles
 ) -> set[WorkloadId]:
     """End the attempts of which only members on lost nodes are left, and those cannot be reached."""
     if not lost:
@@ -50,7 +28,7 @@ def conclude_lost(
         if current is not None and _is_lost(current, lost, unreachable, batch.now):
             cause = current.stop.cause if current.stop is not None else None
             gone.append(AttemptLost(attempt=current.id, at=batch.now, cause=cause or Cause(kind=CauseKind.NODE_LOST)))
-    return apply_facts(batch, gone)
+    return apply_facts(batch, gone, handles)
 
 
 def _is_lost(attempt: Attempt, lost: Collection[NodeId], unreachable: Collection[MemberKey], now: float) -> bool:

@@ -19,13 +19,14 @@ from .act import Actor
 from .batch import Batch
 from .commit import commit
 from .fencing import Fences
+from .handles import Handles
 from .health import next_deadline
 from .jobs import jobs_to_do
 from .launching import Launcher
 from .mirror import Mirror
 from .nodes import keep_nodes, lost_nodes
 from .observe import FactSource, Observation, observe
-from .outcome import conclude_lost, record_deeds
+from .outcome import conclude_lost
 from .record import Record
 from .update import apply_facts, settle_all, watch_health
 
@@ -80,6 +81,7 @@ class Control:
         self._actor = Actor(drivers, launcher, wake)
         self._fences = Fences(store)
         self._cursors = dict(store.cursors())
+        self._handles = Handles()
         self._unwritten: list[MemberFact] = []
         self._look_at_nodes_at = float("-inf")
         self._record = Record(store, at)
@@ -129,11 +131,13 @@ class Control:
 
         def follow(batch: Batch) -> None:
             keep_nodes(batch, self.mirror, seen.nodes, self._fences, lost_after_s=self._lost_after_s)
-            touched = apply_facts(batch, seen.facts)
+            touched = apply_facts(batch, seen.facts, self._handles)
+            self._handles.write_late(batch)
             watch_health(batch, self.mirror)
             settle_all(batch, touched | batch.touched() | self.mirror.changed, self.mirror)
 
         self._record.write("update", follow, now, cursors=seen.cursors, settles=True)
+        self._handles.drop_written(self.mirror)
         self._cursors.update(seen.cursors)
         self._unwritten.clear()
         if now >= self._look_at_nodes_at:
@@ -154,14 +158,17 @@ class Control:
     def _act(self, now: float) -> float | None:
         lost = lost_nodes(self.mirror, now, self._lost_after_s)
         jobs = jobs_to_do(self.mirror, lost)
-        deeds = self._actor.act(jobs, self._fences.left(), now, begun=lambda: self._at("act.begun"))
+        deeds = self._actor.act(
+            jobs, self._fences.left(), now, started=self._handles.keys(), begun=lambda: self._at("act.begun")
+        )
         self._at("act.called")
+        self._handles.add(deeds.handles, now)
         if self._fences.lift(deeds.stopped):
             self._look_at_nodes_at = now
 
         def tell(batch: Batch) -> None:
-            touched = record_deeds(batch, deeds)
-            touched |= conclude_lost(batch, self.mirror, lost, self._actor.unreachable)
+            touched = apply_facts(batch, deeds.refused, self._handles)
+            touched |= conclude_lost(batch, self.mirror, lost, self._actor.unreachable, self._handles)
             settle_all(batch, touched, self.mirror)
 
         self._record.write("act", tell, now)
@@ -172,7 +179,7 @@ class Control:
     def _next_wake(self, now: float, seen: Observation, again: float | None) -> float:
         if seen.more:
             return now
-        times = [self._look_at_nodes_at, again, self.plan.next_wake]
+        times = [self._look_at_nodes_at, again, self.plan.next_wake, self._handles.next_at()]
         for attempt in self.mirror.served_attempts():
             if attempt.phase is AttemptPhase.RUNNING and not attempt.ready:
                 spec = self.mirror.rows.specs[f"{attempt.workload}@{attempt.spec_revision}"].spec

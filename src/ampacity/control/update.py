@@ -19,21 +19,23 @@ from ampacity.model.evolve import evolve, order_stop
 from ampacity.model.ids import WorkloadId
 
 from .batch import Batch
+from .handles import Handles
 from .health import give_up
 from .lifecycle import settle
 from .mirror import Mirror
 from .words import cause_words
 
 
-def apply_facts(batch: Batch, facts: Iterable[AttemptFact]) -> set[WorkloadId]:
-    """Evolve every attempt that a fact is about; the workloads that were touched."""
+def apply_facts(batch: Batch, facts: Iterable[AttemptFact], handles: Handles) -> set[WorkloadId]:
+    """Evolve every attempt that a fact is about; the workloads that were touched. ``handles`` go with them."""
     touched: set[WorkloadId] = set()
     for fact in facts:
         attempt = batch.attempt(fact.attempt if isinstance(fact, AttemptLost) else fact.key.attempt)
         if attempt is None:
             continue
-        changed = evolve(attempt, fact)
-        if changed is attempt:
+        handed = handles.on(attempt)
+        changed = evolve(handed, fact)
+        if changed is handed:
             continue
         kind, text = _describe(attempt, changed, fact)
         batch.write(kind, text, changed)

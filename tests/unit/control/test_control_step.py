@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from control_bench import Bench, gang, task
 
+from ampacity.control.handles import LATE_S
 from ampacity.control.step import POINTS
 from ampacity.drivers.base import Handle, Launch
 from ampacity.model.attempt import AttemptPhase, Cause, CauseKind, IncarnationBegan, ProgressReported
@@ -50,8 +51,9 @@ def test_a_task_is_placed_started_and_succeeds(bench: Bench) -> None:
 
 
 def test_a_step_passes_its_points_in_order_and_an_idle_one_writes_nothing(bench: Bench) -> None:
-    ident = bench.submit(task())
-    bench.finish(ident)
+    bench.finish(bench.submit(task()))
+    bench.driver.fail("ensure_started", LaunchFailed("no such user"))
+    bench.submit(task())
     assert set(bench.points) == set(POINTS)
     bench.points.clear()
     seq = bench.store.live().seq
@@ -203,6 +205,25 @@ def test_a_lost_reply_starts_nothing_twice(bench: Bench) -> None:
     assert bench.driver.starts[key] == 1
     bench.finish(ident)
     assert bench.workload(ident).phase is WorkloadPhase.SUCCEEDED
+
+
+def test_a_handle_goes_with_the_first_fact_or_is_written_when_that_is_late(bench: Bench) -> None:
+    quick = bench.submit(task())
+    assert not [text for text in bench.texts(quick) if text.startswith("handed to")]
+    bench.driver.hold_facts()
+    slow = bench.submit(task(name="slow"))
+    key = bench.last(slow).key(0)
+    assert bench.last(slow).members[0].handle == ""
+    assert bench.control.step(bench.now).next_wake == pytest.approx(bench.now + LATE_S)
+    bench.begin()  # one that knows nothing of it starts it again, which starts nothing
+    bench.step()
+    bench.pass_time(LATE_S)
+    assert bench.last(slow).members[0].handle == f"fake:{key}"
+    assert bench.texts(slow)[-1].startswith("handed to n")
+    assert bench.driver.starts[key] == 1
+    bench.driver.release_facts()
+    bench.finish(slow)
+    bench.check()
 
 
 def test_a_launch_that_cannot_be_ends_the_attempt(bench: Bench) -> None:
