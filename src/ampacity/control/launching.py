@@ -8,8 +8,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
-from ampacity.drivers.base import Launch
+from ampacity.drivers.base import Launch, Limits
 from ampacity.model.command import Command
+from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import WorkloadKind
 
 from .jobs import Job
@@ -48,6 +49,7 @@ class Launcher:
             workdir=spec.workdir,
             setup=spec.setup,
             allocation=placed.allocation,
+            limits=limits_of(spec.resources),
             port=command.port,
             grace_s=spec.grace_s,
             max_duration_s=spec.max_duration_s,
@@ -100,3 +102,17 @@ class Launcher:
             "AMPACITY_ATTEMPT": job.attempt.id,
             "AMPACITY_EPOCH": str(job.attempt.epoch),
         }
+
+
+def limits_of(request: ResourceRequest) -> Limits:
+    """The upper end of what was asked for: of ``cpus: 2`` two, of ``2..4`` four. ``2+``, and what was not asked for,
+    is not limited."""
+    return Limits(
+        cpu_milli=_most(request.cpu_milli),
+        memory_bytes=_most(request.memory_bytes),
+        disk_bytes=request.disk_bytes or None,
+    )
+
+
+def _most(asked: Range) -> int | None:
+    return asked.maximum or None

@@ -17,6 +17,19 @@ from ampacity.model.resources import Allocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The most that a member may use; ``None`` = as much as there is. (What it is promised is its allocation.)
+
+    CPU in thousandths; ``disk_bytes`` is what its private folder may hold; ``processes`` counts threads too.
+    """
+
+    cpu_milli: int | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """All that a driver needs to start one member.
 
@@ -34,6 +47,7 @@ class Launch:
     workdir: str = ""
     setup: str = ""
     allocation: Allocation
+    limits: Limits = Limits()
     port: int | None = None
     grace_s: float = 10.0
     max_duration_s: float | None = None

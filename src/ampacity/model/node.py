@@ -23,6 +23,34 @@ class NodeCondition(StrEnum):
     UNKNOWN = "unknown"
 
 
+class LimitedBy(StrEnum):
+    """What keeps a member to what it may use. ``watched``: it is looked at every few seconds and ended when it uses
+    more. ``affinity``: it runs on its own CPUs only, unless it asks the kernel for others."""
+
+    CGROUP_V2 = "cgroup v2"
+    CGROUP_V1 = "cgroup v1"
+    AFFINITY = "affinity"
+    WATCHED = "watched"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLimits:
+    """What limits members on a node, by what they use. As text in few words: ``cgroup v2``, or each by itself."""
+
+    cpu: LimitedBy = LimitedBy.NONE
+    memory: LimitedBy = LimitedBy.NONE
+    processes: LimitedBy = LimitedBy.NONE
+    devices: LimitedBy = LimitedBy.NONE
+    disk: LimitedBy = LimitedBy.NONE
+
+    def __str__(self) -> str:
+        main = {"cpu": self.cpu, "memory": self.memory, "processes": self.processes}
+        if len(set(main.values())) == 1:
+            return str(self.cpu)
+        return ", ".join(f"{name} {by}" for name, by in main.items() if by is not LimitedBy.NONE)
+
+
 TopologyPath = tuple[str, ...]
 """A place in one tree, from the root down: ``("site-a", "room-2", "rack-7")``."""
 
@@ -66,6 +94,7 @@ class Node:
     declared: bool = False
     boot_id: str = ""
     isolation: str = "none"
+    limits: NodeLimits = NodeLimits()
     registered_at: float = 0.0
     version: int = 1
 

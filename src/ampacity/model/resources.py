@@ -58,11 +58,12 @@ class AcceleratorRequest:
 class ResourceRequest:
     """What one member (one node's part of a gang) asks for.
 
-    ``accelerators`` are alternatives, the best liked first; empty = none. CPU is in thousandths of a core.
+    ``accelerators`` are alternatives, the best liked first; empty = none. CPU is in thousandths of a core; who names
+    none is promised one, and may use what is idle.
     """
 
     accelerators: tuple[AcceleratorRequest, ...] = ()
-    cpu_milli: Range = field(default_factory=lambda: Range.exactly(WHOLE_MILLI))
+    cpu_milli: Range = field(default_factory=lambda: Range.at_least(WHOLE_MILLI))
     memory_bytes: Range = field(default_factory=lambda: Range.exactly(0))
     disk_bytes: int = 0
 

@@ -12,6 +12,7 @@ import pytest
 from ampacity.drivers import supervisor
 from ampacity.drivers.local.facts_file import FactsFile
 from ampacity.drivers.supervisor import causes, ports
+from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.disk import append_fact, read_json, reserve, write_json
 from ampacity.drivers.supervisor.processes import boot_id, descendants, is_process, marked, start_ticks
 from ampacity.model.attempt import (
@@ -30,6 +31,16 @@ from ampacity.model.ids import AttemptId, MemberKey
 KEY = MemberKey(attempt=AttemptId("w1.0.1"), member=0, epoch=1)
 
 
+class SomewhereKills(causes.Kills):
+    """The machine's counter grew: something was killed somewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(Cgroup({}))
+
+    def happened(self) -> bool:
+        return True
+
+
 def status(*, code: int = 0, signum: int = 0) -> int:
     return code << 8 | signum
 
@@ -45,9 +56,9 @@ def status(*, code: int = 0, signum: int = 0) -> int:
         (status(code=139), {}, CauseKind.EXIT, "SIGSEGV"),
         (status(signum=11), {}, CauseKind.SIGNAL, "SIGSEGV"),
         (status(signum=9), {}, CauseKind.SIGNAL, "not sent by Ampacity"),
-        (status(signum=9), {"out_of_memory": True}, CauseKind.OUT_OF_MEMORY, "memory"),
-        (status(code=137), {"out_of_memory": True}, CauseKind.OUT_OF_MEMORY, "memory"),
-        (status(code=1), {"out_of_memory": True}, CauseKind.EXIT, "exit code 1"),
+        (status(signum=9), {"kills": SomewhereKills()}, CauseKind.OUT_OF_MEMORY, "on this node"),
+        (status(code=137), {"kills": SomewhereKills()}, CauseKind.OUT_OF_MEMORY, "memory"),
+        (status(code=1), {"kills": SomewhereKills()}, CauseKind.EXIT, "exit code 1"),
         (status(code=1), {"lost_lines": 1, "disk_full": True}, CauseKind.DISK_FULL, "exit code 1"),
         (status(code=1), {"lost_lines": 1}, CauseKind.EXIT, "exit code 1"),
         (status(code=2), {"setup": True}, CauseKind.SETUP_FAILED, "exit code 2"),
@@ -55,7 +66,7 @@ def status(*, code: int = 0, signum: int = 0) -> int:
     ],
 )
 def test_a_status_becomes_a_cause(given_status, more, kind, said):
-    plain = causes.of_status(given_status, **{"setup": False, "out_of_memory": False, **more})
+    plain = causes.of_status(given_status, **{"setup": False, "kills": causes.Kills(Cgroup({})), **more})
     cause = from_plain({**plain, "last_lines": []}, Cause)
     assert cause.kind is kind
     assert said in cause.message

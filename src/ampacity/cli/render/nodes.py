@@ -23,6 +23,7 @@ _COLUMNS = (
     Column("MEMORY"),
     Column("ATTEMPTS", right=True),
     Column("ISOLATION"),
+    Column("LIMITS"),
 )
 
 
@@ -42,6 +43,7 @@ def nodes_table(views: Sequence[NodeView], *, now: float) -> Listing:
             _free(memory_text([view], word="")),
             str(len(view.attempts)),
             Text(node.isolation, style="dim"),
+            Text(str(node.limits), style="dim"),
         )
     return table
 

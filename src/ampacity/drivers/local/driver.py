@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
 
+from .confine import Confinement
 from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
 from .log_lines import read_log
@@ -87,7 +88,9 @@ class LocalDriver:
         declared = tuple(replace(node, driver=self.name, boot_id=boot) for node in nodes)
         for name in {node.id for node in declared if sum(other.id == node.id for other in declared) > 1}:
             raise InvalidSpec(f"two nodes are declared as {name}", hint="Give each its own name.")
-        self._nodes = declared or (this_machine(self._folder),)
+        self._confinement = Confinement(self._folder)
+        limits = self._confinement.description
+        self._nodes = tuple(replace(node, limits=limits) for node in declared or (this_machine(self._folder),))
         self._base_env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         self._base_env.setdefault("PYTHONUNBUFFERED", "1")
         self._facts = FactsFile(str(self._folder / "facts.jsonl"))
@@ -224,7 +227,12 @@ class LocalDriver:
 
     def _begin(self, launch: Launch, folder: MemberFolder) -> None:
         node = self._node(launch.node)
-        folder.write_launch(launch, env=self._env(launch, node), address=node.address, facts=self._facts.path)
+        given = _given(launch, node) if node.devices else None
+        env = dict(launch.env)
+        if given is not None:
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in given)
+        confinement = self._confinement.of(launch, device_indices=given)
+        folder.write_launch(launch, env=env, address=node.address, facts=self._facts.path, confinement=confinement)
         answer = self._parent.ask(folder.path, self._base_env)
         if answer in ("started", "exited", "known", "fenced"):
             return
@@ -245,19 +253,11 @@ class LocalDriver:
             f"there is no node {name} here", hint=f"The nodes are {', '.join(node.id for node in self._nodes)}."
         )
 
-    def _env(self, launch: Launch, node: Node) -> Mapping[str, str]:
-        env = dict(launch.env)
-        if node.devices:
-            indices: dict[str, int] = {device.id: device.index for device in node.devices}
-            try:
-                given = sorted({indices[share.device] for share in launch.allocation.devices})
-            except KeyError as error:
-                raise LaunchFailed(f"node {node.id} has no device {error}") from error
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in given)
-        return env
-
     def _take_up(self) -> None:
-        for entry in sorted(os.listdir(self._folder / "members")):
+        entries = sorted(os.listdir(self._folder / "members"))
+        for group in self._confinement.leftovers(frozenset(entries)):
+            group.remove()
+        for entry in entries:
             folder = MemberFolder(str(self._folder / "members" / entry))
             try:
                 key = folder.key()
@@ -313,6 +313,15 @@ class LocalDriver:
     def _wake(self) -> None:
         for wake in tuple(self._wakes):
             wake()
+
+
+def _given(launch: Launch, node: Node) -> list[int]:
+    """The indices of the member's devices, ascending. Raises ``LaunchFailed``."""
+    indices: dict[str, int] = {device.id: device.index for device in node.devices}
+    try:
+        return sorted({indices[share.device] for share in launch.allocation.devices})
+    except KeyError as error:
+        raise LaunchFailed(f"node {node.id} has no device {error}") from error
 
 
 def _open_supervisor(state: SupervisorState) -> int | None:

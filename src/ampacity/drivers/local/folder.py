@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ampacity.drivers.base import Launch
+from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.disk import FORMAT, read_json, reserve, write_json
 from ampacity.model.attempt import Cause, CauseKind, MemberExited
 from ampacity.model.codec import from_plain, to_plain
@@ -55,7 +56,15 @@ class MemberFolder:
     def make(self) -> None:
         os.makedirs(self.path, mode=0o700, exist_ok=True)
 
-    def write_launch(self, launch: Launch, *, env: Mapping[str, str], address: str, facts: str) -> None:
+    def write_launch(
+        self,
+        launch: Launch,
+        *,
+        env: Mapping[str, str],
+        address: str,
+        facts: str,
+        confinement: Mapping[str, Any] | None = None,
+    ) -> None:
         """The launch's files, then ``member.json``, which makes it whole. Raises ``LaunchFailed``, ``OSError``."""
         self.make()
         for name, text in launch.files.items():
@@ -75,6 +84,7 @@ class MemberFolder:
                 "max_duration_s": launch.max_duration_s,
                 "facts": facts,
                 "devices": to_plain(launch.allocation.devices),
+                **(confinement or {}),
             },
         )
 
@@ -95,6 +105,11 @@ class MemberFolder:
             if found is not None and found.get("format") == FORMAT:
                 return from_plain({name: found[name] for name in ("attempt", "member", "epoch")}, MemberKey)
         return None
+
+    def cgroup(self) -> Cgroup:
+        """The member's, as it was launched with; empty where it was given none."""
+        found = read_json(self.file("member.json")) or {}
+        return Cgroup(found.get("cgroups") or {})
 
     def state(self) -> SupervisorState | None:
         """``None`` when it is absent, and when a crash of the machine left it unreadable."""

@@ -65,22 +65,26 @@ def _cause(folder: MemberFolder, key: MemberKey) -> Cause | None:
     if state is not None and state.boot_id != boot_id():
         message = "the machine was restarted while it ran"
     else:
-        _sweep(key)
+        _sweep(folder, key)
         message = f"its supervisor (pid {state.pid}) was killed" if state else "its supervisor is gone"
     lines = Log(folder.file("output.log")).last_lines()
     return Cause(kind=CauseKind.SUPERVISOR_DIED, message=message, last_lines=tuple(lines))
 
 
-def _sweep(key: MemberKey) -> None:
-    """End everything that carries the member's mark. Only when two looks in a row found nothing it is done: in the
-    midst of an exec a process has no environment for a moment."""
+def _sweep(folder: MemberFolder, key: MemberKey) -> None:
+    """End everything that is in the member's cgroup or carries its mark. Only when two looks in a row found nothing
+    it is done: in the midst of an exec a process has no environment for a moment."""
     deadline = time.monotonic() + SWEEP_TIMEOUT_S
+    group = folder.cgroup()
     empty_looks = 0
     while empty_looks < 2:
-        left = marked(str(key))
+        left = marked(str(key)) | group.pids()
+        if left:
+            group.kill()
         send(left, signal.SIGKILL)
         empty_looks = 0 if left else empty_looks + 1
         if left and time.monotonic() > deadline:
             _log.error("member %s: the processes %s do not end", key, sorted(left))
             return
         time.sleep(_WAIT_S)
+    group.remove()

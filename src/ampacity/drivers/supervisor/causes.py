@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 
+from .limits import MEMORY_ADVICE, memory_words
 from .processes import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from .cgroup import Cgroup
 
 KINDS = (
     "completed",
@@ -41,24 +44,28 @@ def cause(
     return {"kind": kind, "exit_code": exit_code, "signal": signum, "rank": rank, "message": message}
 
 
-def of_agent(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The cause that the agent left in ``cause.json``; ``None`` when there is none or it makes no sense."""
+def of_agent(report: Mapping[str, Any] | None, kills: Kills) -> dict[str, Any] | None:
+    """The cause that the agent left in ``cause.json``; ``None`` when there is none or it makes no sense. That a rank
+    was killed the agent sees, not why: for want of memory the kernel's count says."""
     if report is None or report.get("kind") not in KINDS:
         return None
     numbers = {name: report.get(name) for name in ("exit_code", "signal", "rank")}
     if any(isinstance(value, bool) or not isinstance(value, (int, type(None))) for value in numbers.values()):
         return None
-    return {"kind": report["kind"], **numbers, "message": str(report.get("message") or "")}
+    kind, message = report["kind"], str(report.get("message") or "")
+    if kind == "signal" and numbers["signal"] == _KILLED and kills.happened():
+        kind, message = "out_of_memory", kills.words()
+    return {"kind": kind, **numbers, "message": message}
 
 
 def of_status(
-    status: int, *, setup: bool, out_of_memory: bool, lost_lines: int = 0, disk_full: bool = False
+    status: int, *, setup: bool, kills: Kills, lost_lines: int = 0, disk_full: bool = False
 ) -> dict[str, Any]:
     """The cause of a process that ended by itself, from its ``waitpid`` status.
 
     Args:
         setup: it was the setup script.
-        out_of_memory: the kernel killed something for want of memory while the member ran.
+        kills: what the kernel killed for want of memory while the member ran.
         lost_lines: lines of output that could not be written, because of ``disk_full`` or otherwise.
     """
     code = os.waitstatus_to_exitcode(status)
@@ -69,23 +76,26 @@ def of_status(
     if code == 0 and not setup:
         return cause("completed", lost.lstrip("; "), exit_code=0)
     killed = signum == _KILLED or exit_code == _SHELL_KILLED
-    if killed and out_of_memory:
-        return cause("out_of_memory", _OUT_OF_MEMORY, exit_code=exit_code, signum=signum)
+    if code != 0 and (killed or kills.certain) and kills.happened():
+        more = "" if killed else f"; one of its processes was killed, and it ended with {_how(exit_code, signum)}"
+        return cause("out_of_memory", kills.words() + more, exit_code=exit_code, signum=signum)
     if setup:
         how = f"was ended by {signal_name(signum)}" if signum else f"ended with exit code {exit_code}"
         return cause("setup_failed", f"the setup script {how}{lost}", exit_code=exit_code, signum=signum)
     if disk_full:
         return cause("disk_full", f"it ended with {_how(exit_code, signum)}{lost}", exit_code=exit_code, signum=signum)
     if signum is not None:
-        hint = _KILL_HINT if signum == _KILLED else ""
+        hint = _KILL_HINT if signum == _KILLED and not kills.certain else _OTHERS_KILL if signum == _KILLED else ""
         return cause("signal", f"ended by {signal_name(signum)}{hint}", signum=signum)
     return cause("exit", _exit_text(exit_code or 0), exit_code=exit_code)
 
 
-_OUT_OF_MEMORY = "the kernel killed it because memory ran out; ask for more memory or use less"
 _KILL_HINT = (
     ": not sent by Ampacity. Somebody's kill -9, or the kernel for want of memory, though its counters do not show that"
 )
+
+
+_OTHERS_KILL = ": not sent by Ampacity, nor by the kernel for want of memory. Somebody's kill -9"
 
 
 def _how(exit_code: int | None, signum: int | None) -> str:
@@ -102,16 +112,30 @@ def _exit_text(code: int) -> str:
     return f"exit code {code}"
 
 
-class MemoryKills:
-    """Whether the kernel killed for want of memory since this was made: counters of our cgroup and of the machine."""
+class Kills:
+    """Whether the kernel killed for want of memory since this was made.
 
-    __slots__ = ("_before",)
+    ``certain``: told from the member's own cgroup. Else from the counters of ours and of the machine, which count for
+    others too.
+    """
 
-    def __init__(self) -> None:
-        self._before = _kill_counters()
+    __slots__ = ("_before", "_group", "_limit_bytes", "certain")
+
+    def __init__(self, group: Cgroup, limit_bytes: int | None = None) -> None:
+        self.certain = group.has("memory")
+        self._group = group
+        self._limit_bytes = limit_bytes
+        self._before = {} if self.certain else _kill_counters()
 
     def happened(self) -> bool:
+        if self.certain:
+            return self._group.memory_kills() > 0
         return any(count > self._before.get(name, count) for name, count in _kill_counters().items())
+
+    def words(self) -> str:
+        if self.certain and self._limit_bytes:
+            return memory_words(self._limit_bytes, self._group.memory_peak_bytes())
+        return f"the kernel killed it because memory ran out on this node; {MEMORY_ADVICE}"
 
 
 def _kill_counters() -> dict[str, int]:

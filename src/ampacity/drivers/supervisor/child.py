@@ -10,7 +10,7 @@ from . import prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
 
@@ -28,8 +28,15 @@ class Child:
         self.status: int | None = None
 
 
-def spawn(argv: Sequence[str], env: Mapping[str, str], workdir: str, output: tuple[int, int]) -> Child:
-    """Fork and exec, with the descriptors ``output`` as its stdout and stderr.
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    workdir: str,
+    output: tuple[int, int],
+    confine: Callable[[], None],
+) -> Child:
+    """Fork and exec, with the descriptors ``output`` as its stdout and stderr. ``confine`` is called in the new
+    process first, so that nothing of it is ever outside its limits.
 
     Returns when the new program runs. Raises ``NotLaunched``.
     """
@@ -37,7 +44,7 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], workdir: str, output: tup
     fault_read, fault_write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(argv, env, workdir, supervisor, (*output, fault_write))
+        _become(argv, env, workdir, supervisor, (*output, fault_write), confine)
     os.close(fault_write)
     fault = os.read(fault_read, 100)
     os.close(fault_read)
@@ -49,7 +56,12 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], workdir: str, output: tup
 
 
 def _become(
-    argv: Sequence[str], env: Mapping[str, str], workdir: str, supervisor: int, pipes: tuple[int, int, int]
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    workdir: str,
+    supervisor: int,
+    pipes: tuple[int, int, int],
+    confine: Callable[[], None],
 ) -> NoReturn:
     """In the new process. Never returns: nothing of the supervisor's may run here."""
     stage = "process"
@@ -60,6 +72,8 @@ def _become(
         prctl.die_with_parent(signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(137)
+        stage = "limits"
+        confine()
         null = os.open("/dev/null", os.O_RDONLY)
         for source, target in ((null, 0), (pipes[0], 1), (pipes[1], 2)):
             os.dup2(source, target)
@@ -79,6 +93,8 @@ def _explain(stage: str, number: int, argv: Sequence[str], env: Mapping[str, str
     if stage == "workdir":
         reason = "does not exist" if number == errno.ENOENT else f"cannot be entered: {os.strerror(number)}"
         return f"the working directory {workdir} {reason}"
+    if stage == "limits":
+        return f"its limits cannot be set on this node: {os.strerror(number)}"
     command = argv[0] if argv else ""
     if number == errno.ENOENT and "/" in command and os.path.exists(os.path.join(workdir, command)):
         return f"{command} cannot be run: the interpreter that its first line names does not exist"

@@ -6,11 +6,13 @@ import os
 import signal
 
 MARK = "AMPACITY_MEMBER"
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 
 
 def boot_id() -> str:
     """The kernel's name for this run of the machine."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
+    with open(BOOT_ID_FILE) as file:
         return file.read().strip()
 
 
@@ -62,6 +64,16 @@ def marked(member: str) -> set[int]:
         if entry in environment and entry in environment.split(b"\0"):
             found.add(pid)
     return found
+
+
+def private_memory_bytes(pid: int) -> int:
+    """Memory in use that is the process's own: what it shares with others (files, its parent's pages) is left out."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            fields = file.read().split()
+    except OSError:
+        return 0
+    return max(0, int(fields[1]) - int(fields[2])) * PAGE_BYTES if len(fields) > 2 else 0
 
 
 def send(pids: set[int], signum: int) -> None:

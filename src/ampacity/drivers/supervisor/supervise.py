@@ -11,8 +11,19 @@ import time
 from . import causes, ports, prctl
 from .child import Child, NotLaunched, spawn
 from .disk import FORMAT, append_fact, read_json, reserve, write_json
+from .limits import Limits, memory_words
 from .output import Log, OutputPipes
-from .processes import MARK, boot_id, descendants, group_of, marked, send, send_to_group, start_ticks
+from .processes import (
+    MARK,
+    boot_id,
+    descendants,
+    group_of,
+    marked,
+    private_memory_bytes,
+    send,
+    send_to_group,
+    start_ticks,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +34,9 @@ KILL_AGAIN_S = 0.1
 KILL_AGAIN_SLOWLY_S = 1.0
 KILL_SLOWLY_AFTER_S = 10.0
 """How long until SIGKILL is repeated for what is still there: new forks, or processes stuck in the kernel."""
+LOOK_EVERY_S = 2.0
+LOOK_SHARE = 50
+"""Looking what a member uses may take one part in so many of a CPU."""
 
 
 def run(folder: str, base_env: Mapping[str, str], reply: Callable[[str], None]) -> None:
@@ -100,7 +114,8 @@ class _Supervisor:
             "started_at": time.time(),
         }
         self.adopts = prctl.adopt_orphans()
-        self.kills = causes.MemoryKills()
+        self.limits = Limits(member)
+        self.kills = causes.Kills(self.limits.group, self.limits.asked.get("memory_bytes"))
         self.order: _Order | None = None
         self.kill_at: float | None = None
         self.kill_again_at = 0.0
@@ -110,6 +125,7 @@ class _Supervisor:
         self.asked: set[int] = set()
         self.rest_asked = False
         self.port_lock = -1
+        self.look_at = self.began if self.limits.watched_memory_bytes else None
 
     # The life of the member -------------------------------------------------------------------------------------
 
@@ -135,6 +151,10 @@ class _Supervisor:
         if self.member["port"] == 0:
             folder = os.path.join(os.path.dirname(self.member["facts"]), "ports")
             self.state["port"], self.port_lock = ports.take(folder)
+        try:
+            self.limits.make(os.path.join(os.path.dirname(self.member["facts"]), "cpus"))
+        except OSError as error:
+            raise NotLaunched(f"its limits cannot be set on this node: {error}") from error
         workdir = self.member["workdir"]
         if not workdir:
             workdir = self.path("work")
@@ -151,7 +171,7 @@ class _Supervisor:
     def run_process(self, argv: list[str], workdir: str, *, whole: bool) -> int:
         """Start it and wait for its end. Answers its status. What a setup leaves behind may serve the command, and
         ends with it; ``whole``: it is the command, wait until everything has ended."""
-        self.child = spawn(argv, self.environment(), workdir, self.pipes.writing)
+        self.child = spawn(argv, self.environment(), workdir, self.pipes.writing, self.limits.enter)
         self.ended_by_itself = False
         self.state["child_pid"] = self.child.pid
         try:
@@ -167,6 +187,8 @@ class _Supervisor:
         return self.child.status
 
     def end(self, cause: dict[str, Any]) -> None:
+        if not self.limits.group.remove():
+            self.log.say("its cgroup could not be removed")
         cause["last_lines"] = self.log.last_lines()
         at = time.time()
         try:
@@ -183,11 +205,11 @@ class _Supervisor:
                 exit_code=code if code >= 0 else None,
                 signum=-code if code < 0 else None,
             )
-        report = None if setup else causes.of_agent(read_json(self.path("cause.json")))
+        report = None if setup else causes.of_agent(read_json(self.path("cause.json")), self.kills)
         return report or causes.of_status(
             status,
             setup=setup,
-            out_of_memory=self.kills.happened(),
+            kills=self.kills,
             lost_lines=self.log.lost_lines,
             disk_full=self.log.disk_full,
         )
@@ -224,7 +246,7 @@ class _Supervisor:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                self.alone = self.adopts or not self.rest()
+                self.alone = not (self.limits.group.pids() if self.adopts else self.rest())
                 return
             if pid == 0:
                 self.alone = False
@@ -243,13 +265,15 @@ class _Supervisor:
             self.kill_at = time.monotonic() + self.grace_s
 
     def rest(self) -> set[int]:
-        return descendants(os.getpid()) | (marked(self.mark) - {os.getpid()})
+        return (descendants(os.getpid()) | marked(self.mark) | self.limits.group.pids()) - {os.getpid()}
 
     def meet_deadlines(self) -> None:
         now = time.monotonic()
         limit = self.member["max_duration_s"]
         if self.order is None and self.child_lives() and limit is not None and now >= self.began + limit:
             self.give_order("time_limit", f"it ran longer than its limit of {limit:g} s", self.grace_s)
+        if self.look_at is not None and self.order is None and now >= self.look_at:
+            self.look()
         if (
             self.order is not None
             and self.child is not None
@@ -260,9 +284,21 @@ class _Supervisor:
             self.asked |= {pid for pid in below if group_of(pid) == self.child.pid} | {self.child.pid}
             send_to_group(self.child.pid, signal.SIGTERM)
         if self.kill_at is not None and now >= max(self.kill_at, self.kill_again_at):
+            self.limits.group.kill()
             send(self.rest(), signal.SIGKILL)
             slowly = now > self.kill_at + KILL_SLOWLY_AFTER_S
             self.kill_again_at = now + (KILL_AGAIN_SLOWLY_S if slowly else KILL_AGAIN_S)
+
+    def look(self) -> None:
+        """Look what it uses, where the kernel does not keep it within its limits."""
+        began = time.monotonic()
+        limit_bytes = self.limits.watched_memory_bytes
+        if limit_bytes is not None:
+            used_bytes = sum(private_memory_bytes(pid) for pid in self.rest())
+            if used_bytes > limit_bytes:
+                self.give_order("out_of_memory", memory_words(limit_bytes, used_bytes), self.grace_s)
+        now = time.monotonic()
+        self.look_at = now + max(LOOK_EVERY_S, (now - began) * LOOK_SHARE)
 
     def patience_ms(self) -> int | None:
         """How long to sleep if nothing happens; ``None`` = for ever."""
@@ -273,8 +309,12 @@ class _Supervisor:
         limit = self.member["max_duration_s"]
         if limit is not None and self.order is None and self.child_lives():
             deadlines.append(self.began + limit)
-        if not self.adopts:
+        if not self.child_lives():
+            deadlines.append(now + KILL_AGAIN_S)
+        elif not self.adopts:
             deadlines.append(now + KILL_AGAIN_SLOWLY_S)
+        if self.look_at is not None and self.order is None and self.child_lives():
+            deadlines.append(self.look_at)
         return max(0, int((min(deadlines) - now) * 1000) + 1) if deadlines else None
 
     # Stopping ---------------------------------------------------------------------------------------------------
