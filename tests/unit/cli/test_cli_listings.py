@@ -116,8 +116,8 @@ def test_status_json(amp_json: Amp, client: ClientDouble) -> None:
 def test_nodes(amp: Amp, amp_json: Amp, client: ClientDouble) -> None:
     client.node_views = {"n1": a_node("n1", gpus=8, used_gpus=5, used_cpus=6.5), "m": a_node("m", declared=False)}
     found = rows(amp("nodes").stdout)
-    assert found["n1 (declared)"] == ["n1 (declared)", "ready", "5/8 H100", "6.5/8", "4GB/32GB", "5", "none"]
-    assert found["m"] == ["m", "ready", "none", "0/8", "0/32GB", "0", "none"]
+    assert found["n1 (declared)"] == ["n1 (declared)", "ready", "5/8 H100", "6.5/8", "4GB/32GB", "5", "none", "none"]
+    assert found["m"] == ["m", "ready", "none", "0/8", "0/32GB", "0", "none", "none"]
     assert [view["node"]["id"] for view in amp_json("nodes")["nodes"]] == ["n1", "m"]
     assert amp("nodes", "list").stdout == amp("nodes").stdout
 

@@ -34,7 +34,7 @@ def test_the_keys_of_a_spec() -> None:
         "type": "task",
         "run": "echo",
         "workdir": "/w",
-        "resources": {"accelerators": "H100:0.5", "cpus": "1"},
+        "resources": {"accelerators": "H100:0.5", "cpus": "1+"},
         "queue": "default",
         "max_duration": "1m30s",
         "grace": "10s",

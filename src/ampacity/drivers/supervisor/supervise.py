@@ -34,6 +34,8 @@ KILL_AGAIN_S = 0.1
 KILL_AGAIN_SLOWLY_S = 1.0
 KILL_SLOWLY_AFTER_S = 10.0
 """How long until SIGKILL is repeated for what is still there: new forks, or processes stuck in the kernel."""
+LEAST_GRACE_S = 0.1
+"""A SIGTERM that is followed by SIGKILL at once might as well not be sent."""
 LOOK_EVERY_S = 2.0
 LOOK_SHARE = 50
 """Looking what a member uses may take one part in so many of a CPU."""
@@ -339,7 +341,7 @@ class _Supervisor:
         if self.order is None:
             self.order = _Order(kind, message, time.monotonic())
             self.log.say(f"ending it, with {grace_s:g} s of grace: {message or kind}")
-        deadline = self.order.at + grace_s
+        deadline = self.order.at + max(grace_s, LEAST_GRACE_S)
         self.kill_at = deadline if self.kill_at is None else min(self.kill_at, deadline)
 
     # What is written --------------------------------------------------------------------------------------------
