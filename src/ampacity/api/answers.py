@@ -6,6 +6,7 @@ import msgspec
 
 from ampacity.hub.version import ModelVersion
 from ampacity.model.view import NodeView, ProgressPoint, WorkloadView
+from ampacity.secrets.secret import Secret
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,19 @@ class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
 
     models: tuple[ModelVersion, ...]
     next: str | None = None
+
+
+class SecretPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Secrets by name, without their values; ``next`` as in :class:`WorkloadPage`."""
+
+    secrets: tuple[Secret, ...]
+    next: str | None = None
+
+
+class Rotated(msgspec.Struct, frozen=True, kw_only=True):
+    """How many secrets were sealed with a new key."""
+
+    secrets: int
 
 
 class Points(msgspec.Struct, frozen=True, kw_only=True):

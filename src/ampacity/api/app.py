@@ -101,7 +101,7 @@ class Resource:
         authorize(principal, endpoint.action, asked)
         query = read_query(request.query_params.multi_items(), endpoint.query)
         content = await read_limited(request) if endpoint.method in ("POST", "PUT", "PATCH") else b""
-        key = None if endpoint.method == "GET" else asked_of(request, principal, content)
+        key = None if endpoint.method in ("GET", "PUT") else asked_of(request, principal, content)
         body = await self._service.call(read_body, content, endpoint.body)
         project = getattr(body, "project", None)
         if project is not None:

@@ -29,6 +29,9 @@ class Action(StrEnum):
     READ_MODEL = "model.read"
     ADD_MODEL = "model.add"
     REMOVE_MODEL = "model.remove"
+    READ_SECRET = "secret.read"
+    CHANGE_SECRET = "secret.change"
+    ROTATE_SECRET_KEY = "secret_key.rotate"
     SHUT_DOWN = "control.shutdown"
 
 

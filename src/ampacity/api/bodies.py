@@ -129,5 +129,18 @@ class ModelAddition(_Strict):
     project: Project = DEFAULT_PROJECT
 
 
+class SecretsQuery(InProject):
+    """``next`` is that of the page before."""
+
+    limit: _Page = PAGE_LIMIT
+    next: str | None = None
+
+
+class SecretValue(_Strict):
+    """``value`` in base64."""
+
+    value: bytes
+
+
 class Shutdown(_Strict):
     workloads: bool = False

@@ -20,7 +20,9 @@ from .endpoint import Endpoint
 from .wire import API_PREFIX, KEY_HEADER, NDJSON, REPLAYED_HEADER, VERSION_HEADER, ErrorAnswer, StreamLine
 
 _REF = "#/components/schemas/{name}"
-_WRITES = ("POST", "PUT", "PATCH", "DELETE")
+_WRITES = ("POST", "DELETE")
+"""What may carry a key; a PUT may be repeated without one."""
+
 _BODIES = ("POST", "PUT", "PATCH")
 
 
@@ -30,7 +32,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     queries = [each.query for each in endpoints]
     found, components = msgspec.json.schema_components([*types, *queries, ErrorAnswer], ref_template=_REF)
     answers = dict(zip(map(repr, types), found, strict=False))
-    query_names = {each.__name__ for each in queries}
+    query_names = {each.__name__ for each in queries} - {each.__name__ for each in types}
     schemas = {name: schema for name, schema in components.items() if name not in query_names}
     paths: dict[str, dict[str, Any]] = {}
     for each in endpoints:

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from ampacity.hub.version import ModelVersion
 from ampacity.model.view import NodeView, Status, Why, WorkloadView
+from ampacity.secrets.secret import Secret
 
-from . import handlers, openapi
-from .answers import Done, ModelPage, NodePage, Points, Submitted, WorkloadPage
+from . import handlers, openapi, secret_handlers
+from .answers import Done, ModelPage, NodePage, Points, Rotated, SecretPage, Submitted, WorkloadPage
 from .authorize import Action
 from .bodies import (
     ConditionChange,
@@ -20,6 +21,8 @@ from .bodies import (
     ModelsQuery,
     Nothing,
     PageQuery,
+    SecretsQuery,
+    SecretValue,
     Shutdown,
     Submission,
     WorkloadQuery,
@@ -206,5 +209,45 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         action=Action.REMOVE_MODEL,
         answer=ModelVersion,
         handler=handlers.remove_model,
+    ),
+    Endpoint(
+        name="listSecrets",
+        summary="The names of a project's secrets. Values are never told.",
+        method="GET",
+        path="/secrets",
+        action=Action.READ_SECRET,
+        query=SecretsQuery,
+        answer=SecretPage,
+        handler=secret_handlers.secrets,
+    ),
+    Endpoint(
+        name="putSecret",
+        summary="Set a secret, anew or for the first time.",
+        method="PUT",
+        path="/secrets/{ref}",
+        action=Action.CHANGE_SECRET,
+        query=InProject,
+        body=SecretValue,
+        answer=Secret,
+        handler=secret_handlers.put_secret,
+    ),
+    Endpoint(
+        name="removeSecret",
+        summary="Remove a secret. What runs keeps it.",
+        method="DELETE",
+        path="/secrets/{ref}",
+        action=Action.CHANGE_SECRET,
+        query=InProject,
+        answer=Secret,
+        handler=secret_handlers.remove_secret,
+    ),
+    Endpoint(
+        name="rotateSecretKey",
+        summary="Seal all secrets with a new key.",
+        method="POST",
+        path="/secret-key",
+        action=Action.ROTATE_SECRET_KEY,
+        answer=Rotated,
+        handler=secret_handlers.rotate_secret_key,
     ),
 )

@@ -46,4 +46,5 @@ def _workloads(client: Client, session: Session) -> Iterable[str]:
 
 WORKLOAD = NameType("name", _workloads)
 NODE = NameType("node", lambda client, session: [str(view.node.id) for view in client.nodes()])
+SECRET = NameType("name", lambda client, session: [secret.name for secret in client.secrets()])
 MODEL = NameType("model", lambda client, session: [model.name for model in client.models()])

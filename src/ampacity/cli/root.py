@@ -47,6 +47,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
         Verb("serve", f"{_HERE}.serve:command", "Serve a model behind the OpenAI-compatible endpoint."),
         Verb("models", f"{_HERE}.models:group", "Keep models: add, list, show, get, rm."),
     ),
+    "Secrets": (Verb("secrets", f"{_HERE}.secrets:group", "Keep values that jobs need and nobody else may read."),),
     "The machines": (
         Verb("nodes", f"{_HERE}.nodes:group", "List nodes; cordon and uncordon them."),
         Verb("events", f"{_HERE}.events:command", "Show what happened."),

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, overload
 from urllib.parse import quote
 
-from ampacity.api.answers import Done, ModelPage, NodePage, Points, Submitted, WorkloadPage
+from ampacity.api.answers import Done, ModelPage, NodePage, Points, Rotated, SecretPage, Submitted, WorkloadPage
 from ampacity.api.wire import MAX_WAIT_S, StreamLine
 from ampacity.hub.version import ModelVersion
 from ampacity.model.errors import InvalidSpec, NotFound, NotRunning, Where
@@ -18,6 +18,7 @@ from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.secrets.secret import Secret
 
 from .follow import Patience, follow
 from .link import Link, Query
@@ -294,6 +295,35 @@ class Client:
         """Cordon a node (nothing new is placed there) or make it ready again."""
         path = _path("nodes", node, "condition")
         return self._link.call("POST", path, NodeView, body={"condition": condition})
+
+    # Secrets -------------------------------------------------------------------------------------------------------
+
+    def secrets(self, *, project: str | None = None) -> tuple[Secret, ...]:
+        """The project's secrets by name, without their values: nobody is told those."""
+        query: Query = {"project": self._in(project)}
+        found = self._link.call("GET", "/secrets", SecretPage, query=query)
+        secrets = list(found.secrets)
+        while found.next is not None:
+            found = self._link.call("GET", "/secrets", SecretPage, query={**query, "next": found.next})
+            secrets.extend(found.secrets)
+        return tuple(secrets)
+
+    def set_secret(self, name: str, value: str | bytes, *, project: str | None = None) -> Secret:
+        """Set a secret, anew or for the first time. What runs keeps the value that it was started with.
+
+        Raises:
+            InvalidSpec: the name or the value cannot be.
+        """
+        body = {"value": value.encode() if isinstance(value, str) else value}
+        return self._link.call("PUT", _path("secrets", name), Secret, query={"project": self._in(project)}, body=body)
+
+    def remove_secret(self, name: str, *, project: str | None = None) -> Secret:
+        """Remove a secret. What runs keeps it."""
+        return self._link.call("DELETE", _path("secrets", name), Secret, query={"project": self._in(project)})
+
+    def rotate_secret_key(self) -> int:
+        """Seal all secrets, of all projects, with a new key; returns how many there are."""
+        return self._link.call("POST", "/secret-key", Rotated, body={}).secrets
 
     # Models --------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ampacity.hub import Hub
 from ampacity.model.errors import Conflict
 from ampacity.model.node import Node
 from ampacity.model.workload import Wish
+from ampacity.secrets.keeper import open_secrets
 from ampacity.serving.prober import Prober
 from ampacity.store import open_store
 from ampacity.store.feed import FeedStore
@@ -89,7 +90,8 @@ class Daemon:
             driver.on_wake(self._bell.set)
         prober.on_wake(self._bell.set)
         writing = Writing(self._store, hub, folder.file("checkpoints"), clock, lambda: self.control.nodes)
-        launcher = Launcher(folder.path, hub)
+        secrets = open_secrets(folder.path, clock)
+        launcher = Launcher(folder.path, hub, secrets=secrets)
         launcher.tidy(self._store.live().attempts)
         gateway = GatewayKeeper(writing, gateway_spec(table, host=HOST, port=port), self._bell.set)
         self.control = Control(
@@ -110,6 +112,7 @@ class Daemon:
             hub=hub,
             output=Output(self._store, drivers),
             writing=writing,
+            secrets=secrets,
             place=Place(state_dir=str(folder.path), started_at=clock(), gateway_url=f"http://{HOST}:{port}"),
             clock=clock,
             wake=self._bell.set,

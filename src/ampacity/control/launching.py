@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from ampacity.drivers.base import Launch, Limits
 from ampacity.model.command import Command
+from ampacity.model.ids import Project
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import WorkloadKind
 
@@ -22,11 +23,20 @@ class Models(Protocol):
     def materialize(self, ref: str) -> Path: ...
 
 
+class Reveals(Protocol):
+    """What launching needs of the secrets."""
+
+    def reveal(self, project: Project, names: Collection[str]) -> Mapping[str, bytes]: ...
+
+
 class Launcher:
     """Makes launches. ``state_dir`` is where gangs meet and where checkpoints lie that name no folder."""
 
-    def __init__(self, state_dir: Path, models: Models, *, python: str = sys.executable) -> None:
+    def __init__(
+        self, state_dir: Path, models: Models, *, secrets: Reveals | None = None, python: str = sys.executable
+    ) -> None:
         self._state_dir, self._models, self._python = state_dir, models, python
+        self._secrets = secrets
         self._gangs = state_dir / "gangs"
 
     def tidy(self, live: Collection[str]) -> None:
@@ -36,16 +46,20 @@ class Launcher:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def launch(self, job: Job, member: int) -> Launch:
-        """Raises ``HubError`` or ``NotFound`` when the model cannot be had."""
+        """Raises ``HubError`` or ``NotFound`` when the model cannot be had, ``NotFound`` or ``SecretsUnreadable`` when
+        a secret cannot."""
         spec, attempt = job.spec, job.attempt
         command = self._command(job, member)
         placed = attempt.members[member]
+        values = self._values(job)
         return Launch(
             key=attempt.key(member),
             node=placed.node,
             argv=command.argv,
             env={**spec.envs, **command.env, **self._environment(job)},
             files=command.files,
+            secret_envs={name: values[name] for name in spec.secrets.envs},
+            secret_files={name: values[name] for name in spec.secrets.files},
             workdir=spec.workdir,
             setup=spec.setup,
             allocation=placed.allocation,
@@ -92,6 +106,10 @@ class Launcher:
     def _checkpoint_dir(self, job: Job) -> str:
         """Where the job's checkpoints lie: as its spec says since it was accepted, else by its id."""
         return job.spec.checkpoint.directory or str(self._state_dir / "checkpoints" / job.workload.id)
+
+    def _values(self, job: Job) -> Mapping[str, bytes]:
+        names = job.spec.secrets.names
+        return self._secrets.reveal(job.workload.project, names) if self._secrets is not None and names else {}
 
     @staticmethod
     def _environment(job: Job) -> dict[str, str]:

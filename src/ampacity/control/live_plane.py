@@ -16,6 +16,8 @@ from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.secrets.keeper import Secrets
+from ampacity.secrets.secret import Secret
 from ampacity.store.feed import FeedStore
 
 from .logs import Output
@@ -51,6 +53,7 @@ class LivePlane:
         hub: Hub,
         output: Output,
         writing: Writing,
+        secrets: Secrets,
         place: Place,
         clock: Callable[[], float],
         wake: Callable[[], None],
@@ -61,6 +64,7 @@ class LivePlane:
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
         self._receipts = Receipts()
+        self._secrets = secrets
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -128,6 +132,7 @@ class LivePlane:
     def submit(
         self, spec: WorkloadSpec, *, project: Project, owner: Owner, receipt: MakeReceipt | None = None
     ) -> WorkloadView:
+        self._secrets.refuse_unknown(project, spec.secrets.names)
         view = self._writing.submit(spec, project=project, owner=owner)
         if receipt is not None:
             self._receipts.put(receipt(view, self._clock()))
@@ -154,6 +159,20 @@ class LivePlane:
 
     def shutdown(self, *, workloads: bool) -> None:
         self._end(workloads)
+
+    # Secrets -------------------------------------------------------------------------------------------------------
+
+    def secrets(self, project: Project) -> tuple[Secret, ...]:
+        return self._secrets.list(project)
+
+    def put_secret(self, project: Project, name: str, value: bytes, *, by: str) -> Secret:
+        return self._secrets.put(project, name, value, by=by)
+
+    def remove_secret(self, project: Project, name: str) -> Secret:
+        return self._secrets.remove(project, name)
+
+    def rotate_secret_key(self) -> int:
+        return self._secrets.rotate_key()
 
     # Models --------------------------------------------------------------------------------------------------------
 

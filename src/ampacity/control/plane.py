@@ -11,6 +11,7 @@ from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.secrets.secret import Secret
 
 from .receipts import MakeReceipt, Receipt
 
@@ -113,6 +114,20 @@ class Plane(Protocol):
         ...
 
     def remove_model(self, ref: str) -> ModelVersion: ...
+
+    def secrets(self, project: Project) -> tuple[Secret, ...]:
+        """By name, without their values: those are never told."""
+        ...
+
+    def put_secret(self, project: Project, name: str, value: bytes, *, by: str) -> Secret:
+        """Set it, anew or for the first time. Raises ``InvalidSpec``."""
+        ...
+
+    def remove_secret(self, project: Project, name: str) -> Secret: ...
+
+    def rotate_secret_key(self) -> int:
+        """Seal all secrets with a new key; answers how many."""
+        ...
 
     def receipt(self, key: str) -> Receipt | None:
         """What was answered to the write of that key in the last day."""

@@ -36,6 +36,8 @@ class Launch:
     ``argv`` is run in ``workdir`` (absolute; empty = a private folder) with ``env`` added to the node's own
     environment. ``setup`` is a shell script run before it. ``files`` are written into the member's private folder
     first; ``argv`` and ``env`` may name that folder as ``{member_dir}``, and ``argv`` the port as ``{port}``.
+    ``secret_envs`` (variables) and ``secret_files`` (``NAME_FILE`` says the path of each) reach the processes without
+    being written to a disk, as far as the place allows it.
     ``port``: ``None`` = none, 0 = a free one: the process finds it as ``PORT``, the fact ``MemberStarted`` says it.
     """
 
@@ -44,6 +46,8 @@ class Launch:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    secret_envs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    secret_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     workdir: str = ""
     setup: str = ""
     allocation: Allocation

@@ -25,6 +25,7 @@
     │   ├── Unsupported            this driver never can
     │   ├── LaunchFailed           this member cannot be started there (its own fault, not the node's)
     │   └── DriverUnavailable      not known now; it is never read as "failed"
+    ├── SecretsUnreadable          secrets that cannot be opened: the key is gone, or they were changed
     └── HubError                   models and blobs
         └── CorruptBlob            the bytes do not match their digest
 """
@@ -178,6 +179,11 @@ class LaunchFailed(DriverError):
 class DriverUnavailable(DriverError):
     code = "driver_unavailable"
     status = 503
+
+
+class SecretsUnreadable(AmpacityError):
+    code = "secrets_unreadable"
+    status = 500
 
 
 class HubError(AmpacityError):

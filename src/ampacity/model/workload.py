@@ -68,6 +68,19 @@ class ServiceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretUse:
+    """Names of the project's secrets that every process gets: as variables of those names (``envs``), and as files
+    whose paths the variables ``<NAME>_FILE`` say (``files``)."""
+
+    envs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.envs, *self.files)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
     """One immutable revision of what was asked for. Times in seconds, sizes in bytes; ``workdir`` is absolute."""
 
@@ -89,6 +102,7 @@ class WorkloadSpec:
     max_duration_s: float | None = None
     grace_s: float = 10.0
     service: ServiceSpec | None = None
+    secrets: SecretUse = field(default_factory=SecretUse)
 
 
 class WorkloadPhase(StrEnum):

@@ -45,6 +45,7 @@ from ampacity.model.workload import (
     WorkloadPhase,
     WorkloadSpec,
 )
+from ampacity.secrets.secret import Secret, check_name, check_value
 
 TOKEN = "a-token-of-the-test"
 
@@ -89,6 +90,7 @@ class PlaneDouble:
             f"n{index}": Node(id=NodeId(f"n{index}"), driver="fake", cpu_milli=8000, memory_bytes=1 << 34)
             for index in range(2)
         }
+        self._secrets: dict[str, Secret] = {}
         self.receipts: dict[str, Receipt] = {}
         self.points: tuple[ProgressPoint, ...] = ()
         self.shutdowns: list[bool] = []
@@ -282,6 +284,26 @@ class PlaneDouble:
         model = self.model(ref)
         self._models.remove(model)
         return model
+
+    def secrets(self, project: Project) -> tuple[Secret, ...]:
+        self._called("secrets")
+        return tuple(secret for secret in self._secrets.values() if secret.project == project)
+
+    def put_secret(self, project: Project, name: str, value: bytes, *, by: str) -> Secret:
+        self._called("put_secret")
+        check_value(value)
+        self._secrets[name] = Secret(project=project, name=check_name(name), changed_at=1.0, by=by)
+        return self._secrets[name]
+
+    def remove_secret(self, project: Project, name: str) -> Secret:
+        self._called("remove_secret")
+        if name not in self._secrets:
+            raise NotFound(f"There is no secret {name!r}.")
+        return self._secrets.pop(name)
+
+    def rotate_secret_key(self) -> int:
+        self._called("rotate_secret_key")
+        return len(self._secrets)
 
     def receipt(self, key: str) -> Receipt | None:
         return self.receipts.get(key)

@@ -44,6 +44,7 @@ def test_every_call_by_curl(server: RunningServer, plane: PlaneDouble) -> None:
     everything = {"status", "submit", "workloads", "workload", "set_desired", "why", "progress", "logs", "events"}
     assert called == everything | {
         "nodes", "set_condition", "models", "model", "add_model", "remove_model", "shutdown",
+        "secrets", "put_secret", "remove_secret", "rotate_secret_key",
     }  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_every_endpoint_stands_any_input(endpoint: Any, ref: str, query: dict[st
         transport = httpx.ASGITransport(as_operator)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             path = endpoint.path.replace("{ref:path}", "{ref}").replace("{ref}", quote(ref, safe=""))
-            content = body if endpoint.method == "POST" else None
+            content = body if endpoint.method in ("POST", "PUT") else None
             return await http.request(endpoint.method, "/api/v1" + path, params=query, json=content)
 
     try:

@@ -31,8 +31,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "setDesired": {"wish": "run"},
     "setCondition": {"condition": "ready"},
     "addModel": {"name": "m", "path": "/m"},
+    "putSecret": {"value": "dmFsdWU="},
 }
-NAMES = {"setCondition": "n0", "getModel": "m", "removeModel": "m"}
+NAMES = {"setCondition": "n0", "getModel": "m", "removeModel": "m", "putSecret": "S", "removeSecret": "S"}
 
 
 def walk(node: Any) -> Any:
@@ -69,7 +70,7 @@ def test_an_operation_is_sound(path: str, method: str, said: dict[str, Any]) -> 
         assert each["in"] in ("path", "query", "header")
         assert each["required"] is True or each["in"] != "path"
         assert "schema" in each
-    assert ("requestBody" in said) == (method == "post")
+    assert ("requestBody" in said) == (method in ("post", "put"))
     assert said["responses"]
     for status, response in said["responses"].items():
         response = resolve(response["$ref"], DOCUMENT) if "$ref" in response else response
@@ -97,12 +98,13 @@ def test_the_answer_is_what_the_document_says(
     ident = plane.add("job", created_at=1.0)
     plane.say(ident, "a line")
     unix.post("/models", json=GOOD["addModel"])
+    unix.put("/secrets/S", json=GOOD["putSecret"])
     name = said["operationId"]
     if "requestBody" in said:
         schema = said["requestBody"]["content"]["application/json"]["schema"]
         assert mistakes(GOOD.get(name, {}), schema, DOCUMENT) == []
     url = path.removeprefix("/api/v1").replace("{ref}", NAMES.get(name, "job"))
-    answer = unix.request(method, url, json=GOOD.get(name, {}) if method == "post" else None)
+    answer = unix.request(method, url, json=GOOD.get(name, {}) if method in ("post", "put") else None)
     assert str(answer.status_code) in said["responses"], answer.text
     described = said["responses"][str(answer.status_code)]
     ((media, content),) = described["content"].items()

@@ -27,6 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/nodes/{ref}/condition": {"condition": "ready"},
     "/models": {"name": "m", "path": "/m"},
     "/shutdown": {},
+    "/secrets/{ref}": {"value": "dmFsdWU="},
 }
 
 
@@ -56,7 +57,7 @@ async def every_endpoint(http: httpx.AsyncClient, **headers: str) -> list[httpx.
             await http.request(
                 each.method,
                 each.path.replace("{ref}", "x").replace("{ref:path}", "x"),
-                json=BODIES.get(each.path) if each.method == "POST" else None,
+                json=BODIES.get(each.path) if each.method in ("POST", "PUT") else None,
                 headers=headers,
             )
             for each in ENDPOINTS

@@ -27,6 +27,7 @@ from ampacity.model.workload import (
     WorkloadPhase,
     WorkloadSpec,
 )
+from ampacity.secrets.secret import Secret
 
 NOW = 1_790_000_000.0
 
@@ -35,6 +36,7 @@ class ClientDouble:
     """``fail``: what a method shall raise. ``calls``: what was asked, in order."""
 
     def __init__(self, project: str = "default") -> None:
+        self.secret_values: dict[str, bytes] = {}
         self.project = project
         self.views: dict[str, WorkloadView] = {}
         self.records: dict[str, list[LogRecord]] = {}
@@ -157,6 +159,23 @@ class ClientDouble:
         view = self.node_views[node]
         self.node_views[node] = replace(view, node=replace(view.node, condition=condition))
         return self.node_views[node]
+
+    def secrets(self) -> tuple[Secret, ...]:
+        return tuple(
+            Secret(project=Project(self.project), name=name, changed_at=1.0, by="me") for name in self.secret_values
+        )
+
+    def set_secret(self, name: str, value: bytes) -> Secret:
+        self.secret_values[name] = value
+        return Secret(project=Project(self.project), name=name, changed_at=1.0, by="me")
+
+    def remove_secret(self, name: str) -> Secret:
+        if self.secret_values.pop(name, None) is None:
+            raise NotFound(f"There is no secret {name!r}.")
+        return Secret(project=Project(self.project), name=name, changed_at=1.0, by="me")
+
+    def rotate_secret_key(self) -> int:
+        return len(self.secret_values)
 
     def models(self, name: str | None = None) -> tuple[ModelVersion, ...]:
         self._called("models", name)

@@ -26,6 +26,7 @@ from ampacity.model.workload import (
     WorkloadPhase,
     WorkloadSpec,
 )
+from ampacity.secrets.keeper import open_secrets
 
 
 class Seat:
@@ -40,6 +41,7 @@ class Seat:
             hub=self.bench.hub,
             output=self.bench.output,
             writing=self.bench.writing,
+            secrets=open_secrets(folder, lambda: self.bench.now),
             place=Place(state_dir=str(folder), started_at=1.0, gateway_url="http://127.0.0.1:1"),
             clock=lambda: self.bench.now,
             wake=self.bench.step,

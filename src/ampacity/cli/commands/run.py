@@ -25,6 +25,9 @@ _OPTIONS = (
     click.option("--nodes", metavar="N", help="How many nodes, all at once: 2; for a train also 2..4."),
     click.option("--ranks-per-node", type=click.IntRange(min=1), metavar="N", help="Processes on each node (train)."),
     click.option("-e", "--env", "envs", multiple=True, metavar="K=V", help="A variable; K alone passes on this one's."),
+    click.option(
+        "--secret", "secrets", multiple=True, metavar="NAME", help="A secret for a variable; may be repeated."
+    ),
     click.option("--workdir", metavar="DIR", default=".", help="Where it runs. This folder where left out."),
     click.option("--setup", metavar="SCRIPT", help="A shell script that is run before it."),
     click.option("--retry", type=click.IntRange(min=0), metavar="N", help="How often it may begin again."),
@@ -100,6 +103,7 @@ def _keys(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
         "setup": given["setup"],
         "workdir": given["workdir"],
         "envs": envs_from(given["envs"]) or None,
+        "secrets": list(given["secrets"]) or None,
         "resources": {key: given[key] for key in ("accelerators", "cpus", "memory", "disk")},
         "num_nodes": given["nodes"],
         "ranks_per_node": ranks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import shutil
@@ -53,6 +54,8 @@ _NOT_INHERITED = frozenset(
         "AMPACITY_MEMBER",
         "AMPACITY_MEMBER_DIR",
         "AMPACITY_PROJECT",
+        "AMPACITY_SECRETS",
+        "AMPACITY_SECRETS_DIR",
         "AMPACITY_WORKLOAD",
         "AMPACITY_WORKLOAD_NAME",
         "PORT",
@@ -233,7 +236,7 @@ class LocalDriver:
             env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in given)
         confinement = self._confinement.of(launch, device_indices=given)
         folder.write_launch(launch, env=env, address=node.address, facts=self._facts.path, confinement=confinement)
-        answer = self._parent.ask(folder.path, self._base_env)
+        answer = self._parent.ask(folder.path, self._base_env, _handed_over(launch))
         if answer in ("started", "exited", "known", "fenced"):
             return
         deadline = time.monotonic() + (HELD_TIMEOUT_S if answer == "held" else 0.0)
@@ -322,6 +325,19 @@ def _given(launch: Launch, node: Node) -> list[int]:
         return sorted({indices[share.device] for share in launch.allocation.devices})
     except KeyError as error:
         raise LaunchFailed(f"node {node.id} has no device {error}") from error
+
+
+def _handed_over(launch: Launch) -> dict[str, dict[str, str]]:
+    """The secrets of a launch, for the supervisor's ears only: they go over its parent's socket and to no file.
+
+    Raises ``LaunchFailed`` for a variable that cannot be one.
+    """
+    for name, value in launch.secret_envs.items():
+        if b"\0" in value:
+            raise LaunchFailed(f"the secret {name} holds a zero byte", hint="Ask for it as a file.")
+    envs = {name: os.fsdecode(value) for name, value in launch.secret_envs.items()}
+    files = {name: base64.b64encode(value).decode() for name, value in launch.secret_files.items()}
+    return {"envs": envs, "files": files} if envs or files else {}
 
 
 def _open_supervisor(state: SupervisorState) -> int | None:

@@ -22,7 +22,10 @@ from ampacity.model.errors import LaunchFailed, NotFound
 from ampacity.model.ids import MemberKey
 
 _OURS = frozenset(
-    {"member.json", "state.json", "exit.json", "stop.json", "cause.json", "output.log", "lock", "progress", "work"}
+    {
+        *("member.json", "state.json", "exit.json", "stop.json", "cause.json", "output.log"),
+        *("lock", "progress", "work", "secrets"),
+    }
 )
 
 

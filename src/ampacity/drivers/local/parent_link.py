@@ -36,10 +36,15 @@ class ParentLink:
         """Have the parent running. Raises ``DriverUnavailable``."""
         self._connect().close()
 
-    def ask(self, member_folder: str, env: Mapping[str, str]) -> str:
-        """Have the member held. Answers the supervisor's word (see ``supervise.run``), or nothing when it ended
-        without one. Raises ``DriverUnavailable``."""
-        request = json.dumps({"folder": member_folder, "env": dict(env)}).encode() + b"\n"
+    def ask(
+        self, member_folder: str, env: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]] | None = None
+    ) -> str:
+        """Have the member held, with these secrets (see ``supervisor.secrets``).
+
+        Answers the supervisor's word (see ``supervise.run``), or nothing when it ended without one. Raises
+        ``DriverUnavailable``.
+        """
+        request = json.dumps({"folder": member_folder, "env": dict(env), "secrets": secrets or {}}).encode() + b"\n"
         for _ in range(2):
             try:
                 with self._connect() as connection:

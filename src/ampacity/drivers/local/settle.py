@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 
+from ampacity.drivers.supervisor import secrets
 from ampacity.drivers.supervisor.output import Log
 from ampacity.drivers.supervisor.processes import boot_id, is_process, marked, send
 from ampacity.model.attempt import Cause, CauseKind
@@ -33,6 +34,7 @@ def settle(folder: MemberFolder, key: MemberKey, facts: FactsFile) -> bool:
         fact = folder.exit(key)
     if fact is None:
         return False
+    secrets.remove(secrets.folder_of(folder.path))
     if not facts.has_exit(key):
         facts.append(fact)
     return True

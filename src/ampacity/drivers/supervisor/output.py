@@ -6,6 +6,8 @@ import errno
 import os
 import time
 
+from .secrets import masked
+
 MAX_LINE_BYTES = 16_384
 READ_BYTES = 65_536
 TAIL_BYTES = 65_536
@@ -13,12 +15,16 @@ DRAIN_READS = 64
 
 
 class Log:
-    """Appends whole lines. A disk that does not take them loses lines, which are counted; it never stops the member."""
+    """Appends whole lines, without the secrets in ``masks``.
 
-    __slots__ = ("_fd", "disk_full", "lost_lines", "path")
+    A disk that does not take them loses lines, which are counted; it never stops the member.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("_fd", "_masks", "disk_full", "lost_lines", "path")
+
+    def __init__(self, path: str, masks: list[bytes] | None = None) -> None:
         self.path = path
+        self._masks = masks or []
         self.lost_lines = 0
         self.disk_full = False
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -27,6 +33,8 @@ class Log:
         """Write the lines, all with the present time, in one append."""
         if not lines:
             return
+        if self._masks:
+            lines = [masked(line, self._masks) for line in lines]
         prefix = f"{time.time():.6f} - {stream} ".encode()
         data = b"".join([prefix + line + b"\n" for line in lines])
         try:

@@ -4,7 +4,8 @@ Run by path: ``python -I -S parent.py FOLDER``. It prints ``ready`` (or ``taken`
 listens, and goes on in the background. It ends when nobody has been connected for ``LINGER_S``; the supervisors live
 on.
 
-A request is one line, ``{"folder": the member's, "env": the environment to start from}``; the supervisor answers with
+A request is one line, ``{"folder": the member's, "env": the environment to start from,
+"secrets": see secrets.py}``; the supervisor answers with
 one line, ``{"answer": word, "pid": its own}``.
 """
 
@@ -140,7 +141,7 @@ def _supervise(client: socket.socket, request: bytes) -> NoReturn:
         os.setsid()
         os.chdir("/")
         asked = json.loads(request)
-        run(asked["folder"], asked["env"], _Reply(client))
+        run(asked["folder"], asked["env"], _Reply(client), asked.get("secrets") or {})
         status = 0
     except BaseException:  # noqa: BLE001  (whatever it was: say it and end, the parent's loop must not run here)
         traceback.print_exc()

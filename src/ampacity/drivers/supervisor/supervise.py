@@ -24,6 +24,7 @@ from .processes import (
     send_to_group,
     start_ticks,
 )
+from .secrets import Secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ LOOK_SHARE = 50
 """Looking what a member uses may take one part in so many of a CPU."""
 
 
-def run(folder: str, base_env: Mapping[str, str], reply: Callable[[str], None]) -> None:
+def run(
+    folder: str, base_env: Mapping[str, str], reply: Callable[[str], None], secrets: Mapping[str, Any] | None = None
+) -> None:
     """Hold the member of that folder, unless it was begun, ended or fenced before.
 
     ``reply`` is told one word: ``started``, ``exited`` (it could not be started, or has ended already), ``known``
@@ -60,7 +63,7 @@ def run(folder: str, base_env: Mapping[str, str], reply: Callable[[str], None]) 
     if member is None or member.get("format") != FORMAT:
         return reply("unreadable")
     prctl.set_name("ampacity-member")
-    _Supervisor(folder, member, base_env, reply, wakeup).hold()
+    _Supervisor(folder, member, base_env, reply, wakeup, Secrets(secrets or {}, folder)).hold()
     os.close(lock)
     return None
 
@@ -97,6 +100,7 @@ class _Supervisor:
         base_env: Mapping[str, str],
         reply: Callable[[str], None],
         wakeup: int,
+        secrets: Secrets,
     ) -> None:
         self.folder = folder
         self.member = member
@@ -127,13 +131,15 @@ class _Supervisor:
         self.asked: set[int] = set()
         self.rest_asked = False
         self.port_lock = -1
+        self.secrets = secrets
+        self.secret_env: dict[str, str] = {}
         self.look_at = self.began if self.limits.watched_memory_bytes else None
 
     # The life of the member -------------------------------------------------------------------------------------
 
     def hold(self) -> None:
         self.scratch = reserve(self.path("exit.json"))
-        self.log = Log(self.path("output.log"))
+        self.log = Log(self.path("output.log"), self.secrets.masks)
         self.pipes = OutputPipes(self.log)
         write_json(self.path("state.json"), self.state)
         self.read_stop()
@@ -157,6 +163,7 @@ class _Supervisor:
             self.limits.make(os.path.join(os.path.dirname(self.member["facts"]), "cpus"))
         except OSError as error:
             raise NotLaunched(f"its limits cannot be set on this node: {error}") from error
+        self.secret_env = self.place_secrets()
         workdir = self.member["workdir"]
         if not workdir:
             workdir = self.path("work")
@@ -188,7 +195,14 @@ class _Supervisor:
         assert self.child.status is not None
         return self.child.status
 
+    def place_secrets(self) -> dict[str, str]:
+        try:
+            return self.secrets.place()
+        except OSError as error:
+            raise NotLaunched(f"the files of its secrets cannot be written: {error}") from error
+
     def end(self, cause: dict[str, Any]) -> None:
+        self.secrets.remove()
         if not self.limits.group.remove():
             self.log.say("its cgroup could not be removed")
         cause["last_lines"] = self.log.last_lines()
@@ -362,6 +376,7 @@ class _Supervisor:
         env["AMPACITY_MEMBER_DIR"] = self.folder
         env["AMPACITY_FACTS"] = self.member["facts"]
         env[MARK] = self.mark
+        env.update(self.secret_env)
         return env
 
     def report(self, fact: str, *, at: float | None = None, **more: Any) -> None:

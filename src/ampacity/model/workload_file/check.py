@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -77,7 +77,8 @@ def keys_at(path: Path) -> tuple[str, ...]:
 def _nested(model: type[BaseModel], key: str) -> type[BaseModel] | None:
     field = model.model_fields.get(key)
     arms = () if field is None else (field.annotation, *get_args(field.annotation))
-    return next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, BaseModel)), None)
+    bare = (get_args(arm)[0] if get_origin(arm) is Annotated else arm for arm in arms)
+    return next((arm for arm in bare if isinstance(arm, type) and issubclass(arm, BaseModel)), None)
 
 
 _PLACES: tuple[tuple[str, ...], ...] = (

@@ -16,6 +16,7 @@ def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
     yield from _of_command(keys)
     yield from _of_gang(keys)
     yield from _of_times(keys)
+    yield from _of_secrets(keys)
 
 
 def _of_kind(keys: WorkloadKeys) -> Iterator[Mistake]:
@@ -71,3 +72,15 @@ def _of_times(keys: WorkloadKeys) -> Iterator[Mistake]:
         yield Mistake("is missing: how often may it begin again?", path=("retry", "max"), hint="Add 'max: 3'.")
     if keys.retry is not None and keys.retry.on_events == []:
         yield Mistake("is empty.", path=("retry", "on_events"), hint="Name events, or leave the key out for all.")
+
+
+def _of_secrets(keys: WorkloadKeys) -> Iterator[Mistake]:
+    if keys.secrets is None:
+        return
+    if not keys.secrets.envs and not keys.secrets.files:
+        yield Mistake("is empty.", path=("secrets",), hint="Name secrets, or leave the key out.")
+    files = {f"{name}_FILE" for name in keys.secrets.files or ()}
+    for name in sorted({*(keys.secrets.envs or ()), *files} & {*(keys.envs or ())}):
+        yield Mistake(f"gives {name}, and so does 'secrets'.", path=("envs", name), hint="Keep one of the two.")
+    for name in sorted(files & {*(keys.secrets.envs or ())}):
+        yield Mistake(f"gives the variable {name} twice.", path=("secrets",), hint="Rename one of the two secrets.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from ampacity.model.workload import WorkloadKind
 
@@ -34,7 +34,7 @@ from .types import (
 )
 
 NOT_BUILT = {
-    (): ("image", "python", "secrets", "volumes", "utilization_policy", "autoscaling", "file_mounts"),
+    (): ("image", "python", "volumes", "utilization_policy", "autoscaling", "file_mounts"),
     ("retry",): ("duration",),
     ("resources",): ("any_of", "power"),
 }
@@ -142,6 +142,26 @@ class ReadinessKeys(_Keys):
     )
 
 
+class SecretKeys(_Keys):
+    """Secrets of the project, by the names that `ampacity secrets set` gave them."""
+
+    envs: list[EnvName] | None = Field(default=None, description="Given as variables of the same names.")
+    files: list[EnvName] | None = Field(
+        default=None, description="Given as files; the variable NAME_FILE says the path of each."
+    )
+
+
+def _secrets(value: object) -> object:
+    """A list is short for ``envs``."""
+    return {"envs": value} if isinstance(value, list) else value
+
+
+Secrets = Annotated[
+    SecretKeys,
+    BeforeValidator(_secrets, json_schema_input_type=list[EnvName] | SecretKeys),
+]
+
+
 class WorkloadKeys(_Keys):
     """One workload. A file may hold several, with a line of --- between them."""
 
@@ -153,6 +173,10 @@ class WorkloadKeys(_Keys):
         default=None, description="Where it runs, relative to this file. Else a folder of its own."
     )
     envs: dict[EnvName, Scalar] | None = Field(default=None, description="Environment variables.")
+    secrets: Secrets | None = Field(
+        default=None,
+        description="Secrets that it gets: [HF_TOKEN] as variables, or {envs: [...], files: [...]}.",
+    )
     resources: ResourceKeys | None = Field(default=None, description="What each node of it needs.")
     num_nodes: CountRange | None = Field(
         default=None, description="How many nodes, all at once: 2; for a train also 2..4 or 2+, which is elastic."

@@ -53,6 +53,7 @@ def plain_from_spec(spec: WorkloadSpec) -> dict[str, Any]:
         "setup": spec.setup,
         "workdir": spec.workdir,
         "envs": dict(spec.envs),
+        "secrets": _filled({"envs": list(spec.secrets.envs), "files": list(spec.secrets.files)}),
         "resources": _resources(spec.resources),
         "num_nodes": None if spec.num_nodes == Range.exactly(1) else str(spec.num_nodes),
         "ranks_per_node": spec.ranks_per_node,

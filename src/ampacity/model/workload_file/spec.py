@@ -11,12 +11,13 @@ from ampacity.model.workload import (
     CheckpointPolicy,
     ReadinessProbe,
     RetryPolicy,
+    SecretUse,
     ServiceSpec,
     WorkloadKind,
     WorkloadSpec,
 )
 
-from .keys import CheckpointKeys, ReadinessKeys, ResourceKeys, RetryKeys, WorkloadKeys
+from .keys import CheckpointKeys, ReadinessKeys, ResourceKeys, RetryKeys, SecretKeys, WorkloadKeys
 
 
 def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
@@ -44,12 +45,17 @@ def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
         workdir=workdir,
         queue=DEFAULT_QUEUE if keys.queue is None else QueueName(keys.queue),
         after=tuple(dict.fromkeys(keys.after or ())),
+        secrets=_secrets(keys.secrets or SecretKeys()),
         resources=_resources(keys.resources or ResourceKeys()),
         retry=_retry(keys.type, keys.retry or RetryKeys()),
         checkpoint=_checkpoint(keys.checkpoint or CheckpointKeys(), workdir or directory),
         service=_service(keys) if keys.type is WorkloadKind.SERVICE else None,
         **{name: value for name, value in given.items() if value is not None},
     )
+
+
+def _secrets(keys: SecretKeys) -> SecretUse:
+    return SecretUse(envs=tuple(dict.fromkeys(keys.envs or ())), files=tuple(dict.fromkeys(keys.files or ())))
 
 
 def _resources(keys: ResourceKeys) -> ResourceRequest:

@@ -10,6 +10,7 @@ import time
 from typing import Any, Dict, Optional
 
 from .config import Config
+from .masks import masked, masks_in
 
 PROGRESS_EVERY_S = 1.0
 
@@ -24,6 +25,7 @@ class Output:
         path = os.path.join(config.member_dir, "output.log")
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._lost = 0
+        self._masks = masks_in(os.environ)
 
     def line(self, rank: Optional[int], stream: str, text: bytes) -> None:
         if self._lost and self._append(None, "sys", b"%d lines of output were lost: the disk was full" % self._lost):
@@ -36,6 +38,7 @@ class Output:
         self.line(None, "sys", text.encode())
 
     def _append(self, rank: Optional[int], stream: str, text: bytes) -> bool:
+        text = masked(text, self._masks)
         who = "-" if rank is None else str(rank)
         line = b"%.6f %s %s %s\n" % (time.time(), who.encode(), stream.encode(), text)
         try:
