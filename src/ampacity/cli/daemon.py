@@ -26,6 +26,7 @@ from ampacity.cli.failure import FAILED, USAGE, say_error
 from ampacity.control.daemon import HOST, Daemon
 from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder
 from ampacity.model.errors import AmpacityError, PortInUse, UserError
+from ampacity.observe.keeper import CollectorKeeper
 
 SWITCH_INTERVAL_S = 0.001
 """How long one thread may keep the interpreter from the others: the API answers while the loop plans."""
@@ -59,8 +60,11 @@ def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.Simp
         stack.callback(daemon.stop)
         server = _serve(daemon, folder, settings)
         stack.callback(server.stop)
+        collector = CollectorKeeper(str(folder.path))
+        stack.callback(collector.close)
         daemon.plane.listens(socket=server.socket_path, api_url=server.url)
         daemon.start()
+        collector.start()
         folder.write_settings(settings)
         status = daemon.plane.status()
         stack.callback(folder.remove_endpoint)

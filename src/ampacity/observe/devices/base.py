@@ -1,0 +1,40 @@
+"""The Protocol of a device reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceIdentity:
+    """``index`` counts as the vendor's tools do; ``uuid`` names it for good where the vendor gives such a name."""
+
+    index: int
+    vendor: str
+    kind: str
+    uuid: str = ""
+    bus: str = ""
+
+
+class ReadFailed(Exception):
+    """The vendor's library or driver does not answer as it should; the text says what it said."""
+
+
+class DeviceReader(Protocol):
+    """Reads live values. A call may hang or bring down its process: it is made in a process for that alone."""
+
+    def devices(self) -> Sequence[DeviceIdentity]:
+        """The devices there are, in the order of their index. Raises ``ReadFailed``."""
+        ...
+
+    def read(self, index: int) -> Mapping[str, float]:
+        """Values by the names of ``columns.DEVICE``; what is not known is left out. Raises ``ReadFailed``."""
+        ...
+
+    def processes(self, index: int) -> Mapping[int, int]:
+        """Bytes of the device's memory by the pid that holds them. Raises ``ReadFailed``."""
+        ...
+
+    def close(self) -> None: ...

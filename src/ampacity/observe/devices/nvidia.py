@@ -1,0 +1,202 @@
+"""NVIDIA's devices, by NVML (nvidia-ml-py)."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from .base import DeviceIdentity, ReadFailed
+
+SLOW_EVERY_S = 10.0
+"""How often that is read which seldom changes: error counts and the power limit."""
+
+MILLI = 1e-3
+
+
+class NvidiaReader:
+    """Reads by the NVML module that it is given (``pynvml``, initialised).
+
+    What a device does not support is asked once and then left alone.
+    """
+
+    def __init__(self, nvml: Any) -> None:
+        self._nvml = nvml
+        self._handles: list[Any] = []
+        self._slow: list[dict[str, float]] = []
+        self._slow_at: list[float] = []
+        self._unsupported: set[tuple[int, str]] = set()
+        self._xids: list[tuple[float, int]] = []
+        with _failing(nvml):
+            for index in range(nvml.nvmlDeviceGetCount()):
+                self._handles.append(nvml.nvmlDeviceGetHandleByIndex(index))
+                self._slow.append({})
+                self._slow_at.append(-math.inf)
+                self._xids.append((0.0, 0))
+        self._places = {self._ident(handle): index for index, handle in enumerate(self._handles)}
+        self._events = self._listen()
+
+    def devices(self) -> Sequence[DeviceIdentity]:
+        nvml = self._nvml
+        with _failing(nvml):
+            return [
+                DeviceIdentity(
+                    index=index,
+                    vendor="nvidia",
+                    kind=_text(nvml.nvmlDeviceGetName(handle)),
+                    uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+                    bus=_text(nvml.nvmlDeviceGetPciInfo(handle).busId),
+                )
+                for index, handle in enumerate(self._handles)
+            ]
+
+    def read(self, index: int) -> Mapping[str, float]:
+        nvml, handle = self._nvml, self._handles[index]
+        values: dict[str, float] = {}
+        with _failing(nvml):
+            rates = self._ask(index, "rates", lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+            if rates is not None:
+                values["utilisation_percent"], values["memory_utilisation_percent"] = rates.gpu, rates.memory
+            memory = self._ask(index, "memory", lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+            if memory is not None:
+                values["memory_used_bytes"], values["memory_free_bytes"] = memory.used, memory.free
+            for name, factor, call in (
+                ("power_w", MILLI, lambda: nvml.nvmlDeviceGetPowerUsage(handle)),
+                ("energy_j", MILLI, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)),
+                ("temperature_c", 1.0, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+                ("sm_clock_mhz", 1.0, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+                ("memory_clock_mhz", 1.0, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),
+                ("throttle_reasons", 1.0, lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
+            ):
+                value = self._ask(index, name, call)
+                if value is not None:
+                    values[name] = value * factor
+            values.update(self._seldom_changing(index))
+            self._collect_xids()
+        values["xid"], values["xid_events"] = self._xids[index]
+        return values
+
+    def processes(self, index: int) -> Mapping[int, int]:
+        nvml, handle = self._nvml, self._handles[index]
+        held: dict[int, int] = {}
+        with _failing(nvml):
+            for name in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+                for process in self._ask(index, name, partial(getattr(nvml, name), handle)) or ():
+                    held[process.pid] = max(held.get(process.pid, 0), process.usedGpuMemory or 0)
+        return held
+
+    def close(self) -> None:
+        with contextlib.suppress(self._nvml.NVMLError):
+            if self._events is not None:
+                self._nvml.nvmlEventSetFree(self._events)
+            self._nvml.nvmlShutdown()
+
+    def _seldom_changing(self, index: int) -> Mapping[str, float]:
+        now = time.monotonic()
+        if now - self._slow_at[index] < SLOW_EVERY_S:
+            return self._slow[index]
+        nvml, handle = self._nvml, self._handles[index]
+        self._slow_at[index] = now
+        kept = self._slow[index]
+        aggregate = nvml.NVML_AGGREGATE_ECC
+        for name, factor, call in (
+            (
+                "ecc_corrected",
+                1.0,
+                lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, aggregate),
+            ),
+            (
+                "ecc_uncorrected",
+                1.0,
+                lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, aggregate),
+            ),
+            ("power_limit_w", MILLI, lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle)),
+            ("memory_temperature_c", 1.0, lambda: self._memory_temperature(handle)),
+        ):
+            value = self._ask(index, name, call)
+            if value is not None:
+                kept[name] = value * factor
+        return kept
+
+    def _memory_temperature(self, handle: Any) -> float | None:
+        """By the field; there is no call of its own for it."""
+        nvml = self._nvml
+        field = nvml.nvmlDeviceGetFieldValues(handle, [nvml.NVML_FI_DEV_MEMORY_TEMP])[0]
+        if field.nvmlReturn == nvml.NVML_ERROR_NOT_SUPPORTED:
+            raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
+        return float(field.value.uiVal) if field.nvmlReturn == nvml.NVML_SUCCESS else None
+
+    def _ask(self, index: int, name: str, call: Callable[[], Any]) -> Any:
+        """The answer; ``None`` when the device has no such thing, or has nothing to say now."""
+        nvml = self._nvml
+        if (index, name) in self._unsupported:
+            return None
+        try:
+            return call()
+        except nvml.NVMLError as error:
+            if error.value in (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_NO_PERMISSION):
+                self._unsupported.add((index, name))
+                return None
+            if error.value == nvml.NVML_ERROR_UNKNOWN:
+                return None
+            raise
+
+    # XID errors ------------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> Any:
+        """A set of events that every device reports its XID errors to; ``None`` where the driver has none."""
+        nvml = self._nvml
+        try:
+            events = nvml.nvmlEventSetCreate()
+        except nvml.NVMLError:
+            return None
+        listening = False
+        for handle in self._handles:
+            with contextlib.suppress(nvml.NVMLError):
+                nvml.nvmlDeviceRegisterEvents(handle, nvml.nvmlEventTypeXidCriticalError, events)
+                listening = True
+        if not listening:
+            nvml.nvmlEventSetFree(events)
+        return events if listening else None
+
+    def _collect_xids(self) -> None:
+        nvml = self._nvml
+        while self._events is not None:
+            try:
+                event = nvml.nvmlEventSetWait_v2(self._events, 0)
+            except nvml.NVMLError as error:
+                if error.value == nvml.NVML_ERROR_TIMEOUT:
+                    return
+                raise
+            index = self._places.get(self._ident(event.device))
+            if index is not None:
+                self._xids[index] = (float(event.eventData), self._xids[index][1] + 1)
+
+    def _ident(self, handle: Any) -> str:
+        with _failing(self._nvml):
+            return _text(self._nvml.nvmlDeviceGetUUID(handle))
+
+
+@contextlib.contextmanager
+def _failing(nvml: Any) -> Iterator[None]:
+    """NVML's errors as ours."""
+    try:
+        yield
+    except nvml.NVMLError as error:
+        raise ReadFailed(f"NVML: {error}") from error
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def open_reader() -> NvidiaReader:
+    """Raises ``ReadFailed`` without a driver that answers."""
+    import pynvml
+
+    with _failing(pynvml):
+        pynvml.nvmlInit()
+    return NvidiaReader(pynvml)
