@@ -16,6 +16,7 @@ import pytest
 from driver_bench import NODE, Bench, alive, key_of, wait_until
 
 from ampacity.drivers.local.parent_link import PARENT_SCRIPT
+from ampacity.drivers.supervisor import processes
 from ampacity.drivers.supervisor.processes import boot_id, marked, start_ticks
 from ampacity.model.attempt import CauseKind, MemberExited, MemberStarted
 from ampacity.model.codec import to_plain
@@ -275,8 +276,36 @@ def test_after_a_reboot_members_ended_and_no_stranger_is_touched(bench):
     bench.write(key, "state.json", forged_state(pid=mine, pid_start=start_ticks(mine), boot_id="the one before"))
     bench.reopen()
     (cause,) = bench.exits(key)
-    assert cause.kind is CauseKind.SUPERVISOR_DIED
+    assert cause.kind is CauseKind.NODE_REBOOTED
+    assert cause.kind.is_interruption
     assert "restarted" in cause.message
+
+
+def test_after_a_reboot_what_ran_has_ended_though_its_pids_live_again(bench, tmp_path, monkeypatch):
+    """The boot id is doubled; supervisor and command run on, as processes of others with the same pids would."""
+    key = bench.start("sh", "-c", WAIT)
+    bench.wait_text(key, "up")
+    state = bench.state(key)
+    bench.close_driver()
+    other_boot = tmp_path / "boot_id"
+    other_boot.write_text("11111111-2222-3333-4444-555555555555\n")
+    os.kill(state["pid"], signal.SIGSTOP)
+    with monkeypatch.context() as patched:
+        patched.setattr(processes, "BOOT_ID_FILE", str(other_boot))
+        held = bench.dir(key) / "lock"
+        held.rename(bench.dir(key) / "lock.before")  # a reboot lets go of all locks
+        bench.open()
+        (cause,) = bench.exits(key)
+        assert cause.kind is CauseKind.NODE_REBOOTED
+        bench.driver.ensure_started(bench.launch("sh", "-c", WAIT))
+        bench.driver.ensure_stopped(key, grace_s=0, reason="nobody may be hurt")
+        bench.close_driver()
+    assert alive(state["pid"])
+    assert alive(state["child_pid"])
+    assert starts(bench, key) == 1
+    os.kill(state["pid"], signal.SIGKILL)
+    bench.open()
+    wait_until(lambda: not alive(state["child_pid"]))
 
 
 def test_a_pid_that_was_given_to_another_process_is_not_signalled(bench):

@@ -34,8 +34,12 @@ def _what(cause: Cause) -> str:
             return cause.message or cause.kind.replace("_", " ")
         case CauseKind.SUPERVISOR_DIED:
             return cause.message or "its supervisor was killed"
+        case CauseKind.NODE_REBOOTED:
+            return cause.message or "its node was restarted"
         case CauseKind.DISK_FULL:
             return cause.message or "its disk was full"
+        case CauseKind.DISK_QUOTA:
+            return cause.message or "used more disk than it asked for"
 
 
 def _signal_name(number: int | None) -> str:

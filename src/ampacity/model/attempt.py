@@ -48,17 +48,19 @@ class CauseKind(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     TIME_LIMIT = "time_limit"
     DISK_FULL = "disk_full"
+    DISK_QUOTA = "disk_quota"
     SETUP_FAILED = "setup_failed"
     LAUNCH_FAILED = "launch_failed"
     STOPPED = "stopped"
     UNHEALTHY = "unhealthy"
     SUPERVISOR_DIED = "supervisor_died"
     NODE_LOST = "node_lost"
+    NODE_REBOOTED = "node_rebooted"
 
     @property
     def is_interruption(self) -> bool:
         """The place was taken from the job; it did nothing wrong itself."""
-        return self in (CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST)
+        return self in (CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST, CauseKind.NODE_REBOOTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

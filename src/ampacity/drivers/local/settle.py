@@ -65,12 +65,13 @@ def _cause(folder: MemberFolder, key: MemberKey) -> Cause | None:
         return None if stop is None else Cause(kind=CauseKind.STOPPED, message=str(stop.get("reason", "")))
     state = folder.state()
     if state is not None and state.boot_id != boot_id():
-        message = "the machine was restarted while it ran"
+        kind, message = CauseKind.NODE_REBOOTED, "the machine was restarted while it ran"
     else:
         _sweep(folder, key)
+        kind = CauseKind.SUPERVISOR_DIED
         message = f"its supervisor (pid {state.pid}) was killed" if state else "its supervisor is gone"
     lines = Log(folder.file("output.log")).last_lines()
-    return Cause(kind=CauseKind.SUPERVISOR_DIED, message=message, last_lines=tuple(lines))
+    return Cause(kind=kind, message=message, last_lines=tuple(lines))
 
 
 def _sweep(folder: MemberFolder, key: MemberKey) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .limits import MEMORY_ADVICE, memory_words
+from .limits import MEMORY_ADVICE, memory_words, size
 from .processes import signal_name
 
 TYPE_CHECKING = False
@@ -21,12 +21,14 @@ KINDS = (
     "out_of_memory",
     "time_limit",
     "disk_full",
+    "disk_quota",
     "setup_failed",
     "launch_failed",
     "stopped",
     "unhealthy",
     "supervisor_died",
     "node_lost",
+    "node_rebooted",
 )
 _KILLED = 9
 _SHELL_KILLED = 128 + _KILLED
@@ -58,20 +60,19 @@ def of_agent(report: Mapping[str, Any] | None, kills: Kills) -> dict[str, Any] |
     return {"kind": kind, **numbers, "message": message}
 
 
-def of_status(
-    status: int, *, setup: bool, kills: Kills, lost_lines: int = 0, disk_full: bool = False
-) -> dict[str, Any]:
+def of_status(status: int, *, setup: bool, kills: Kills, lost_lines: int = 0, full_disk: str = "") -> dict[str, Any]:
     """The cause of a process that ended by itself, from its ``waitpid`` status.
 
     Args:
         setup: it was the setup script.
         kills: what the kernel killed for want of memory while the member ran.
-        lost_lines: lines of output that could not be written, because of ``disk_full`` or otherwise.
+        lost_lines: lines of output that could not be written, because of ``full_disk`` or otherwise.
+        full_disk: the folder on whose disk there is no room left; empty = there is.
     """
     code = os.waitstatus_to_exitcode(status)
     signum = -code if code < 0 else None
     exit_code = code if code >= 0 else None
-    why = "the disk is full" if disk_full else "the log could not be written"
+    why = "the disk is full" if full_disk else "the log could not be written"
     lost = f"; {lost_lines} lines of its output were lost because {why}" if lost_lines else ""
     if code == 0 and not setup:
         return cause("completed", lost.lstrip("; "), exit_code=0)
@@ -82,12 +83,26 @@ def of_status(
     if setup:
         how = f"was ended by {signal_name(signum)}" if signum else f"ended with exit code {exit_code}"
         return cause("setup_failed", f"the setup script {how}{lost}", exit_code=exit_code, signum=signum)
-    if disk_full:
-        return cause("disk_full", f"it ended with {_how(exit_code, signum)}{lost}", exit_code=exit_code, signum=signum)
+    if full_disk:
+        text = f"it ended with {_how(exit_code, signum)}, and {full_words(full_disk)}{lost}"
+        return cause("disk_full", text, exit_code=exit_code, signum=signum)
     if signum is not None:
         hint = _KILL_HINT if signum == _KILLED and not kills.certain else _OTHERS_KILL if signum == _KILLED else ""
         return cause("signal", f"ended by {signal_name(signum)}{hint}", signum=signum)
     return cause("exit", _exit_text(exit_code or 0), exit_code=exit_code)
+
+
+def full_words(folder: str) -> str:
+    """``the disk under /data is full (1 TB): …``"""
+    return f"the disk under {folder} is full{_disk_size(folder)}: free some of it, or use another folder"
+
+
+def _disk_size(folder: str) -> str:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return ""
+    return f" ({size(found.f_blocks * found.f_frsize)})"
 
 
 _KILL_HINT = (

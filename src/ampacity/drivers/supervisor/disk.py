@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 EXIT_RESERVE_BYTES = 32_768
+FULL_BELOW_BYTES = 262_144
 
 
 def read_json(path: str) -> dict[str, Any] | None:
@@ -73,6 +74,16 @@ def reserve(path: str) -> str:
     finally:
         os.close(fd)
     return scratch
+
+
+def is_full(folder: str) -> bool:
+    """Whether the disk that holds the folder has next to no room left, in bytes or in files."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    no_files = found.f_files > 0 and found.f_favail == 0
+    return no_files or found.f_bavail * found.f_frsize < FULL_BELOW_BYTES
 
 
 def append_fact(path: str, fact: Mapping[str, Any]) -> None:

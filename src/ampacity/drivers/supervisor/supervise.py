@@ -10,7 +10,7 @@ import time
 
 from . import causes, ports, prctl
 from .child import Child, NotLaunched, spawn
-from .disk import FORMAT, append_fact, read_json, reserve, write_json
+from .disk import FORMAT, append_fact, is_full, read_json, reserve, write_json
 from .limits import Limits, memory_words
 from .output import Log, OutputPipes
 from .processes import (
@@ -227,8 +227,12 @@ class _Supervisor:
             setup=setup,
             kills=self.kills,
             lost_lines=self.log.lost_lines,
-            disk_full=self.log.disk_full,
+            full_disk=self.folder if self.log.disk_full else self.full_disk(),
         )
+
+    def full_disk(self) -> str:
+        """The folder of the member's on whose disk there is no room left; empty = there is."""
+        return next((folder for folder in (self.folder, self.member["workdir"]) if folder and is_full(folder)), "")
 
     # Waiting ----------------------------------------------------------------------------------------------------
 
