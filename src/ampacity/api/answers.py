@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ampacity.drivers.base import FileEntry
 from ampacity.hub.version import ModelVersion
 from ampacity.model.view import NodeView, ProgressPoint, WorkloadView
 from ampacity.secrets.secret import Secret
@@ -47,6 +48,21 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
     """How many secrets were sealed with a new key."""
 
     secrets: int
+
+
+class FilePage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a path names, and, where it is a folder, what is in it; ``next`` as in :class:`WorkloadPage`."""
+
+    entry: FileEntry
+    entries: tuple[FileEntry, ...]
+    next: str | None = None
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a file is there now; ``whole``: it has taken its place."""
+
+    received_bytes: int
+    whole: bool
 
 
 class Points(msgspec.Struct, frozen=True, kw_only=True):

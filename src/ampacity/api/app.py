@@ -19,13 +19,14 @@ from ampacity.model.errors import BadRequest
 from ampacity.model.ids import Project
 
 from .authorize import Access, Principal, Target, authenticate, authorize
+from .bodies import RawBytes
 from .decode import read_body, read_query
 from .edge import Edge, as_known, error_response, json_response, on_http_exception, peer_uid, read_limited
 from .endpoint import Answer, Call, Endpoint, Stream
 from .repeats import Repeats, asked_of
 from .routes import ENDPOINTS
 from .service import Service
-from .wire import API_PREFIX, NDJSON, REPLAYED_HEADER, StreamLine, encode_lines, error_body
+from .wire import API_PREFIX, NDJSON, OCTETS, REPLAYED_HEADER, StreamLine, encode_lines, error_body
 
 
 def create_app(plane: Plane, access: Access) -> Starlette:
@@ -76,13 +77,16 @@ class Resource:
             return json_response(found.content, status=found.status, headers=headers)
         if endpoint.stream is not None:
             return await _stream_response(self._service, endpoint.stream(call))
+        if endpoint.content is not None:
+            sent = await endpoint.content(call)
+            return StreamingResponse(sent.pieces, headers=dict(sent.headers), media_type=OCTETS)
         found = await self._carry_out(endpoint, call)
         return json_response(found.content, status=found.status)
 
     async def _carry_out(self, endpoint: Endpoint, call: Call[Any, Any]) -> Answer:
         if endpoint.waiter is not None:
             return await endpoint.waiter(call)
-        assert endpoint.handler is not None, "an endpoint has one of the three"
+        assert endpoint.handler is not None, "an endpoint has one of them"
         return await self._service.call(endpoint.handler, call)
 
     def _authenticate(self, request: Request) -> Principal:
@@ -102,7 +106,10 @@ class Resource:
         query = read_query(request.query_params.multi_items(), endpoint.query)
         content = await read_limited(request) if endpoint.method in ("POST", "PUT", "PATCH") else b""
         key = None if endpoint.method in ("GET", "PUT") else asked_of(request, principal, content)
-        body = await self._service.call(read_body, content, endpoint.body)
+        if endpoint.body is RawBytes:
+            body: Any = RawBytes(content=content)
+        else:
+            body = await self._service.call(read_body, content, endpoint.body)
         project = getattr(body, "project", None)
         if project is not None:
             authorize(principal, endpoint.action, Target(project=project, ref=ref))

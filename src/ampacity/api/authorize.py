@@ -23,6 +23,8 @@ class Action(StrEnum):
     SUBMIT_WORKLOAD = "workload.submit"
     CHANGE_WORKLOAD = "workload.change"
     READ_LOGS = "logs.read"
+    READ_FILES = "files.read"
+    WRITE_FILES = "files.write"
     READ_EVENTS = "events.read"
     READ_NODE = "node.read"
     CHANGE_NODE = "node.change"

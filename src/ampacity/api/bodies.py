@@ -22,6 +22,7 @@ MAX_REPLICAS = 10_000
 MAX_TAIL = 100_000
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 _Page = Annotated[int, msgspec.Meta(ge=1, le=PAGE_LIMIT)]
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -64,6 +65,38 @@ class LogsQuery(InProject):
     rank: Annotated[int, msgspec.Meta(ge=-1)] | None = None
     replica: _Count | None = None
     cursor: str | None = None
+
+
+class MemberQuery(InProject):
+    """``replica`` and ``member`` (the node of a gang) count from 0."""
+
+    replica: _Count = 0
+    member: _Count = 0
+
+
+class FilesQuery(MemberQuery):
+    """``path``: relative to the working directory, or beginning with ``{member_dir}/``."""
+
+    path: str = "."
+    limit: _Page = PAGE_LIMIT
+    next: str | None = None
+
+
+class ContentQuery(MemberQuery, kw_only=True):
+    """``version``: refuse when the file is not of that one any more."""
+
+    path: _Name
+    offset: _Size = 0
+    version: str = ""
+
+
+class UploadQuery(MemberQuery, kw_only=True):
+    """The body is a part of a file of ``size`` bytes, from ``offset`` on. ``mode``: its permissions, as a number."""
+
+    path: _Name
+    size: _Size
+    offset: _Size = 0
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o777)] = 0o644
 
 
 class EventsQuery(InProject):
@@ -140,6 +173,12 @@ class SecretValue(_Strict):
     """``value`` in base64."""
 
     value: bytes
+
+
+class RawBytes(_Strict):
+    """A body that is no JSON: bytes as they are."""
+
+    content: bytes
 
 
 class Shutdown(_Strict):

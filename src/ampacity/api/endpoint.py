@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -48,6 +48,14 @@ def answer(noun: object, *, status: int = 200, kept: bool = False) -> Answer:
     return Answer(content=encode(noun), status=status, kept=kept)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Bytes as they come."""
+
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
+
+
 class Stream(Protocol):
     """A source of pages of lines for an NDJSON answer. An empty page is a heartbeat."""
 
@@ -59,7 +67,7 @@ class Stream(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """``handler`` is called in a thread and gives an answer; ``waiter`` is a coroutine of the event loop (long waits);
-    ``stream`` makes the source of a stream. Exactly one of the three is there.
+    ``stream`` makes the source of a stream of lines, ``content`` one of bytes. Exactly one of them is there.
 
     ``name``, ``summary``, the type ``answer`` and the ``status`` of success are what the API's description says of it.
     """
@@ -76,3 +84,4 @@ class Endpoint:
     handler: Callable[[Any], Answer] | None = None
     waiter: Callable[[Any], Awaitable[Answer]] | None = None
     stream: Callable[[Any], Stream] | None = None
+    content: Callable[[Any], Awaitable[Content]] | None = None

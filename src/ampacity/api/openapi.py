@@ -15,9 +15,21 @@ import msgspec
 from ampacity import __version__
 from ampacity.model.errors import AmpacityError, error_types
 
-from .bodies import Nothing
+from .bodies import Nothing, RawBytes
 from .endpoint import Endpoint
-from .wire import API_PREFIX, KEY_HEADER, NDJSON, REPLAYED_HEADER, VERSION_HEADER, ErrorAnswer, StreamLine
+from .wire import (
+    API_PREFIX,
+    FILE_MODE_HEADER,
+    FILE_SIZE_HEADER,
+    FILE_VERSION_HEADER,
+    KEY_HEADER,
+    NDJSON,
+    OCTETS,
+    REPLAYED_HEADER,
+    VERSION_HEADER,
+    ErrorAnswer,
+    StreamLine,
+)
 
 _REF = "#/components/schemas/{name}"
 _WRITES = ("POST", "DELETE")
@@ -74,13 +86,23 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any], query: dict[str, Any
     if endpoint.method in _BODIES:
         found["requestBody"] = {
             "required": endpoint.body is not Nothing,
-            "content": {"application/json": {"schema": schemas[repr(endpoint.body)]}},
+            "content": _body_content(endpoint, schemas),
         }
     return found
 
 
+def _body_content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    if endpoint.body is RawBytes:
+        return {OCTETS: {"schema": {}}}
+    return {"application/json": {"schema": schemas[repr(endpoint.body)]}}
+
+
 def _success(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
     headers: dict[str, Any] = {VERSION_HEADER: {"$ref": "#/components/headers/Version"}}
+    if endpoint.content is not None:
+        for name in (FILE_SIZE_HEADER, FILE_VERSION_HEADER, FILE_MODE_HEADER):
+            headers[name] = {"schema": {"type": "string"}}
+        return {"description": endpoint.summary, "headers": headers, "content": {OCTETS: {"schema": {}}}}
     if endpoint.stream is not None:
         lines = {"type": "string", "description": _LINES, "x-line": schema}
         return {"description": "A stream of lines.", "headers": headers, "content": {NDJSON: {"schema": lines}}}

@@ -8,23 +8,27 @@ from ampacity.hub.version import ModelVersion
 from ampacity.model.view import NodeView, Status, Why, WorkloadView
 from ampacity.secrets.secret import Secret
 
-from . import handlers, openapi, secret_handlers
-from .answers import Done, ModelPage, NodePage, Points, Rotated, SecretPage, Submitted, WorkloadPage
+from . import file_handlers, handlers, openapi, secret_handlers
+from .answers import Done, FilePage, ModelPage, NodePage, Points, Received, Rotated, SecretPage, Submitted, WorkloadPage
 from .authorize import Action
 from .bodies import (
     ConditionChange,
+    ContentQuery,
     DesiredChange,
     EventsQuery,
+    FilesQuery,
     InProject,
     LogsQuery,
     ModelAddition,
     ModelsQuery,
     Nothing,
     PageQuery,
+    RawBytes,
     SecretsQuery,
     SecretValue,
     Shutdown,
     Submission,
+    UploadQuery,
     WorkloadQuery,
     WorkloadsQuery,
 )
@@ -140,6 +144,37 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=InProject,
         answer=Points,
         handler=handlers.progress,
+    ),
+    Endpoint(
+        name="listFiles",
+        summary="A file or folder of a job, and what is in it.",
+        method="GET",
+        path=f"{_WORKLOAD}/files",
+        action=Action.READ_FILES,
+        query=FilesQuery,
+        answer=FilePage,
+        handler=file_handlers.files,
+    ),
+    Endpoint(
+        name="readFile",
+        summary="The bytes of a file of a job, from an offset on.",
+        method="GET",
+        path=f"{_WORKLOAD}/content",
+        action=Action.READ_FILES,
+        query=ContentQuery,
+        answer=RawBytes,
+        content=file_handlers.content,
+    ),
+    Endpoint(
+        name="writeFile",
+        summary="Write a part of a file of a job; it is there when all of its parts are.",
+        method="PUT",
+        path=f"{_WORKLOAD}/content",
+        action=Action.WRITE_FILES,
+        query=UploadQuery,
+        body=RawBytes,
+        answer=Received,
+        handler=file_handlers.upload,
     ),
     Endpoint(
         name="listNodes",

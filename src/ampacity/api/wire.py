@@ -29,6 +29,11 @@ KEY_HEADER: Final = "Idempotency-Key"
 
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
 
+OCTETS: Final = "application/octet-stream"
+FILE_SIZE_HEADER: Final = "X-Ampacity-File-Size"
+FILE_VERSION_HEADER: Final = "X-Ampacity-File-Version"
+FILE_MODE_HEADER: Final = "X-Ampacity-File-Mode"
+
 NDJSON: Final = "application/x-ndjson"
 
 HEARTBEAT_S: Final = 10.0

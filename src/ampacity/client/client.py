@@ -20,6 +20,7 @@ from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, S
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.secrets.secret import Secret
 
+from .files import JobFiles
 from .follow import Patience, follow
 from .link import Link, Query
 from .locate import Endpoint, from_environment, locate
@@ -279,6 +280,12 @@ class Client:
                 left = None if left is None else left - 1
                 if left == 0:
                     return
+
+    def files(self, ref: str, *, replica: int = 0, member: int = 0, project: str | None = None) -> JobFiles:
+        """The files of a member (the node of a gang) of the replica's newest attempt: to list and to copy."""
+        where: Query = {"project": self._in(project), "replica": replica, "member": member}
+        _path("workloads", ref)
+        return JobFiles(self._link, ref, where, reconnect_s=self._reconnect_s)
 
     # Nodes ---------------------------------------------------------------------------------------------------------
 

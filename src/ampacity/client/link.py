@@ -75,11 +75,13 @@ class Link:
         *,
         query: Query | None = None,
         body: object = None,
+        raw: bytes | None = None,
         wait_s: float = 0,
     ) -> T:
         """One call, and its answer as the given type. ``wait_s``: how much longer than usual it may take.
 
-        A call that was cut is repeated; a write carries a key by which the control plane knows it again.
+        ``raw`` is sent as it is. A call that was cut is repeated; a write carries a key by which the control plane
+        knows it again.
 
         Raises:
             NotRunning: nobody answers there, or the connection was cut several times.
@@ -87,7 +89,7 @@ class Link:
         """
         timeout_s = self._timeout_s + wait_s
         headers = {} if method == "GET" else {KEY_HEADER: secrets.token_hex(16)}
-        target, content = _target(path, query), None if body is None else encode(body)
+        target, content = _target(path, query), raw if body is None else encode(body)
         for attempt in range(1, ATTEMPTS + 1):
             connections, endpoint = self._connection()
             try:
@@ -112,6 +114,17 @@ class Link:
                 self._check(replace(head, content=content), endpoint)
                 for line in _split(parts):
                     yield self._understand(line, StreamLine) if line else None
+        except TransportError as error:
+            raise _not_running(error, endpoint, self._timeout_s) from error
+
+    def content(self, path: str, *, query: Query | None = None) -> Generator[bytes, None, None]:
+        """The bytes of an answer as they come. Raises what :meth:`lines` raises."""
+        connections, endpoint = self._connection()
+        try:
+            with connections.stream(_target(path, query), timeout_s=SILENCE_S) as (head, parts):
+                content = b"" if head.status == 200 else b"".join(parts)
+                self._check(replace(head, content=content), endpoint)
+                yield from parts
         except TransportError as error:
             raise _not_running(error, endpoint, self._timeout_s) from error
 

@@ -24,6 +24,7 @@ from .gateway import GatewayKeeper, gateway_port, gateway_spec
 from .launching import Launcher
 from .live_plane import LivePlane, Place
 from .logs import Output
+from .members import Members
 from .state_folder import Settings, StateFolder
 from .step import Control
 from .writing import Writing
@@ -111,6 +112,7 @@ class Daemon:
             control=self.control,
             hub=hub,
             output=Output(self._store, drivers),
+            members=Members(self._store, drivers),
             writing=writing,
             secrets=secrets,
             place=Place(state_dir=str(folder.path), started_at=clock(), gateway_url=f"http://{HOST}:{port}"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ampacity
+from ampacity.drivers.base import MemberFiles
 from ampacity.hub import Hub
 from ampacity.hub.code_revision import code_revision
 from ampacity.hub.version import Lineage, ModelVersion
@@ -21,6 +22,7 @@ from ampacity.secrets.secret import Secret
 from ampacity.store.feed import FeedStore
 
 from .logs import Output
+from .members import Members
 from .plane import Asked, LogSlice, News
 from .reading import Reading
 from .receipts import MakeReceipt, Receipt, Receipts
@@ -52,6 +54,7 @@ class LivePlane:
         control: Control,
         hub: Hub,
         output: Output,
+        members: Members,
         writing: Writing,
         secrets: Secrets,
         place: Place,
@@ -64,7 +67,7 @@ class LivePlane:
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
         self._receipts = Receipts()
-        self._secrets = secrets
+        self._secrets, self._members = secrets, members
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -114,6 +117,10 @@ class LivePlane:
 
     def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]:
         return self._reading.progress(ref, project=project)
+
+    def files(self, ref: str, *, project: Project, replica: int, member: int) -> MemberFiles:
+        driver, key, _ = self._members.find(self.workload(ref, project=project), replica=replica, member=member)
+        return driver.member_files(key)
 
     def nodes(self) -> tuple[NodeView, ...]:
         return self._reading.nodes()

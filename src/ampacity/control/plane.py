@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from ampacity.drivers.base import MemberFiles
 from ampacity.hub.version import ModelVersion
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
@@ -86,6 +87,10 @@ class Plane(Protocol):
         ...
 
     def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]: ...
+
+    def files(self, ref: str, *, project: Project, replica: int, member: int) -> MemberFiles:
+        """The files of a member of the replica's newest attempt."""
+        ...
 
     def nodes(self) -> tuple[NodeView, ...]: ...
 

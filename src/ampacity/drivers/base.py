@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from ampacity.model.attempt import MemberFact
@@ -104,6 +105,48 @@ class LogPage:
     ended: bool
 
 
+class FileKind(StrEnum):
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """A file or folder of a member. ``mode``: its permissions; ``version`` changes when its content does."""
+
+    name: str
+    kind: FileKind
+    size_bytes: int
+    modified_at: float
+    mode: int
+    version: str
+
+
+class MemberFiles(Protocol):
+    """The files of one member. Paths are relative to its working directory, or begin with ``{member_dir}/``; none
+    leads out of the two, by links neither. All raise ``NotFound`` and ``Forbidden``."""
+
+    def entry(self, path: str) -> FileEntry: ...
+
+    def entries(self, path: str, *, limit: int, after: str = "") -> tuple[FileEntry, ...]:
+        """What is in a folder, by name, after that name."""
+        ...
+
+    def read(self, path: str, *, offset: int, limit: int, version: str = "") -> bytes:
+        """Bytes of a file; empty at its end. Raises ``Conflict`` when it is not of that version any more."""
+        ...
+
+    def write(self, path: str, data: bytes, *, offset: int, size: int, mode: int) -> int:
+        """A part of a file of that size; answers how much of it is there. The file is there when all of it is.
+
+        Raises:
+            Conflict: what comes before the offset is not there; a folder has the name; the disk is full.
+        """
+        ...
+
+
 class Driver(Protocol):
     name: str
 
@@ -137,6 +180,10 @@ class Driver(Protocol):
 
     def files(self, key: MemberKey, path: str, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
         """Bytes of a file in the member's private folder; empty at its end. Raises ``NotFound``."""
+        ...
+
+    def member_files(self, key: MemberKey) -> MemberFiles:
+        """The member's files, while it runs and until it is forgotten. Raises ``NotFound``, ``Unsupported``."""
         ...
 
     def exec(self, key: MemberKey, argv: tuple[str, ...]) -> int: ...

@@ -27,7 +27,7 @@ from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
 
-from .base import Capabilities, FactPage, Handle, Launch, LogLine, LogPage
+from .base import Capabilities, FactPage, Handle, Launch, LogLine, LogPage, MemberFiles
 
 FIRST_PORT = 20_000
 
@@ -271,6 +271,9 @@ class FakeDriver:
         if path not in member.files:
             raise NotFound(f"member {key} has no file {path!r}")
         return member.files[path][offset : offset + limit]
+
+    def member_files(self, key: MemberKey) -> MemberFiles:
+        raise Unsupported("the fake driver has no files of members")
 
     def exec(self, key: MemberKey, argv: tuple[str, ...]) -> int:
         raise Unsupported(f"the {self.name} driver cannot run further commands in a member")

@@ -20,6 +20,7 @@ from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
 from ampacity.control.plane import Asked, LogSlice, News
 from ampacity.control.receipts import MakeReceipt, Receipt, Repeated
+from ampacity.drivers.local.member_files import LocalMemberFiles
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Where
 from ampacity.model.event import EventKind
@@ -90,6 +91,7 @@ class PlaneDouble:
             f"n{index}": Node(id=NodeId(f"n{index}"), driver="fake", cpu_milli=8000, memory_bytes=1 << 34)
             for index in range(2)
         }
+        self.folder: Path | None = None
         self._secrets: dict[str, Secret] = {}
         self.receipts: dict[str, Receipt] = {}
         self.points: tuple[ProgressPoint, ...] = ()
@@ -223,6 +225,13 @@ class PlaneDouble:
         self._called("progress")
         self._find(ref, project)
         return self.points
+
+    def files(self, ref: str, *, project: Project, replica: int, member: int) -> LocalMemberFiles:
+        self._called("files")
+        self._find(ref, project)
+        if self.folder is None:
+            raise NotFound("It has no folder.")
+        return LocalMemberFiles(f"{self.folder}/work", f"{self.folder}/private")
 
     def nodes(self) -> tuple[NodeView, ...]:
         self._called("nodes")

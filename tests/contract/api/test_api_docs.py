@@ -24,7 +24,10 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_every_call_by_curl(server: RunningServer, plane: PlaneDouble) -> None:
+def test_every_call_by_curl(server: RunningServer, plane: PlaneDouble, tmp_path: Path) -> None:
+    plane.folder = tmp_path
+    for name in ("work", "private"):
+        (tmp_path / name).mkdir()
     script = "set -eu\n" + "\n".join(blocks("bash"))
     done = subprocess.run(
         ["bash", "-c", script],
@@ -44,7 +47,7 @@ def test_every_call_by_curl(server: RunningServer, plane: PlaneDouble) -> None:
     everything = {"status", "submit", "workloads", "workload", "set_desired", "why", "progress", "logs", "events"}
     assert called == everything | {
         "nodes", "set_condition", "models", "model", "add_model", "remove_model", "shutdown",
-        "secrets", "put_secret", "remove_secret", "rotate_secret_key",
+        "secrets", "put_secret", "remove_secret", "rotate_secret_key", "files",
     }  # fmt: skip
 
 

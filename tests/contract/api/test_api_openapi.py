@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "addModel": {"name": "m", "path": "/m"},
     "putSecret": {"value": "dmFsdWU="},
 }
+QUERIES = {"readFile": {"path": "f"}, "writeFile": {"path": "g", "size": 2}}
 NAMES = {"setCondition": "n0", "getModel": "m", "removeModel": "m", "putSecret": "S", "removeSecret": "S"}
 
 
@@ -93,21 +95,31 @@ def test_it_is_served(unix: httpx.Client) -> None:
 
 @pytest.mark.parametrize(("path", "method", "said"), OPERATIONS, ids=IDS)
 def test_the_answer_is_what_the_document_says(
-    unix: httpx.Client, plane: PlaneDouble, path: str, method: str, said: dict[str, Any]
+    unix: httpx.Client, plane: PlaneDouble, tmp_path: Path, path: str, method: str, said: dict[str, Any]
 ) -> None:
+    plane.folder = tmp_path
+    for name in ("work", "private"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "work" / "f").write_bytes(b"content")
     ident = plane.add("job", created_at=1.0)
     plane.say(ident, "a line")
     unix.post("/models", json=GOOD["addModel"])
     unix.put("/secrets/S", json=GOOD["putSecret"])
     name = said["operationId"]
     if "requestBody" in said:
-        schema = said["requestBody"]["content"]["application/json"]["schema"]
-        assert mistakes(GOOD.get(name, {}), schema, DOCUMENT) == []
+        ((media, content),) = said["requestBody"]["content"].items()
+        schema = content["schema"]
+        assert media != "application/json" or mistakes(GOOD.get(name, {}), schema, DOCUMENT) == []
     url = path.removeprefix("/api/v1").replace("{ref}", NAMES.get(name, "job"))
-    answer = unix.request(method, url, json=GOOD.get(name, {}) if method in ("post", "put") else None)
+    answer = unix.request(
+        method, url, params=QUERIES.get(name), json=GOOD.get(name, {}) if method in ("post", "put") else None
+    )
     assert str(answer.status_code) in said["responses"], answer.text
     described = said["responses"][str(answer.status_code)]
     ((media, content),) = described["content"].items()
+    if media == "application/octet-stream":
+        assert answer.content == b"content"
+        return
     assert answer.headers["content-type"] == media
     if "x-line" in content["schema"]:
         lines = [json.loads(line) for line in answer.text.splitlines()]
@@ -166,7 +178,8 @@ def requests(draw: st.DrawFn) -> tuple[str, str, dict[str, Any], dict[str, str],
     ref = draw(st.sampled_from(["job", "w0000", "n0", "m"]) | texts.filter(bool))
     body = None
     if "requestBody" in said:
-        body = draw(from_schema(said["requestBody"]["content"]["application/json"]["schema"]))
+        ((_, content),) = said["requestBody"]["content"].items()
+        body = draw(from_schema(content["schema"]))
     query.pop("wait_s", None)
     return method, path.replace("{ref}", quote(ref, safe="")), query, headers, body
 

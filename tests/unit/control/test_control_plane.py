@@ -11,6 +11,7 @@ import pytest
 from control_bench import Bench, gang, node, service, task
 
 from ampacity.control.live_plane import LivePlane, Place
+from ampacity.control.members import Members
 from ampacity.control.plane import Plane
 from ampacity.model.attempt import Cause, CauseKind, Progress, ProgressReported
 from ampacity.model.errors import Conflict, DriverUnavailable, ImpossibleRequest, InvalidSpec, NotFound
@@ -40,6 +41,7 @@ class Seat:
             control=self.bench.control,
             hub=self.bench.hub,
             output=self.bench.output,
+            members=Members(self.bench.store, {}),
             writing=self.bench.writing,
             secrets=open_secrets(folder, lambda: self.bench.now),
             place=Place(state_dir=str(folder), started_at=1.0, gateway_url="http://127.0.0.1:1"),

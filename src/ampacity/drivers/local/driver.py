@@ -35,6 +35,7 @@ from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
 from .log_lines import read_log
 from .machine import this_machine
+from .member_files import LocalMemberFiles
 from .parent_link import ParentLink
 from .settle import settle
 from .watcher import Watcher
@@ -178,6 +179,13 @@ class LocalDriver:
 
     def files(self, key: MemberKey, path: str, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
         return self._known(key).read_file(path, offset=offset, limit=limit)
+
+    def member_files(self, key: MemberKey) -> LocalMemberFiles:
+        folder = self._known(key)
+        launch = folder.launch()
+        if launch is None:
+            raise NotFound(f"member {key} was never started here")
+        return LocalMemberFiles(launch.workdir or folder.file("work"), folder.path)
 
     def exec(self, key: MemberKey, argv: tuple[str, ...]) -> int:
         raise Unsupported("the local driver cannot run further commands in a member")

@@ -39,6 +39,13 @@ class SupervisorState:
     child_pid: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOnDisk:
+    """What others than its supervisor need to know of a member's launch. Empty ``workdir``: a folder of its own."""
+
+    workdir: str
+
+
 class MemberFolder:
     """Reading is safe at any time: files are written whole and renamed."""
 
@@ -123,6 +130,11 @@ class MemberFolder:
             return from_plain({name: found.get(name) for name in SupervisorState.__dataclass_fields__}, SupervisorState)
         except msgspec.ValidationError:
             return None
+
+    def launch(self) -> LaunchOnDisk | None:
+        """What it was started as; ``None`` when it never was."""
+        found = read_json(self.file("member.json"))
+        return None if found is None else from_plain({"workdir": found.get("workdir", "")}, LaunchOnDisk)
 
     def stop(self) -> dict[str, Any] | None:
         return read_json(self.file("stop.json"))
