@@ -22,12 +22,14 @@ class Limits:
     """The most that a member may use; ``None`` = as much as there is. (What it is promised is its allocation.)
 
     CPU in thousandths; ``disk_bytes`` is what its private folder may hold; ``processes`` counts threads too.
+    ``log_bytes``: of a longer log the oldest part is dropped; ``None`` = 256 MB.
     """
 
     cpu_milli: int | None = None
     memory_bytes: int | None = None
     disk_bytes: int | None = None
     processes: int | None = None
+    log_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ class Confinement:
             "memory_bytes": launch.limits.memory_bytes,
             "disk_bytes": launch.limits.disk_bytes,
             "processes": launch.limits.processes or _most_processes(),
+            "log_bytes": launch.limits.log_bytes,
             "devices_denied": [] if device_indices is None else denials(device_indices),
         }
         wanted = {

@@ -11,11 +11,13 @@ import msgspec
 
 from ampacity.drivers.base import FactPage
 from ampacity.drivers.supervisor.disk import append_fact
+from ampacity.drivers.supervisor.holes import reserve_beyond
 from ampacity.model.attempt import MemberExited, MemberFact
 from ampacity.model.codec import decode_fact, encode_fact
 from ampacity.model.ids import MemberKey
 
 PAGE_BYTES = 1 << 20
+RESERVE_BYTES = 1 << 18
 _log = logging.getLogger(__name__)
 
 
@@ -24,8 +26,9 @@ class FactsFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._identity = str(os.fstat(self._fd).st_ino)
+        self._reserved_at = -RESERVE_BYTES
         self._synced = 0
         self._lock = threading.Lock()
         self._scanned = 0
@@ -46,6 +49,7 @@ class FactsFile:
             if offset > self._synced:
                 os.fdatasync(self._fd)
                 self._synced = offset
+            self._reserve(offset)
         return FactPage(facts=tuple(facts), cursor=f"{self._identity}:{offset}")
 
     def has_exit(self, key: MemberKey) -> bool:
@@ -65,6 +69,11 @@ class FactsFile:
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def _reserve(self, end: int) -> None:
+        """Have room for what is appended next, so that on a full disk ends can still be told."""
+        if end - self._reserved_at >= RESERVE_BYTES // 2 and reserve_beyond(self._fd, RESERVE_BYTES):
+            self._reserved_at = end
 
     def _offset(self, cursor: str | None) -> int:
         """Where to read on. A cursor into another file, or past the end of this one, means from the beginning: facts

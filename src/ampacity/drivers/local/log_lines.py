@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from ampacity.drivers.base import LogLine, LogPage
+from ampacity.drivers.supervisor.holes import data_from
 
 PAGE_BYTES = 1 << 20
 LONGEST_BYTES = 1 << 26
@@ -13,7 +14,7 @@ _STREAMS = {b"out": "out", b"err": "err", b"sys": "sys"}
 
 
 def read_log(path: str, cursor: str | None, *, limit: int, ended: bool) -> LogPage:
-    """The lines after the cursor (a byte offset).
+    """The lines after the cursor (a byte offset). Where those were dropped, the oldest that there are.
 
     ``ended``: the member had exited before this call; then a line that was torn at the end of the file counts as one.
     """
@@ -23,6 +24,7 @@ def read_log(path: str, cursor: str | None, *, limit: int, ended: bool) -> LogPa
     except FileNotFoundError:
         return LogPage(lines=(), cursor=str(offset), ended=ended)
     try:
+        offset = _first_line(fd, offset)
         data, at_end = _whole_lines(fd, offset, ended)
     finally:
         os.close(fd)
@@ -32,6 +34,20 @@ def read_log(path: str, cursor: str | None, *, limit: int, ended: bool) -> LogPa
     taken = pieces[:limit]
     end = min(offset + sum(len(piece) + 1 for piece in taken), offset + len(data))
     return LogPage(lines=tuple(_parsed(taken)), cursor=str(end), ended=ended and at_end and end == offset + len(data))
+
+
+def _first_line(fd: int, offset: int) -> int:
+    """Where the first whole line begins. What was dropped is a hole, or reads as zeros; no line begins with one."""
+    while True:
+        start = data_from(fd, offset)
+        data = os.pread(fd, PAGE_BYTES, start)
+        if not data or (start == offset and not data.startswith(b"\0")):
+            return offset
+        lines = data.lstrip(b"\0")
+        if lines:
+            newline = lines.find(b"\n")
+            return start + len(data) - len(lines) + newline + 1 if newline >= 0 else start + len(data) - len(lines)
+        offset = start + len(data)
 
 
 def _whole_lines(fd: int, offset: int, ended: bool) -> tuple[bytes, bool]:

@@ -23,8 +23,8 @@ MEMORY_ADVICE = "ask for more with resources.memory, or use less"
 class Limits:
     """Of one member, as ``member.json`` has them.
 
-    ``asked``: ``cpu_share_milli`` (what is promised), ``cpu_milli``, ``memory_bytes``, ``processes``, ``disk_bytes``
-    (what is the most), ``devices_denied`` (``c 195:3 rwm``); what is absent or ``None`` is not limited.
+    ``asked``: ``cpu_share_milli`` (what is promised), ``cpu_milli``, ``memory_bytes``, ``processes``, ``disk_bytes``,
+    ``log_bytes`` (what is the most), ``devices_denied`` (``c 195:3 rwm``); what is absent or ``None`` is not limited.
     """
 
     __slots__ = ("_cpus", "_locks", "asked", "group")

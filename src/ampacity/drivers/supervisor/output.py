@@ -6,25 +6,33 @@ import errno
 import os
 import time
 
+from . import holes
 from .secrets import masked
 
 MAX_LINE_BYTES = 16_384
 READ_BYTES = 65_536
 TAIL_BYTES = 65_536
+LOG_BYTES = 256_000_000
+SEGMENTS = 8
+MOST_KEPT_BYTES = 1 << 20
 DRAIN_READS = 64
 
 
 class Log:
     """Appends whole lines, without the secrets in ``masks``.
 
-    A disk that does not take them loses lines, which are counted; it never stops the member.
+    A disk that does not take them loses lines, which are counted; it never stops the member. When the file takes more
+    than ``max_bytes`` its oldest eighth is dropped; offsets stay as they are.
     """
 
-    __slots__ = ("_fd", "_masks", "disk_full", "lost_lines", "path")
+    __slots__ = ("_dropped", "_fd", "_masks", "_max_bytes", "_unchecked", "disk_full", "lost_lines", "path")
 
-    def __init__(self, path: str, masks: list[bytes] | None = None) -> None:
+    def __init__(self, path: str, masks: list[bytes] | None = None, *, max_bytes: int = LOG_BYTES) -> None:
         self.path = path
         self._masks = masks or []
+        self._max_bytes = max_bytes
+        self._dropped = 0
+        self._unchecked = 0
         self.lost_lines = 0
         self.disk_full = False
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,6 +52,26 @@ class Log:
             written = 0
         if written < len(data):
             self.lost_lines += data.count(b"\n") - data[:written].count(b"\n")
+        self._unchecked += written
+        if self._unchecked > self._max_bytes // 2 // SEGMENTS:
+            self.trim()
+
+    def trim(self) -> None:
+        """Keep the file within its size. (Others write into it too.)"""
+        self._unchecked = 0
+        segment = max(holes.BLOCK_BYTES, self._max_bytes // SEGMENTS)
+        size = os.fstat(self._fd).st_size
+        if size - self._dropped <= self._max_bytes:
+            return
+        until = (size - self._max_bytes + segment) // holes.BLOCK_BYTES * holes.BLOCK_BYTES
+        try:
+            if not holes.punch(self._fd, self._dropped, until):
+                holes.drop_all_but(self._fd, self.path, min(segment, MOST_KEPT_BYTES))
+                until = size - min(segment, MOST_KEPT_BYTES)
+        except OSError:
+            return
+        count_bytes, self._dropped = until - self._dropped, until
+        self.say(f"the log is kept below {self._max_bytes} bytes: the oldest {count_bytes} bytes of it were dropped")
 
     def say(self, text: str) -> None:
         """One line of the supervisor's own."""

@@ -11,20 +11,20 @@ import time
 from . import causes, ports, prctl
 from .child import Child, NotLaunched, spawn
 from .disk import FORMAT, append_fact, is_full, read_json, reserve, write_json
-from .limits import Limits, memory_words
-from .output import Log, OutputPipes
+from .limits import Limits
+from .output import LOG_BYTES, Log, OutputPipes
 from .processes import (
     MARK,
     boot_id,
     descendants,
     group_of,
     marked,
-    private_memory_bytes,
     send,
     send_to_group,
     start_ticks,
 )
 from .secrets import Secrets
+from .watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ KILL_SLOWLY_AFTER_S = 10.0
 """How long until SIGKILL is repeated for what is still there: new forks, or processes stuck in the kernel."""
 LEAST_GRACE_S = 0.1
 """A SIGTERM that is followed by SIGKILL at once might as well not be sent."""
-LOOK_EVERY_S = 2.0
 LOOK_SHARE = 50
 """Looking what a member uses may take one part in so many of a CPU."""
 
@@ -133,13 +132,15 @@ class _Supervisor:
         self.port_lock = -1
         self.secrets = secrets
         self.secret_env: dict[str, str] = {}
-        self.look_at = self.began if self.limits.watched_memory_bytes else None
+        self.watch = Watch(folder, self.limits)
+        self.look_at = self.began + self.watch.every_s
 
     # The life of the member -------------------------------------------------------------------------------------
 
     def hold(self) -> None:
         self.scratch = reserve(self.path("exit.json"))
-        self.log = Log(self.path("output.log"), self.secrets.masks)
+        log_bytes = self.limits.asked.get("log_bytes") or LOG_BYTES
+        self.log = Log(self.path("output.log"), self.secrets.masks, max_bytes=log_bytes)
         self.pipes = OutputPipes(self.log)
         write_json(self.path("state.json"), self.state)
         self.read_stop()
@@ -292,7 +293,7 @@ class _Supervisor:
         limit = self.member["max_duration_s"]
         if self.order is None and self.child_lives() and limit is not None and now >= self.began + limit:
             self.give_order("time_limit", f"it ran longer than its limit of {limit:g} s", self.grace_s)
-        if self.look_at is not None and self.order is None and now >= self.look_at:
+        if self.order is None and self.child_lives() and now >= self.look_at:
             self.look()
         if (
             self.order is not None
@@ -312,13 +313,12 @@ class _Supervisor:
     def look(self) -> None:
         """Look what it uses, where the kernel does not keep it within its limits."""
         began = time.monotonic()
-        limit_bytes = self.limits.watched_memory_bytes
-        if limit_bytes is not None:
-            used_bytes = sum(private_memory_bytes(pid) for pid in self.rest())
-            if used_bytes > limit_bytes:
-                self.give_order("out_of_memory", memory_words(limit_bytes, used_bytes), self.grace_s)
+        self.log.trim()
+        broken = self.watch.broken(self.rest)
+        if broken is not None:
+            self.give_order(*broken, self.grace_s)
         now = time.monotonic()
-        self.look_at = now + max(LOOK_EVERY_S, (now - began) * LOOK_SHARE)
+        self.look_at = now + max(self.watch.every_s, (now - began) * LOOK_SHARE)
 
     def patience_ms(self) -> int | None:
         """How long to sleep if nothing happens; ``None`` = for ever."""
@@ -333,7 +333,7 @@ class _Supervisor:
             deadlines.append(now + KILL_AGAIN_S)
         elif not self.adopts:
             deadlines.append(now + KILL_AGAIN_SLOWLY_S)
-        if self.look_at is not None and self.order is None and self.child_lives():
+        if self.order is None and self.child_lives():
             deadlines.append(self.look_at)
         return max(0, int((min(deadlines) - now) * 1000) + 1) if deadlines else None
 
