@@ -17,8 +17,9 @@ from starlette.types import Receive, Scope, Send
 from ampacity.control.plane import Plane
 from ampacity.model.errors import BadRequest
 from ampacity.model.ids import Project
+from ampacity.observe.exposition import OPENMETRICS, TEXT
 
-from .authorize import Access, Principal, Target, authenticate, authorize
+from .authorize import Access, Action, Principal, Target, authenticate, authorize
 from .bodies import RawBytes
 from .decode import read_body, read_query
 from .edge import Edge, as_known, error_response, json_response, on_http_exception, peer_uid, read_limited
@@ -39,7 +40,7 @@ def create_app(plane: Plane, access: Access) -> Starlette:
         for path, endpoints in by_path
     ]
     app = Starlette(
-        routes=routes,
+        routes=[*routes, Route("/metrics", Metrics(service))],
         middleware=[Middleware(Edge, access=access)],
         exception_handlers={HTTPException: on_http_exception},
     )
@@ -122,6 +123,30 @@ class Resource:
         )
         response.headers["Allow"] = allowed
         return response
+
+
+class Metrics:
+    """``GET /metrics`` as an ASGI app: text for Prometheus, at the path where it looks."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._answer(Request(scope, receive))
+        except Exception as error:  # noqa: BLE001 - the edge, as in Resource
+            response = error_response(as_known(error, stopping=self._service.stopping))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        who = request.headers.get("authorization")
+        principal = authenticate(self._service.access, peer_uid=peer_uid(request.scope), authorization=who)
+        authorize(principal, Action.READ_METRICS, Target())
+        if request.method not in ("GET", "HEAD"):
+            raise BadRequest(f"/metrics does not take {request.method}.", status=405, hint="It takes GET.")
+        openmetrics = "application/openmetrics-text" in request.headers.get("accept", "")
+        text = await self._service.call(self._service.plane.metrics, openmetrics=openmetrics)
+        return Response(text, headers={"Content-Type": OPENMETRICS if openmetrics else TEXT})
 
 
 async def _stream_response(service: Service, stream: Stream) -> Response:

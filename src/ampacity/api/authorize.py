@@ -27,6 +27,7 @@ class Action(StrEnum):
     WRITE_FILES = "files.write"
     READ_EVENTS = "events.read"
     READ_NODE = "node.read"
+    READ_METRICS = "metrics.read"
     CHANGE_NODE = "node.change"
     READ_MODEL = "model.read"
     ADD_MODEL = "model.add"
@@ -38,9 +39,11 @@ class Action(StrEnum):
 
 
 class Role(StrEnum):
-    """An operator may do everything. A stranger is known (a local user), and may do nothing."""
+    """An operator may do everything, a scraper only read metrics. A stranger is known (a local user), and may do
+    nothing."""
 
     OPERATOR = "operator"
+    SCRAPER = "scraper"
     STRANGER = "stranger"
 
 
@@ -64,12 +67,14 @@ class Target:
 class Access:
     """Whom the server lets in: its own user ``uid`` and root on the Unix socket, and who shows the token.
 
-    ``token_sha256`` is the hex SHA-256 of the token; empty = no token is accepted. ``hosts`` are names that a ``Host``
+    ``token_sha256`` is the hex SHA-256 of the token; empty = no token is accepted; ``metrics_token_sha256`` that of one
+    with which metrics alone can be read. ``hosts`` are names that a ``Host``
     header may carry on TCP, without the port, beside those of the loopback interface.
     """
 
     uid: int
     token_sha256: str = ""
+    metrics_token_sha256: str = ""
     hosts: frozenset[str] = frozenset()
 
 
@@ -99,6 +104,9 @@ def authorize(principal: Principal, action: Action, target: Target) -> None:
     match principal.role:
         case Role.OPERATOR:
             return
+        case Role.SCRAPER:
+            if action is not Action.READ_METRICS:
+                raise Forbidden("This token reads metrics and nothing else.", hint="GET /metrics is what it is for.")
         case Role.STRANGER:
             place = f" {target.ref!r}" if target.ref else ""
             raise Forbidden(
@@ -113,6 +121,9 @@ def _bearer(access: Access, authorization: str) -> Principal:
     scheme, _, token = authorization.partition(" ")
     given = token_digest(token.strip())
     right = hmac.compare_digest(given.encode(), access.token_sha256.lower().encode())
+    reads = hmac.compare_digest(given.encode(), access.metrics_token_sha256.lower().encode())
+    if scheme.lower() == "bearer" and reads:
+        return Principal(name="metrics-token", role=Role.SCRAPER)
     if scheme.lower() != "bearer" or not right:
         raise Unauthorized("The token is not right.", hint="The state folder's file `token` has it.")
     return Principal(name="token", role=Role.OPERATOR)

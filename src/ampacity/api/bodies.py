@@ -115,6 +115,13 @@ class PageQuery(_Strict):
     next: str | None = None
 
 
+class MeasurementsQuery(_Strict):
+    """``points`` of the past for each history, ``step_s`` seconds apart."""
+
+    points: Annotated[int, msgspec.Meta(ge=0, le=600)] = 0
+    step_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 1.0
+
+
 class ModelsQuery(PageQuery):
     """``name``: all versions of that one."""
 

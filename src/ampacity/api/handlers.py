@@ -21,6 +21,7 @@ from .bodies import (
     ConditionChange,
     DesiredChange,
     InProject,
+    MeasurementsQuery,
     ModelAddition,
     ModelsQuery,
     Nothing,
@@ -159,6 +160,11 @@ def nodes(call: Call[PageQuery, Nothing]) -> Answer:
         call.service.plane.nodes(), lambda view: (str(view.node.id),), limit=call.query.limit, after=after
     )
     return answer(NodePage(nodes=found, next=following))
+
+
+def measurements(call: Call[MeasurementsQuery, Nothing]) -> Answer:
+    query = call.query
+    return answer(call.service.plane.measurements(history_points=query.points, step_s=query.step_s))
 
 
 def set_condition(call: Call[Nothing, ConditionChange]) -> Answer:

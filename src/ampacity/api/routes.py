@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ampacity.hub.version import ModelVersion
 from ampacity.model.view import NodeView, Status, Why, WorkloadView
+from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
 from . import file_handlers, handlers, openapi, secret_handlers
@@ -19,6 +20,7 @@ from .bodies import (
     FilesQuery,
     InProject,
     LogsQuery,
+    MeasurementsQuery,
     ModelAddition,
     ModelsQuery,
     Nothing,
@@ -185,6 +187,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=PageQuery,
         answer=NodePage,
         handler=handlers.nodes,
+    ),
+    Endpoint(
+        name="measurements",
+        summary="What the nodes, devices, attempts and ranks use now; with `points` their recent past.",
+        method="GET",
+        path="/measurements",
+        action=Action.READ_METRICS,
+        query=MeasurementsQuery,
+        answer=Measurements,
+        handler=handlers.measurements,
     ),
     Endpoint(
         name="setCondition",

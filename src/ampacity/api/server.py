@@ -30,10 +30,13 @@ GRACE_S = 3.0
 KEEP_ALIVE_S = 30
 
 
-def serve(plane: Plane, *, socket_path: str, host: str, port: int, token_sha256: str) -> RunningServer:
+def serve(
+    plane: Plane, *, socket_path: str, host: str, port: int, token_sha256: str, metrics_token_sha256: str = ""
+) -> RunningServer:
     """Start serving. Returns when both sockets answer.
 
-    ``token_sha256`` is the hex SHA-256 of the bearer token; empty = TCP lets nobody in. ``port`` 0 = a free one.
+    ``token_sha256`` is the hex SHA-256 of the bearer token; empty = TCP lets nobody in; ``metrics_token_sha256`` that
+    of one for ``/metrics`` alone. ``port`` 0 = a free one.
 
     Raises:
         StateFolderBusy: another server answers on the Unix socket.
@@ -47,7 +50,9 @@ def serve(plane: Plane, *, socket_path: str, host: str, port: int, token_sha256:
         unix.close()
         os.unlink(socket_path)
         raise
-    app = create_app(plane, Access(uid=os.getuid(), token_sha256=token_sha256))
+    app = create_app(
+        plane, Access(uid=os.getuid(), token_sha256=token_sha256, metrics_token_sha256=metrics_token_sha256)
+    )
     server = RunningServer(app, unix, tcp, socket_path=socket_path, host=host)
     server.start()
     return server

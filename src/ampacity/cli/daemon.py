@@ -91,10 +91,11 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
 
 def _serve(daemon: Daemon, folder: StateFolder, settings: Settings) -> RunningServer:
     """The API; on the usual port, or a free one when that is taken and no port was asked for."""
-    socket_path, token_sha256 = folder.socket_path(), folder.token_sha256()
+    socket_path = folder.socket_path()
+    tokens = {"token_sha256": folder.token_sha256(), "metrics_token_sha256": folder.token_sha256("metrics-token")}
 
     def on(port: int) -> RunningServer:
-        return serve(daemon.plane, socket_path=socket_path, host=HOST, port=port, token_sha256=token_sha256)
+        return serve(daemon.plane, socket_path=socket_path, host=HOST, port=port, **tokens)
 
     if settings.port is not None:
         return on(settings.port)

@@ -18,6 +18,7 @@ from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
 from .files import JobFiles
@@ -297,6 +298,10 @@ class Client:
             found = self._link.call("GET", "/nodes", NodePage, query={"next": found.next})
             views.extend(found.nodes)
         return tuple(views)
+
+    def measurements(self, *, points: int = 0, step_s: float = 1.0) -> Measurements:
+        """What the nodes, devices, attempts and ranks use now; with ``points`` of their past, ``step_s`` apart."""
+        return self._link.call("GET", "/measurements", Measurements, query={"points": points, "step_s": step_s})
 
     def set_condition(self, node: str, condition: NodeCondition) -> NodeView:
         """Cordon a node (nothing new is placed there) or make it ready again."""

@@ -14,16 +14,19 @@ from ampacity.hub import Hub
 from ampacity.model.errors import Conflict
 from ampacity.model.node import Node
 from ampacity.model.workload import Wish
+from ampacity.observe.measured import MetricsFolder
 from ampacity.secrets.keeper import open_secrets
 from ampacity.serving.prober import Prober
 from ampacity.store import open_store
 from ampacity.store.feed import FeedStore
 
+from .figures import Figures
 from .followers import ProbeFeed, RoutingFeed
 from .gateway import GatewayKeeper, gateway_port, gateway_spec
 from .launching import Launcher
 from .live_plane import LivePlane, Place
 from .logs import Output
+from .measuring import Measuring
 from .members import Members
 from .state_folder import Settings, StateFolder
 from .step import Control
@@ -66,7 +69,7 @@ class Daemon:
         self, folder: StateFolder, settings: Settings, *, at: Callable[[str], None] = lambda point: None
     ) -> None:
         nodes = [parse_declaration(text) for text in settings.nodes]
-        self.folder = folder
+        self.folder, self.figures = folder, Figures()
         self._bell, self._ending, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
         with ExitStack() as stack:
@@ -100,12 +103,14 @@ class Daemon:
             drivers=drivers,
             launcher=launcher,
             sources=(prober,),
-            followers=(ProbeFeed(prober), RoutingFeed(table), gateway),
+            followers=(ProbeFeed(prober), RoutingFeed(table), gateway, self.figures),
             node_lost_after_s=settings.node_lost_after_s,
             wake=self._bell.set,
             at=at,
         )
         stack.callback(self.control.close)
+        metrics = MetricsFolder(folder.path)
+        stack.callback(metrics.close)
         self._clock = clock
         self.plane = LivePlane(
             store=self._store,
@@ -115,6 +120,7 @@ class Daemon:
             members=Members(self._store, drivers),
             writing=writing,
             secrets=secrets,
+            measuring=Measuring(metrics, self._store, self.control, self.figures, clock),
             place=Place(state_dir=str(folder.path), started_at=clock(), gateway_url=f"http://{HOST}:{port}"),
             clock=clock,
             wake=self._bell.set,
@@ -145,10 +151,13 @@ class Daemon:
             self._bell.clear()
             began = time.monotonic()
             try:
-                pause_s = self.control.step(self._clock()).next_wake - self._clock()
+                report = self.control.step(self._clock())
+                pause_s = report.next_wake - self._clock()
+                self.figures.stepped(ended_at=time.time(), lasted_s=time.monotonic() - began, wrote=report.wrote)
                 troubles = 0
             except Exception:
                 troubles += 1
+                self.figures.failed()
                 pause_s = min(LONGEST_PAUSE_S, 0.1 * 2.0 ** min(troubles, 10))
                 log.exception("a step failed; the next one comes in %.1f s", pause_s)
                 self._ending.wait(pause_s)

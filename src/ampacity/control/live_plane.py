@@ -17,11 +17,13 @@ from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.observe.measured import Measurements
 from ampacity.secrets.keeper import Secrets
 from ampacity.secrets.secret import Secret
 from ampacity.store.feed import FeedStore
 
 from .logs import Output
+from .measuring import Measuring
 from .members import Members
 from .plane import Asked, LogSlice, News
 from .reading import Reading
@@ -57,6 +59,7 @@ class LivePlane:
         members: Members,
         writing: Writing,
         secrets: Secrets,
+        measuring: Measuring,
         place: Place,
         clock: Callable[[], float],
         wake: Callable[[], None],
@@ -68,6 +71,7 @@ class LivePlane:
         self._wake, self._end = wake, end
         self._receipts = Receipts()
         self._secrets, self._members = secrets, members
+        self._measuring = measuring
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -124,6 +128,12 @@ class LivePlane:
 
     def nodes(self) -> tuple[NodeView, ...]:
         return self._reading.nodes()
+
+    def measurements(self, *, history_points: int, step_s: float) -> Measurements:
+        return self._measuring.measurements(history_points=history_points, step_s=step_s)
+
+    def metrics(self, *, openmetrics: bool) -> bytes:
+        return self._measuring.metrics(openmetrics=openmetrics)
 
     def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
         return self._reading.events(after=after, ref=ref, project=project, limit=limit)

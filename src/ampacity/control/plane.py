@@ -12,6 +12,7 @@ from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
 from .receipts import MakeReceipt, Receipt
@@ -93,6 +94,14 @@ class Plane(Protocol):
         ...
 
     def nodes(self) -> tuple[NodeView, ...]: ...
+
+    def measurements(self, *, history_points: int, step_s: float) -> Measurements:
+        """What is measured now, with so many points of the past, ``step_s`` apart."""
+        ...
+
+    def metrics(self, *, openmetrics: bool) -> bytes:
+        """All metrics as Prometheus reads them, or in OpenMetrics."""
+        ...
 
     def set_condition(self, node: str, condition: NodeCondition, *, by: str) -> NodeView: ...
 

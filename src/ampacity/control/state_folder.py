@@ -89,9 +89,9 @@ class StateFolder:
     def write_settings(self, settings: Settings) -> None:
         write_atomically(self.file("settings.json"), msgspec.json.encode(settings) + b"\n")
 
-    def token_sha256(self) -> str:
-        """The digest of the loopback token, which is made at the first start."""
-        path = self.file("token")
+    def token_sha256(self, name: str = "token") -> str:
+        """The digest of the loopback token, or of another one's file. It is made at the first start."""
+        path = self.file(name)
         if not path.exists():
             write_atomically(path, secrets.token_urlsafe(32).encode())
         return hashlib.sha256(path.read_bytes().strip()).hexdigest()

@@ -46,9 +46,11 @@ from ampacity.model.workload import (
     WorkloadPhase,
     WorkloadSpec,
 )
+from ampacity.observe.measured import Measurements, Series
 from ampacity.secrets.secret import Secret, check_name, check_value
 
 TOKEN = "a-token-of-the-test"
+METRICS_TOKEN = "a-token-for-metrics"
 
 
 def write_control_json(folder: Path, *, socket: str = "", api_url: str = "", pid: int | None = None) -> None:
@@ -64,7 +66,8 @@ def serving(plane: PlaneDouble, folder: Path | None = None, *, port: int = 0) ->
     """A server on sockets in a folder whose path is short enough for them."""
     made = Path(tempfile.mkdtemp(prefix="amp-")) if folder is None else folder
     path = str(made / "api.sock")
-    running = serve(plane, socket_path=path, host="127.0.0.1", port=port, token_sha256=token_digest(TOKEN))
+    tokens = {"token_sha256": token_digest(TOKEN), "metrics_token_sha256": token_digest(METRICS_TOKEN)}
+    running = serve(plane, socket_path=path, host="127.0.0.1", port=port, **tokens)
     try:
         yield running
     finally:
@@ -236,6 +239,16 @@ class PlaneDouble:
     def nodes(self) -> tuple[NodeView, ...]:
         self._called("nodes")
         return tuple(self._node_view(node) for node in self._nodes.values())
+
+    def measurements(self, *, history_points: int, step_s: float) -> Measurements:
+        self._called("measurements")
+        past = {"cpu_percent": (None,) * (history_points - 1) + (12.5,)} if history_points else {}
+        host = Series(labels={"node": "n0"}, at=100.0, values={"cpu_percent": 12.5}, history=past)
+        return Measurements(at=100.0, hosts=(host,), step_s=step_s)
+
+    def metrics(self, *, openmetrics: bool) -> bytes:
+        self._called("metrics")
+        return b"# EOF\n" if openmetrics else b"ampacity_nodes 1\n"
 
     def set_condition(self, node: str, condition: NodeCondition, *, by: str) -> NodeView:
         self._called("set_condition")

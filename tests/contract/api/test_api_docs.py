@@ -46,8 +46,8 @@ def test_every_call_by_curl(server: RunningServer, plane: PlaneDouble, tmp_path:
     called = {name for name in plane.calls if name not in ("wait", "news")}
     everything = {"status", "submit", "workloads", "workload", "set_desired", "why", "progress", "logs", "events"}
     assert called == everything | {
-        "nodes", "set_condition", "models", "model", "add_model", "remove_model", "shutdown",
         "secrets", "put_secret", "remove_secret", "rotate_secret_key", "files",
+        "nodes", "set_condition", "measurements", "metrics", "models", "model", "add_model", "remove_model", "shutdown",
     }  # fmt: skip
 
 

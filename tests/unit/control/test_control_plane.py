@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from control_bench import Bench, gang, node, service, task
 
+from ampacity.control.figures import Figures
 from ampacity.control.live_plane import LivePlane, Place
+from ampacity.control.measuring import Measuring
 from ampacity.control.members import Members
 from ampacity.control.plane import Plane
 from ampacity.model.attempt import Cause, CauseKind, Progress, ProgressReported
@@ -27,6 +29,7 @@ from ampacity.model.workload import (
     WorkloadPhase,
     WorkloadSpec,
 )
+from ampacity.observe.measured import MetricsFolder
 from ampacity.secrets.keeper import open_secrets
 
 
@@ -44,6 +47,9 @@ class Seat:
             members=Members(self.bench.store, {}),
             writing=self.bench.writing,
             secrets=open_secrets(folder, lambda: self.bench.now),
+            measuring=Measuring(
+                MetricsFolder(folder), self.bench.store, self.bench.control, Figures(), lambda: self.bench.now
+            ),
             place=Place(state_dir=str(folder), started_at=1.0, gateway_url="http://127.0.0.1:1"),
             clock=lambda: self.bench.now,
             wake=self.bench.step,
