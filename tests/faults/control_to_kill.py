@@ -82,4 +82,4 @@ def submit_all(daemon: Daemon, work: Path) -> None:
             grace_s=2.0,
             **keys,
         )
-        daemon.plane.submit(spec, project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
+        daemon.plane.submit((spec,), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)

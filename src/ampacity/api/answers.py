@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from ampacity.drivers.base import FileEntry
 from ampacity.hub.version import ModelVersion
+from ampacity.model.ids import WorkloadId
 from ampacity.model.view import NodeView, ProgressPoint, WorkloadView
 from ampacity.secrets.secret import Secret
 
 
-class Submitted(msgspec.Struct, frozen=True, kw_only=True):
-    """The workloads of a submission, in its order."""
+class SubmittedArray(msgspec.Struct, frozen=True, kw_only=True):
+    """An array by its name, and its elements' ids in the order of their indices. An element's name is the array's, a
+    dash, and its index."""
 
-    workloads: tuple[WorkloadView, ...]
+    name: str
+    indices: tuple[int, ...]
+    workloads: tuple[WorkloadId, ...]
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """The workloads of a submission, in its order; or the array that it made."""
+
+    workloads: tuple[WorkloadView, ...] = ()
+    array: SubmittedArray | None = None
+
+
+def submitted(views: Sequence[WorkloadView]) -> Submitted:
+    first = views[0].workload.array
+    if first is None:
+        return Submitted(workloads=tuple(views))
+    rows = [view.workload for view in views]
+    return Submitted(
+        array=SubmittedArray(
+            name=first.array,
+            indices=tuple(row.array.index for row in rows if row.array is not None),
+            workloads=tuple(row.id for row in rows),
+        )
+    )
 
 
 class WorkloadPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -132,12 +132,14 @@ class ModelsQuery(PageQuery):
 
 
 class Submission(_Strict):
-    """``file`` (its text, with the ``name`` and absolute ``directory`` that it came from) or ``spec``."""
+    """``file`` (its text, with the ``name`` and absolute ``directory`` that it came from) or ``spec``. ``array``: the
+    indices of an array that it becomes, such as ``0-999``."""
 
     file: str | None = None
     name: str = "workload.yaml"
     directory: str | None = None
     spec: WorkloadSpec | None = None
+    array: str = ""
     project: Project = DEFAULT_PROJECT
     owner: Owner = DEFAULT_OWNER
 

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import msgspec
 
 from ampacity.control.plane import Plane
+from ampacity.model.array import parse_indices
 from ampacity.model.codec import encode
-from ampacity.model.errors import AmpacityError, InvalidSpec, Where
+from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.model.workload_file import checked_spec, parse_workload
 
-from .answers import Done, ModelPage, NodePage, Points, Submitted, WorkloadPage
+from .answers import Done, ModelPage, NodePage, Points, WorkloadPage, submitted
 from .bodies import (
     ENDED_SHOWN,
     ConditionChange,
@@ -33,7 +34,7 @@ from .bodies import (
 )
 from .endpoint import Answer, Call, answer
 from .pages import page_of, read_place, write_place
-from .receipts import SubmitReceipt
+from .receipts import submit_receipt
 
 LIVE_PHASES = tuple(phase for phase in WorkloadPhase if not phase.ended)
 ENDED_PHASES = tuple(phase for phase in WorkloadPhase if phase.ended)
@@ -52,25 +53,23 @@ def shutdown(call: Call[Nothing, Shutdown]) -> Answer:
 
 
 def submit(call: Call[Nothing, Submission]) -> Answer:
-    """All workloads of the file, in its order. Each is submitted by itself: what was accepted before one that was
-    refused stays, and the refusal says so."""
-    body, plane = call.body, call.service.plane
-    accepted: list[WorkloadView] = []
-    specs = _specs(body)
-    for number, spec in enumerate(specs, start=1):
-        receipt = None if call.asked is None else SubmitReceipt(plane, call.asked, accepted, last=number == len(specs))
-        known = None if receipt is None else receipt.known()
-        if known is not None:
-            accepted.append(known)
-            continue
-        try:
-            accepted.append(plane.submit(spec, project=body.project, owner=body.owner, receipt=receipt))
-        except AmpacityError as error:
-            if accepted:
-                names = ", ".join(repr(view.workload.name) for view in accepted)
-                error.hint = f"{error.hint} Accepted before it, from the same file: {names}.".strip()
-            raise
-    return answer(Submitted(workloads=tuple(accepted)), status=201, kept=call.asked is not None)
+    """All workloads of the file, in its order, or the elements of an array: all or none."""
+    body, asked = call.body, call.asked
+    specs, indices = _specs(body), parse_indices(body.array) if body.array else ()
+    if indices and (len(specs) > 1 or specs[0].kind is WorkloadKind.SERVICE):
+        raise InvalidSpec(
+            "An array is made of one task, train or data workload.",
+            where=Where(key="array"),
+            hint="Submit one at a time.",
+        )
+    views = call.service.plane.submit(
+        specs,
+        project=body.project,
+        owner=body.owner,
+        indices=indices,
+        receipt=None if asked is None else lambda views, at: submit_receipt(asked, submitted(views), at),
+    )
+    return answer(submitted(views), status=201, kept=asked is not None)
 
 
 def _specs(body: Submission) -> Sequence[WorkloadSpec]:

@@ -40,6 +40,7 @@ OPTIONS = {
     "served_name": "--served-name",
     "model": "MODEL",
     "envs": "--env",
+    "array": "--array",
 }
 """The option that says a key."""
 

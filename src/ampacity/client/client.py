@@ -10,9 +10,20 @@ from types import TracebackType
 from typing import Any, overload
 from urllib.parse import quote
 
-from ampacity.api.answers import Done, ModelPage, NodePage, Points, Rotated, SecretPage, Submitted, WorkloadPage
+from ampacity.api.answers import (
+    Done,
+    ModelPage,
+    NodePage,
+    Points,
+    Rotated,
+    SecretPage,
+    Submitted,
+    SubmittedArray,
+    WorkloadPage,
+)
 from ampacity.api.wire import MAX_WAIT_S, StreamLine
 from ampacity.hub.version import ModelVersion
+from ampacity.model.array import parse_indices
 from ampacity.model.errors import InvalidSpec, NotFound, NotRunning, Where
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
@@ -144,6 +155,24 @@ class Client:
             text = what
         body = {**head, "file": text, "name": name, "directory": os.path.abspath(directory or ".")}
         return self._link.call("POST", "/workloads", Submitted, body=body).workloads
+
+    def submit_array(
+        self, spec: WorkloadSpec, indices: str, *, owner: str = DEFAULT_OWNER, project: str | None = None
+    ) -> SubmittedArray:
+        """Submit one workload for each index (``0-999``, ``1,3,10-20``), all or none; durable when it returns.
+
+        Each finds its own index in ``AMPACITY_ARRAY_INDEX`` and is called by the spec's name, a dash and the index.
+
+        Raises:
+            InvalidSpec: the spec or the indices are wrong.
+            NameTaken: a live workload of the project has the name of an element.
+            ImpossibleRequest: no node could ever hold an element.
+        """
+        parse_indices(indices)
+        body = {"project": self._in(project), "owner": Owner(owner), "spec": spec, "array": indices}
+        made = self._link.call("POST", "/workloads", Submitted, body=body).array
+        assert made is not None, "indices make an array"
+        return made
 
     def workloads(
         self,

@@ -13,7 +13,6 @@ from ampacity.drivers.registry import open_driver
 from ampacity.hub import Hub
 from ampacity.model.errors import Conflict
 from ampacity.model.node import Node
-from ampacity.model.workload import Wish
 from ampacity.observe.measured import MetricsFolder
 from ampacity.secrets.keeper import open_secrets
 from ampacity.serving.prober import Prober
@@ -39,6 +38,7 @@ LONGEST_BREATH_S = 0.05
 SHORT_STEP_S = 0.02
 LONGEST_PAUSE_S = 30.0
 STOP_LIMIT_S = 60.0
+WISH_AGAIN_S = 1.0
 
 
 class Clock:
@@ -93,7 +93,8 @@ class Daemon:
         for driver in drivers.values():
             driver.on_wake(self._bell.set)
         prober.on_wake(self._bell.set)
-        writing = Writing(self._store, hub, folder.file("checkpoints"), clock, lambda: self.control.nodes)
+        checkpoints = folder.file("checkpoints")
+        self._writing = writing = Writing(self._store, hub, checkpoints, clock, lambda: self.control.nodes)
         secrets = open_secrets(folder.path, clock)
         launcher = Launcher(folder.path, hub, secrets=secrets)
         launcher.tidy(self._store.live().attempts)
@@ -176,28 +177,31 @@ class Daemon:
         """Wish that all live workloads stop, wait until they have, then end. The end comes, whatever goes wrong."""
         deadline = time.monotonic() + STOP_LIMIT_S
         try:
-            while (seq := self._wish_all_stopped()) is not None:
+            while self._store.live_workloads():
                 if time.monotonic() >= deadline:
                     log.warning(
                         "not all workloads have ended within %g s; they go on ending by themselves", STOP_LIMIT_S
                     )
                     return
-                self.plane.wait(after=seq, timeout_s=1.0)
+                self._wish_all_stopped()
+                self._wait_for_ends(WISH_AGAIN_S)
         finally:
             self._ended.set()
 
-    def _wish_all_stopped(self) -> int | None:
-        """The sequence number of what was seen; ``None`` when nothing is live any more."""
-        rows = self._store.live()
-        live = [row for row in rows.workloads.values() if not row.phase.ended]
-        for row in live:
-            if rows.desired[row.id].wish is Wish.STOP:
-                continue
-            try:
-                self.plane.set_desired(row.id, project=row.project, by="shutdown", wish=Wish.STOP)
-            except Conflict:
-                log.info("%s ended, or is changed by somebody else: looked at again", row.id)
-        return rows.seq if live else None
+    def _wish_all_stopped(self) -> None:
+        try:
+            self._writing.stop_all(by="shutdown")
+        except Conflict:
+            log.info("the workloads keep changing: wished again in a moment")
+        self._bell.set()
+
+    def _wait_for_ends(self, limit_s: float) -> None:
+        """Until nothing is live any more, or the time is up."""
+        until = time.monotonic() + limit_s
+        seq = self._store.last_seq
+        while self._store.live_workloads() and (left_s := until - time.monotonic()) > 0:
+            self._store.wait(after=seq, timeout_s=left_s)
+            seq = self._store.last_seq
 
 
 def _last_event_at(store: FeedStore) -> float:

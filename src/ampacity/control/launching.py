@@ -16,6 +16,8 @@ from ampacity.model.workload import WorkloadKind
 
 from .jobs import Job
 
+ARRAY_INDEX, ARRAY_SIZE = "AMPACITY_ARRAY_INDEX", "AMPACITY_ARRAY_SIZE"
+
 
 class Models(Protocol):
     """What launching needs of the hub."""
@@ -113,7 +115,10 @@ class Launcher:
 
     @staticmethod
     def _environment(job: Job) -> dict[str, str]:
+        place = job.workload.array
+        element = {} if place is None else {ARRAY_INDEX: str(place.index), ARRAY_SIZE: str(place.size)}
         return {
+            **element,
             "AMPACITY_WORKLOAD": job.workload.id,
             "AMPACITY_WORKLOAD_NAME": job.workload.name,
             "AMPACITY_PROJECT": job.workload.project,

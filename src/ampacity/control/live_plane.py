@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,14 +147,21 @@ class LivePlane:
     # Writing -------------------------------------------------------------------------------------------------------
 
     def submit(
-        self, spec: WorkloadSpec, *, project: Project, owner: Owner, receipt: MakeReceipt | None = None
-    ) -> WorkloadView:
-        self._secrets.refuse_unknown(project, spec.secrets.names)
-        view = self._writing.submit(spec, project=project, owner=owner)
+        self,
+        specs: Sequence[WorkloadSpec],
+        *,
+        project: Project,
+        owner: Owner,
+        indices: Sequence[int] = (),
+        receipt: MakeReceipt | None = None,
+    ) -> tuple[WorkloadView, ...]:
+        for spec in specs:
+            self._secrets.refuse_unknown(project, spec.secrets.names)
+        views = self._writing.submit_all(specs, project=project, owner=owner, indices=indices)
         if receipt is not None:
-            self._receipts.put(receipt(view, self._clock()))
+            self._receipts.put(receipt(views, self._clock()))
         self._wake()
-        return view
+        return views
 
     def set_desired(
         self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,9 +51,18 @@ class Plane(Protocol):
     def status(self) -> Status: ...
 
     def submit(
-        self, spec: WorkloadSpec, *, project: Project, owner: Owner, receipt: MakeReceipt | None = None
-    ) -> WorkloadView:
-        """``receipt`` makes what is written with the workload, of its view and the time.
+        self,
+        specs: Sequence[WorkloadSpec],
+        *,
+        project: Project,
+        owner: Owner,
+        indices: Sequence[int] = (),
+        receipt: MakeReceipt | None = None,
+    ) -> tuple[WorkloadView, ...]:
+        """The new workloads, in the order of the specs, all or none; they may come after one another.
+
+        ``indices``: each spec becomes an array, one workload for each index. ``receipt`` makes what is written with
+        the workloads, of their views and the time.
 
         Raises ``NameTaken``, ``ImpossibleRequest``, ``InvalidSpec``, ``NotFound`` (``after``, ``model``), ``Repeated``.
         """

@@ -31,7 +31,7 @@ class Repeated(AmpacityError):
     status = 409
 
 
-MakeReceipt = Callable[[WorkloadView, float], Receipt]
+MakeReceipt = Callable[[tuple[WorkloadView, ...], float], Receipt]
 
 
 class Receipts:

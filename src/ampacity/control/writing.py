@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
-import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ampacity.hub import Hub
-from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, NameTaken, NotFound, StaleVersion, Where
-from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put
+from ampacity.model.errors import Conflict, InvalidSpec, NotFound, StaleVersion, Where
+from ampacity.model.event import Draft, EventKind, Table, Touch, put
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
 from ampacity.model.view import WorkloadView
-from ampacity.model.workload import (
-    Desired,
-    Replica,
-    SpecRevision,
-    Wish,
-    Workload,
-    WorkloadKind,
-    WorkloadPhase,
-    WorkloadSpec,
-)
-from ampacity.scheduler import could_ever_fit
-from ampacity.serving.launch import served_name
+from ampacity.model.workload import Desired, Wish, Workload, WorkloadKind, WorkloadSpec
 from ampacity.store.feed import FeedStore
 
-from .lookup import find, live_services
+from .lookup import find
+from .submitting import Submitting
 
 TRIES = 5
-_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 class Writing:
@@ -51,108 +38,18 @@ class Writing:
         clock: Callable[[], float],
         nodes: Callable[[], Collection[Node]],
     ) -> None:
-        self._store, self._hub, self._checkpoints = store, hub, checkpoints
-        self._clock, self._nodes = clock, nodes
-        self._submitting = threading.Lock()
+        self._store, self._clock = store, clock
+        self._submitting = Submitting(store, hub, checkpoints, clock, nodes)
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
-        """The new workload. Durable when it returns. Raises what ``Plane.submit`` raises."""
-        ident = WorkloadId("w" + "".join(secrets.choice(_ALPHABET) for _ in range(9)))
-        spec = replace(spec, name=spec.name or f"{spec.kind}-{ident[-5:]}")
-        self._refuse_impossible(spec)
-        spec = self._with_checkpoint_folder(self._with_exact_model(spec), ident)
-        with self._submitting:  # two services must not take one served name at the same time
-            self._refuse_taken_route(spec)
-            for _ in range(TRIES):
-                fresh, draft = self._fresh(ident, spec, project, owner)
-                try:
-                    self._store.append([draft])
-                except NameTaken as error:
-                    hint = "Choose another name, or stop that one first."
-                    raise NameTaken(error.message, hint=hint) from None
-                except StaleVersion:
-                    continue
-                return fresh
-        raise Conflict("The workloads that it comes after keep changing; submit it again.")
+        """One new workload. Durable when it returns. Raises what ``Plane.submit`` raises."""
+        return self._submitting.submit((spec,), project=project, owner=owner)[0]
 
-    def _fresh(
-        self, ident: WorkloadId, spec: WorkloadSpec, project: Project, owner: Owner
-    ) -> tuple[WorkloadView, Draft]:
-        """The workload as it begins, and the event that writes it."""
-        now = self._clock()
-        before = self._before(spec, project)
-        workload = Workload(
-            id=ident,
-            name=spec.name,
-            kind=spec.kind,
-            project=project,
-            owner=owner,
-            after=tuple(row.id for row in before),
-            created_at=now,
-        )
-        desired = Desired(workload=ident, replicas=spec.replicas, by=owner)
-        replicas = tuple(Replica(workload=ident, index=index) for index in range(spec.replicas))
-        rows: tuple[Row, ...] = (workload, SpecRevision(workload=ident, revision=1, spec=spec), desired, *replicas)
-        draft = Draft(
-            kind=EventKind.WORKLOAD_SUBMITTED,
-            at=now,
-            changes=tuple(put(row) for row in rows),
-            touches=tuple(Touch(table=Table.WORKLOADS, key=row.id, version=row.version + 1) for row in before),
-            project=project,
-            owner=owner,
-            workload=ident,
-            actor=owner,
-            text=f"{spec.kind} {spec.name} submitted",
-        )
-        view = WorkloadView(workload=workload, spec=spec, desired=desired, replicas=replicas, attempts=())
-        return view, draft
-
-    def _before(self, spec: WorkloadSpec, project: Project) -> list[Workload]:
-        """The live workloads that it comes after. One that has succeeded is done with."""
-        live = []
-        for ref in dict.fromkeys(spec.after):
-            row = find(self._store, ref, project)
-            if row.phase in (WorkloadPhase.FAILED, WorkloadPhase.CANCELLED):
-                raise InvalidSpec(
-                    f"{row.name!r} ({row.id}) is {row.phase}, so this would never start.",
-                    where=Where(key="after"),
-                    hint="Submit that one again first.",
-                )
-            if not row.phase.ended and row not in live:  # its id and its name may both be given
-                live.append(row)
-        return live
-
-    def _refuse_impossible(self, spec: WorkloadSpec) -> None:
-        refusal = could_ever_fit(spec, self._nodes())
-        if refusal is not None:
-            raise ImpossibleRequest(f"{spec.name} {refusal.message}", hint=refusal.hint)
-
-    def _with_exact_model(self, spec: WorkloadSpec) -> WorkloadSpec:
-        """The version that a tag or a bare name means now, so that all replicas serve the same one."""
-        if spec.service is None or not spec.service.model:
-            return spec
-        exact = self._hub.get(spec.service.model).ref
-        name = served_name(spec)
-        return replace(spec, service=replace(spec.service, model=exact, served_name=name))
-
-    def _with_checkpoint_folder(self, spec: WorkloadSpec, ident: WorkloadId) -> WorkloadSpec:
-        """A training job's checkpoints lie in one absolute place, the same for all its attempts."""
-        if spec.kind is not WorkloadKind.TRAIN:
-            return spec
-        own = spec.checkpoint.directory
-        folder = Path(spec.workdir or "/") / own if own else self._checkpoints / ident
-        return replace(spec, checkpoint=replace(spec.checkpoint, directory=str(folder)))
-
-    def _refuse_taken_route(self, spec: WorkloadSpec) -> None:
-        name = served_name(spec)
-        if not name:
-            return
-        for row, standing in live_services(self._store):
-            if served_name(standing) == name:
-                raise NameTaken(
-                    f"The endpoint already serves {name!r}, by the workload {row.name} ({row.id}).",
-                    hint="Choose another served_name, or stop that one first.",
-                )
+    def submit_all(
+        self, specs: Sequence[WorkloadSpec], *, project: Project, owner: Owner, indices: Sequence[int] = ()
+    ) -> tuple[WorkloadView, ...]:
+        """See :meth:`Submitting.submit`."""
+        return self._submitting.submit(specs, project=project, owner=owner, indices=indices)
 
     def set_desired(
         self, ref: str, *, project: Project, by: str, wish: Wish | None, replicas: int | None
@@ -170,6 +67,26 @@ class Writing:
             return workload.id
         raise Conflict(f"{ref} is being changed by others; try again.")
 
+    def stop_all(self, *, by: str) -> int:
+        """Wish that all live workloads stop, in one transaction. How many are live.
+
+        Raises ``Conflict``.
+        """
+        for _ in range(TRIES):
+            rows = self._store.live()
+            live = [row for row in rows.workloads.values() if not row.phase.ended]
+            drafts = [
+                self._wished(row, replace(desired, wish=Wish.STOP), by=by)
+                for row in live
+                if (desired := rows.desired[row.id]).wish is not Wish.STOP
+            ]
+            try:
+                self._store.append(drafts)
+            except StaleVersion:
+                continue
+            return len(live)
+        raise Conflict("The workloads keep changing; try again.")
+
     def _changed_desire(self, workload: Workload, *, by: str, wish: Wish | None, replicas: int | None) -> Draft | None:
         if workload.phase.ended:
             raise Conflict(f"{workload.name} ({workload.id}) has ended: {workload.phase}.")
@@ -184,10 +101,14 @@ class Writing:
         )
         if changed == desired:
             return None
+        return self._wished(workload, changed, by=by)
+
+    def _wished(self, workload: Workload, changed: Desired, *, by: str) -> Draft:
+        """``changed`` still has the version of the row that it replaces."""
         return Draft(
             kind=EventKind.DESIRED_CHANGED,
             at=self._clock(),
-            changes=(put(replace(changed, by=by, version=desired.version + 1)),),
+            changes=(put(replace(changed, by=by, version=changed.version + 1)),),
             touches=(Touch(table=Table.WORKLOADS, key=workload.id, version=workload.version + 1),),
             project=workload.project,
             owner=workload.owner,

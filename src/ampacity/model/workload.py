@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .array import ArrayPlace
 from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, QueueName, WorkloadId
 from .resources import Range, ResourceRequest
 
@@ -122,7 +123,8 @@ class WorkloadPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The identity of what was asked for; ``spec_revision`` points to the revision in force."""
+    """The identity of what was asked for; ``spec_revision`` points to the revision in force. ``array``: the array that
+    it is an element of."""
 
     id: WorkloadId
     name: str
@@ -135,6 +137,7 @@ class Workload:
     created_at: float = 0.0
     ended_at: float | None = None
     note: str = ""
+    array: ArrayPlace | None = None
     version: int = 1
 
 

@@ -17,7 +17,7 @@ from . import reading, schema
 from .failures import FOREIGN_ERRORS, RESTORE, store_error
 from .opening import open_engine, prepare
 from .views import refuse_unsound, snapshot_of
-from .writing import last_seq, touch_row, write_change, write_cursor, write_events
+from .writing import last_seq, write_cursor, write_drafts, write_events
 
 
 class SqliteStore:
@@ -42,11 +42,7 @@ class SqliteStore:
         with self._writing() as connection:
             seq = last_seq(connection)
             events = tuple(Event(seq=seq + number, draft=draft) for number, draft in enumerate(drafts, start=1))
-            for draft in drafts:
-                for change in draft.changes:
-                    write_change(connection, change)
-                for touch in draft.touches:
-                    touch_row(connection, touch)
+            write_drafts(connection, drafts)
             write_events(connection, events)
             for source, cursor in (cursors or {}).items():
                 write_cursor(connection, source, cursor)

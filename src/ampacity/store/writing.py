@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ampacity.model.codec import decode_row, encode_event, encode_row
 from ampacity.model.errors import NameTaken, StaleVersion, StoreError
-from ampacity.model.event import Change, Event, Row, Table, Touch
+from ampacity.model.event import Change, Draft, Event, Row, Table, Touch, row_key
 from ampacity.model.workload import Workload
 
 from . import schema
@@ -56,32 +56,86 @@ def last_seq(connection: Connection) -> int:
     return int(connection.execute(_LAST_SEQ).scalar() or 0)
 
 
-def write_change(connection: Connection, change: Change) -> None:
-    """Put or remove one row, if it follows on what stands.
+def write_drafts(connection: Connection, drafts: Sequence[Draft]) -> None:
+    """Put, remove and touch the rows that the drafts name, each only if it follows on what stands.
+
+    New rows of one table that come in a row are written together: that is what makes large submissions quick.
 
     Raises:
-        StaleVersion: it does not.
+        StaleVersion: one does not follow.
         NameTaken: another live workload has the name.
-        StoreError: the row holds what cannot be stored.
+        StoreError: a row holds what cannot be stored.
     """
+    fresh: dict[Table, list[dict[str, Any]]] = {}
+    for draft in drafts:
+        for change in draft.changes:
+            if change.row is not None and change.version == 1:
+                fresh.setdefault(change.table, []).append({"key": change.key, **_columns(change.table, change.row)})
+                continue
+            _make(connection, fresh)
+            _write_change(connection, change)
+        if draft.touches:
+            _make(connection, fresh)
+        for touch in draft.touches:
+            touch_row(connection, touch)
+    _make(connection, fresh)
+
+
+def _make(connection: Connection, fresh: dict[Table, list[dict[str, Any]]]) -> None:
+    """Write the new rows that were collected."""
+    for table, rows in fresh.items():
+        try:
+            count = connection.execute(_STATEMENTS[table].make, rows).rowcount
+        except IntegrityError as error:
+            if table is not Table.WORKLOADS:
+                raise
+            raise _taken(connection, rows) from error
+        if count != len(rows):
+            raise _standing(connection, table, rows)
+    fresh.clear()
+
+
+def _write_change(connection: Connection, change: Change) -> None:
     statements = _STATEMENTS[change.table]
     expected = change.version - (change.row is not None)
     standing = {"at_key": change.key, "at_version": expected}
     if change.row is None:
         count = connection.execute(statements.remove, standing).rowcount
-        _expect_one(count, connection, change.table, change.key, expected)
-        return
-    columns = {**schema.columns_of(change.row), "body": _body(change.table, change.key, change.row)}
-    try:
-        if expected == 0:
-            count = connection.execute(statements.make, {"key": change.key, **columns}).rowcount
-        else:
-            count = connection.execute(statements.write, {**columns, **standing}).rowcount
-    except IntegrityError as error:
-        if not isinstance(change.row, Workload):
-            raise
-        raise NameTaken(f"The name {change.row.name!r} is taken by a live workload.") from error
+    else:
+        try:
+            count = connection.execute(statements.write, {**_columns(change.table, change.row), **standing}).rowcount
+        except IntegrityError as error:
+            if not isinstance(change.row, Workload):
+                raise
+            raise NameTaken(f"The name {change.row.name!r} is taken by a live workload.") from error
     _expect_one(count, connection, change.table, change.key, expected)
+
+
+def _columns(table: Table, row: Row) -> dict[str, Any]:
+    return {**schema.columns_of(row), "body": _body(table, row_key(row), row)}
+
+
+def _taken(connection: Connection, rows: Sequence[dict[str, Any]]) -> NameTaken:
+    """Which of the names was taken already, by one that stands or by another of the same rows."""
+    of, seen = schema.workloads.c, set()
+    for row in rows:
+        name = (row["project"], row["name"])
+        query = select(of.key).where(of.project == row["project"], of.name == row["name"], schema.ALIVE)
+        if name in seen or connection.execute(query).first() is not None:
+            return NameTaken(f"The name {row['name']!r} is taken by a live workload.")
+        seen.add(name)
+    return NameTaken("A name is taken by a live workload.")
+
+
+def _standing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> StaleVersion:
+    """Which of the rows that should be new stood already. (Those that did not have been written by now.)"""
+    of, seen = schema.rows[table].c, set()
+    for row in rows:
+        found = connection.execute(select(of.version, of.body).where(of.key == row["key"])).one()
+        if row["key"] in seen or found != (row["version"], row["body"]):
+            return StaleVersion(f"{table} {row['key']!r} is at version {found.version}, not 0.")
+        seen.add(row["key"])
+    return StaleVersion(f"Some of {table} stand already.")
 
 
 def touch_row(connection: Connection, touch: Touch) -> None:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from ampacity.control.plane import Asked, LogSlice, News
 from ampacity.control.receipts import MakeReceipt, Receipt, Repeated
 from ampacity.drivers.local.member_files import LocalMemberFiles
 from ampacity.hub.version import Lineage, ModelVersion
+from ampacity.model.array import ArrayPlace, element_name
 from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Where
 from ampacity.model.event import EventKind
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Owner, Project, WorkloadId
@@ -150,16 +151,32 @@ class PlaneDouble:
         )
 
     def submit(
-        self, spec: WorkloadSpec, *, project: Project, owner: Owner, receipt: MakeReceipt | None = None
-    ) -> WorkloadView:
+        self,
+        specs: Sequence[WorkloadSpec],
+        *,
+        project: Project,
+        owner: Owner,
+        indices: Sequence[int] = (),
+        receipt: MakeReceipt | None = None,
+    ) -> tuple[WorkloadView, ...]:
         self._called("submit")
-        taken = [view for view in self._views.values() if view.workload.name == spec.name]
-        if any(not view.workload.phase.ended for view in taken):
-            raise NameTaken(f"{spec.name!r} is taken.", hint="Choose another name.")
-        view = self._new(spec, project, owner, float(len(self._views)))
+        if indices:
+            specs = [replace(spec, name=element_name(spec.name, index)) for spec in specs for index in indices]
+        live = {view.workload.name for view in self._views.values() if not view.workload.phase.ended}
+        for spec in specs:
+            if spec.name in live:
+                raise NameTaken(f"{spec.name!r} is taken.", hint="Choose another name.")
+        views = tuple(self._new(spec, project, owner, float(len(self._views))) for spec in specs)
+        if indices:
+            views = tuple(
+                replace(
+                    view, workload=replace(view.workload, array=ArrayPlace(array="a", index=index, size=len(indices)))
+                )
+                for view, index in zip(views, indices, strict=True)
+            )
         if receipt is not None:
-            self._keep(receipt(view, 1.0))
-        return view
+            self._keep(receipt(views, 1.0))
+        return views
 
     def workloads(
         self,

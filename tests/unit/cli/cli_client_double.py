@@ -86,7 +86,9 @@ class ClientDouble:
             self.on_submit(view)
         return self.views[view.workload.id]
 
-    def workloads(self, *, all: bool = False, project: Any = None, kinds: Any = (), phases: Any = ()) -> Iterator[Any]:
+    def workloads(
+        self, *, all: bool = False, project: Any = None, kinds: Any = (), phases: Any = (), page: int = 100
+    ) -> Iterator[Any]:
         self._called("workloads", all, project, tuple(kinds), tuple(phases))
         for view in reversed(self.views.values()):
             theirs = view.workload.project

@@ -55,7 +55,7 @@ def job(name: str, run: str) -> WorkloadSpec:
 
 
 def submit(daemon: Daemon, spec: WorkloadSpec) -> str:
-    return daemon.plane.submit(spec, project=DEFAULT_PROJECT, owner=DEFAULT_OWNER).workload.id
+    return daemon.plane.submit((spec,), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)[0].workload.id
 
 
 def phase(daemon: Daemon, ref: str) -> WorkloadPhase:

@@ -59,7 +59,7 @@ class Seat:
         self.bench.step()
 
     def submit(self, spec: WorkloadSpec, project: str = DEFAULT_PROJECT) -> WorkloadView:
-        return self.plane.submit(spec, project=Project(project), owner=DEFAULT_OWNER)
+        return self.plane.submit((spec,), project=Project(project), owner=DEFAULT_OWNER)[0]
 
     def view(self, ref: str) -> WorkloadView:
         return self.plane.workload(ref, project=DEFAULT_PROJECT)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ampacity.cli.names import WORKLOAD
 from ampacity.cli.session import Session, VerbCommand, verb
+
+if TYPE_CHECKING:
+    from ampacity.client import Client
+    from ampacity.model.workload import WorkloadSpec
 
 T = TypeVar("T")
 
@@ -38,6 +42,7 @@ _OPTIONS = (
     click.option("--priority", help="low, normal, high, or a number."),
     click.option("--queue", metavar="NAME", help="The queue."),
     click.option("--after", multiple=True, type=WORKLOAD, help="Wait for this one's success; may be repeated."),
+    click.option("--array", metavar="INDICES", help="One for each index, such as 0-999: see AMPACITY_ARRAY_INDEX."),
     click.option("-d", "--detach", is_flag=True, help="Submit it, say its name, and return."),
 )
 
@@ -52,13 +57,14 @@ def _options(function: Callable[..., T]) -> Callable[..., T]:
 @_options
 @click.argument("command", nargs=-1, required=True, metavar="COMMAND...")
 @verb
-def command(session: Session, /, command: tuple[str, ...], detach: bool, **given: Any) -> None:
+def command(session: Session, /, command: tuple[str, ...], detach: bool, array: str | None, **given: Any) -> None:
     """Run a command as a workload: show its output and return its exit code (128 + n after signal n).
 
     \b
         ampacity run -- python train.py --lr 3e-4
         ampacity run -a H100:2 --ranks-per-node 2 --retry 2 -- python train.py
         ampacity run -- 'make data && python train.py'
+        ampacity run --array 0-999 -- 'python sweep.py --seed $AMPACITY_ARRAY_INDEX'
 
     Several words are a command with its arguments; a single one is a line for the shell. Ctrl-C asks whether to stop
     it; Ctrl-C again leaves it running. Without a control plane, one is started first.
@@ -75,6 +81,8 @@ def command(session: Session, /, command: tuple[str, ...], detach: bool, **given
 
     ensure_running(session)
     with session.client() as client:
+        if array is not None:
+            sys.exit(_run_array(session, client, spec, array, detach=detach))
         view = client.submit(spec)
         name = view.workload.name
         if detach:
@@ -88,6 +96,24 @@ def command(session: Session, /, command: tuple[str, ...], detach: bool, **given
             tell(f"{name} submitted", style="dim")
         code = follow_to_end(session, client, view)
     sys.exit(code)
+
+
+def _run_array(session: Session, client: Client, spec: WorkloadSpec, indices: str, *, detach: bool) -> int:
+    """The exit code."""
+    from ampacity.cli.answer import plain, print_line
+    from ampacity.cli.array import follow_array
+    from ampacity.cli.render.console import tell
+
+    seq = client.status().seq
+    made = client.submit_array(spec, indices)
+    if session.json:
+        print_line({"array": plain(made)})
+    elif detach:
+        click.echo(made.name)
+        tell(f"{len(made.workloads)} elements. `ampacity ps` shows how far it is.", style="dim")
+    elif sys.stderr.isatty():
+        tell(f"{made.name} submitted: {len(made.workloads)} elements", style="dim")
+    return 0 if detach else follow_array(session, client, made, after=seq)
 
 
 def _keys(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ampacity.cli.names import WORKLOAD
 from ampacity.cli.session import Session, VerbCommand, verb
+
+if TYPE_CHECKING:
+    from ampacity.client import Client
+    from ampacity.model.view import WorkloadView
 
 
 @click.command(cls=VerbCommand)
@@ -22,7 +28,7 @@ def command(session: Session, names: tuple[str, ...], wait: bool, timeout_s: flo
     from ampacity.cli.render.console import tell
 
     with session.client() as client:
-        found = [client.workload(name) for name in names]
+        found = [view for name in names for view in _named(client, session, name)]
         views = []
         for view in found:
             if not view.workload.phase.ended:
@@ -38,3 +44,18 @@ def command(session: Session, names: tuple[str, ...], wait: bool, timeout_s: flo
     for before, view in zip(found, views, strict=True):
         if not before.workload.phase.ended:
             click.echo(f"{view.workload.name}: {'ended' if view.workload.phase.ended else 'stopping'}")
+
+
+def _named(client: Client, session: Session, name: str) -> list[WorkloadView]:
+    """The workload of that name, or the live elements of the array of that name (``sweep`` or ``sweep-*``)."""
+    from ampacity.model.errors import NotFound
+
+    try:
+        return [client.workload(name)]
+    except NotFound:
+        array = name.removesuffix("-*")
+        live = client.workloads(project=session.project, phases=("waiting", "running", "stopping"), page=1000)
+        found = [view for view in live if view.workload.array is not None and view.workload.array.array == array]
+        if not found:
+            raise
+        return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.text import Text
 
+from ampacity.cli.array import collapsed
 from ampacity.control.words import cause_words
 from ampacity.model.attempt import Attempt
 from ampacity.model.view import WorkloadView
@@ -22,8 +24,13 @@ def workloads_table(views: Sequence[WorkloadView], *, now: float, projects: bool
     names = [Column("NAME", gives=True), Column("KIND"), Column("PHASE")]
     rest = [Column("PROGRESS", gives=True), Column("NODES", gives=True), Column("FOR", right=True)]
     table = Listing([*first, *names, *rest], note="NOTE")
-    for view in views:
-        workload = view.workload
+    for each in collapsed(views):
+        if isinstance(each, list):
+            table.add(
+                *([each[0].workload.project] if projects else []), *_array_cells(each, now), note=_array_note(each)
+            )
+            continue
+        view, workload = each, each.workload
         table.add(
             *([workload.project] if projects else []),
             Text(workload.name, style="bold"),
@@ -35,6 +42,45 @@ def workloads_table(views: Sequence[WorkloadView], *, now: float, projects: bool
             note=Text(note_text(view), style="" if _failed(view) else "dim"),
         )
     return table
+
+
+def _array_cells(views: Sequence[WorkloadView], now: float) -> tuple[Text | str, ...]:
+    """An array in one line: what its elements are, by phase."""
+    place = views[0].workload.array
+    assert place is not None, "only elements of arrays are collapsed"
+    live = [view for view in views if not view.workload.phase.ended]
+    nodes = sorted({str(node) for view in live for attempt in live_attempts(view) for node in attempt.nodes})
+    phases = {view.workload.phase for view in views}
+    first = next(phase for phase in _TELLING if phase in phases)
+    return (
+        Text(f"{place.array}-*", style="bold"),
+        str(views[0].workload.kind),
+        phase_text(str(first)),
+        f"{place.size - len(live)}/{place.size} ended",
+        ",".join(nodes[:3]),
+        about_duration(max(lasted_s(view, now=now) for view in views)),
+    )
+
+
+def _array_note(views: Sequence[WorkloadView]) -> Text:
+    place, counts = views[0].workload.array, Counter(str(view.workload.phase) for view in views)
+    assert place is not None, "only elements of arrays are collapsed"
+    ended = sum(view.workload.phase.ended for view in views)
+    if ended < place.size - (len(views) - ended):  # a listing does not show all that have ended
+        counts = Counter({phase: count for phase, count in counts.items() if not WorkloadPhase(phase).ended})
+    told = ", ".join(f"{counts[str(phase)]} {phase}" for phase in _TELLING if counts[str(phase)])
+    return Text(told, style="red" if counts["failed"] else "dim")
+
+
+_TELLING = (
+    WorkloadPhase.RUNNING,
+    WorkloadPhase.WAITING,
+    WorkloadPhase.STOPPING,
+    WorkloadPhase.FAILED,
+    WorkloadPhase.CANCELLED,
+    WorkloadPhase.SUCCEEDED,
+)
+"""An array is shown in the first of these phases that one of its elements is in."""
 
 
 def shown_phase(view: WorkloadView) -> str:
