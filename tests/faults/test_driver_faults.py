@@ -308,6 +308,18 @@ def test_after_a_reboot_what_ran_has_ended_though_its_pids_live_again(bench, tmp
     wait_until(lambda: not alive(state["child_pid"]))
 
 
+def test_a_member_of_another_boot_may_have_run_though_its_state_was_lost_with_the_power(bench):
+    key = key_of()
+    bench.write(key, "member.json", {"format": 1, "boot_id": "the one before", **to_plain(key)})
+    bench.keys.add(key)
+    bench.driver.ensure_started(bench.launch("sh", "-c", WAIT))
+    (cause,) = bench.exits(key)
+    assert cause.kind is CauseKind.NODE_REBOOTED
+    assert not (bench.dir(key) / "starts").exists()
+    bench.reopen()
+    assert len(bench.exits(key)) == 1
+
+
 def test_a_pid_that_was_given_to_another_process_is_not_signalled(bench):
     key = key_of()
     with subprocess.Popen(["sleep", "1000"]) as stranger:

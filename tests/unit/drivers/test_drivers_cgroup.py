@@ -10,7 +10,7 @@ import pytest
 from ampacity.drivers.base import Launch, Limits
 from ampacity.drivers.local.confine import MOST_PROCESSES, Confinement
 from ampacity.drivers.local.device_files import denials
-from ampacity.drivers.supervisor.cgroup import Cgroup, enter
+from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.cgroup_place import find_places
 from ampacity.model.ids import AttemptId, MemberKey, NodeId
 from ampacity.model.node import LimitedBy, NodeLimits
@@ -159,8 +159,12 @@ def test_what_is_written_into_a_cgroup_of_v2(tmp_path, monkeypatch):
         "cgroup.kill": "",
     }
     assert 0 < plain["limits"]["processes"] <= MOST_PROCESSES
-    enter(group.paths())
-    assert group.pids() == {os.getpid()}
+    group.enter(born_in_tree=True)
+    assert (Path(path) / "cgroup.procs").read_text() == ""
+    group.enter()
+    assert (Path(path) / "cgroup.procs").read_text() == "0"
+    (Path(path) / "cgroup.procs").write_text("7\n11\n")
+    assert group.pids() == {7, 11}
     group.kill()
     assert (Path(path) / "cgroup.kill").read_text() == "1"
     (Path(path) / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 3\noom_group_kill 0\n")
@@ -187,7 +191,11 @@ def test_what_is_written_into_cgroups_of_v1(tmp_path):
     assert (folders["cpu"] / "cpu.shares").read_text() == "1536"
     assert (folders["memory"] / "memory.limit_in_bytes").read_text() == "64000000"
     assert (folders["memory"] / "memory.memsw.limit_in_bytes").read_text() == "64000000"
-    assert not group.has("tree")
+    assert group.tree == ""
+    for folder in folders.values():
+        (folder / "tasks").write_text("")
+    group.enter()
+    assert [(folder / "tasks").read_text() for folder in folders.values()] == ["0", "0", "0"]
     (folders["memory"] / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
     assert group.memory_kills() == 1
 

@@ -122,7 +122,8 @@ class LocalDriver:
             return handle
         try:
             with self._lock_of(launch.key):
-                if not folder.has("state.json") and not folder.has("exit.json"):
+                begun = folder.has("state.json") or folder.has("exit.json") or folder.is_of_another_boot()
+                if not begun:
                     self._begin(launch, folder)
                 self._begun.add(launch.key)
                 self._follow_or_later(launch.key, folder)
@@ -277,7 +278,7 @@ class LocalDriver:
                 continue
             if key is None:
                 continue
-            if folder.has("state.json") or folder.has("exit.json"):
+            if folder.has("state.json") or folder.has("exit.json") or folder.is_of_another_boot():
                 self._begun.add(key)
             self._follow_or_later(key, folder)
 

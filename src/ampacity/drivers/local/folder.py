@@ -16,6 +16,7 @@ import msgspec
 from ampacity.drivers.base import Launch
 from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.disk import FORMAT, read_json, reserve, write_json
+from ampacity.drivers.supervisor.processes import boot_id
 from ampacity.model.attempt import Cause, CauseKind, MemberExited
 from ampacity.model.codec import from_plain, to_plain
 from ampacity.model.errors import LaunchFailed, NotFound
@@ -83,6 +84,7 @@ class MemberFolder:
             self.file("member.json"),
             {
                 "format": FORMAT,
+                "boot_id": boot_id(),
                 **to_plain(launch.key),
                 "argv": list(launch.argv),
                 "env": dict(env),
@@ -115,6 +117,12 @@ class MemberFolder:
             if found is not None and found.get("format") == FORMAT:
                 return from_plain({name: found[name] for name in ("attempt", "member", "epoch")}, MemberKey)
         return None
+
+    def is_of_another_boot(self) -> bool:
+        """Whether it was launched before the machine was restarted: then it may have run, though nothing says so.
+        (Of what a supervisor writes only ``exit.json`` survives a loss of power for sure.)"""
+        found = read_json(self.file("member.json"))
+        return found is not None and found.get("boot_id", boot_id()) != boot_id()
 
     def cgroup(self) -> Cgroup:
         """The member's, as it was launched with; empty where it was given none."""
@@ -209,5 +217,3 @@ class MemberFolder:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())

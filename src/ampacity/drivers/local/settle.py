@@ -60,11 +60,12 @@ def _conclude(folder: MemberFolder, key: MemberKey) -> None:
 
 
 def _cause(folder: MemberFolder, key: MemberKey) -> Cause | None:
-    if not folder.has("state.json"):
+    state = folder.state()
+    rebooted = folder.is_of_another_boot() or (state is not None and state.boot_id != boot_id())
+    if not folder.has("state.json") and not rebooted:
         stop = folder.stop()
         return None if stop is None else Cause(kind=CauseKind.STOPPED, message=str(stop.get("reason", "")))
-    state = folder.state()
-    if state is not None and state.boot_id != boot_id():
+    if rebooted:
         kind, message = CauseKind.NODE_REBOOTED, "the machine was restarted while it ran"
     else:
         _sweep(folder, key)

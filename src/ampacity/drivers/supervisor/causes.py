@@ -6,6 +6,7 @@ import os
 
 from .limits import MEMORY_ADVICE, memory_words, size
 from .processes import signal_name
+from .small_files import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,24 +158,16 @@ def _kill_counters() -> dict[str, int]:
     """Counters called ``oom_kill``, by the file they stand in: cgroup v2, cgroup v1, and the whole machine."""
     found = {}
     for path in (*_cgroup_files(), "/proc/vmstat"):
-        try:
-            with open(path) as file:
-                lines = file.read().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            name, _, value = line.partition(" ")
-            if name == "oom_kill" and value.strip().isdigit():
-                found[path] = int(value)
+        text = read_text(path)
+        start = text.find("\noom_kill ") + 1
+        value = text[start:].partition("\n")[0].partition(" ")[2].strip() if start else ""
+        if value.isdigit():
+            found[path] = int(value)
     return found
 
 
 def _cgroup_files() -> list[str]:
-    try:
-        with open("/proc/self/cgroup") as file:
-            entries = [line.rstrip("\n").split(":", 2) for line in file]
-    except OSError:
-        return []
+    entries = [line.split(":", 2) for line in read_text("/proc/self/cgroup").splitlines()]
     files = []
     for entry in entries:
         if len(entry) == 3 and entry[1] == "":

@@ -9,6 +9,7 @@ import time
 
 from .cgroup_place import TREE
 from .processes import send
+from .small_files import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,23 @@ class Cgroup:
         for kind, name, text in self._settings(limits):
             _write(self._folders[kind][1], name, text)
 
+    @property
+    def tree(self) -> str:
+        """The folder in v2's tree; empty = there is none."""
+        return self._folders[TREE][1] if TREE in self._folders else ""
+
+    def enter(self, *, born_in_tree: bool = False) -> None:
+        """Move the calling process, which has one thread, into it. Raises ``OSError``.
+
+        Of v1 only ``tasks`` is quick: a thread that moves itself need not wait for the whole machine.
+        """
+        entered = set()
+        for version, path in self._folders.values():
+            if path in entered or (version == 2 and born_in_tree):
+                continue
+            entered.add(path)
+            _write(path, "tasks" if version == 1 else "cgroup.procs", "0")
+
     def pids(self) -> set[int]:
         """Its processes, of whatever session, parent and environment."""
         found: set[int] = set()
@@ -69,13 +87,11 @@ class Cgroup:
     def kill(self) -> None:
         """SIGKILL to all of it. With v2 (Linux 5.14) in one step that no fork escapes; else to each that is seen."""
         if TREE in self._folders:
-            path = os.path.join(self._folders[TREE][1], "cgroup.kill")
-            if os.path.exists(path):
-                try:
-                    _write(self._folders[TREE][1], "cgroup.kill", "1")
-                    return
-                except OSError:
-                    pass
+            try:
+                _write(self.tree, "cgroup.kill", "1")
+                return
+            except OSError:
+                pass
         send(self.pids(), signal.SIGKILL)
 
     def memory_kills(self) -> int:
@@ -111,12 +127,6 @@ class Cgroup:
         if "devices" in self._folders and self._folders["devices"][0] == 1:
             settings += [("devices", "devices.deny", rule) for rule in limits.get("devices_denied") or ()]
         return settings
-
-
-def enter(paths: Iterable[str]) -> None:
-    """Move the calling process into those cgroups. Raises ``OSError``."""
-    for path in paths:
-        _write(path, "cgroup.procs", str(os.getpid()))
 
 
 def _cpu(version: int, share_milli: int | None, limit_milli: int | None) -> list[tuple[str, str, str]]:
@@ -173,11 +183,7 @@ def _write(folder: str, name: str, text: str) -> None:
 
 
 def _read(folder: str, name: str) -> str:
-    try:
-        with open(os.path.join(folder, name)) as file:
-            return file.read()
-    except OSError:
-        return ""
+    return read_text(os.path.join(folder, name))
 
 
 def _count(text: str, name: str) -> int:

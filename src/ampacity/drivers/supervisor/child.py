@@ -7,11 +7,14 @@ import os
 import signal
 
 from . import prctl
+from .clone import fork_into
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
+
+    from .limits import Limits
 
 
 class NotLaunched(Exception):
@@ -33,18 +36,18 @@ def spawn(
     env: Mapping[str, str],
     workdir: str,
     output: tuple[int, int],
-    confine: Callable[[], None],
+    limits: Limits,
 ) -> Child:
-    """Fork and exec, with the descriptors ``output`` as its stdout and stderr. ``confine`` is called in the new
-    process first, so that nothing of it is ever outside its limits.
+    """Fork and exec, with the descriptors ``output`` as its stdout and stderr, and within the limits from its first
+    instruction on.
 
     Returns when the new program runs. Raises ``NotLaunched``.
     """
     supervisor = os.getpid()
     fault_read, fault_write = os.pipe()
-    pid = os.fork()
+    pid, born_in_tree = fork_into(limits.group.tree)
     if pid == 0:
-        _become(argv, env, workdir, supervisor, (*output, fault_write), confine)
+        _become(argv, env, workdir, supervisor, (*output, fault_write), lambda: limits.enter(born_in_tree))
     os.close(fault_write)
     fault = os.read(fault_read, 100)
     os.close(fault_read)
@@ -80,13 +83,28 @@ def _become(
         stage = "workdir"
         os.chdir(workdir)
         stage = "exec"
-        os.execvpe(argv[0], list(argv), dict(env))
+        _exec(list(argv), dict(env))
     except OSError as error:
         os.write(pipes[2], f"{stage}:{error.errno or 0}".encode())
     except (ValueError, IndexError):
         os.write(pipes[2], f"{stage}:{errno.EINVAL}".encode())
     finally:
         os._exit(127)
+
+
+def _exec(argv: list[str], env: dict[str, str]) -> NoReturn:
+    """As ``os.execvpe``, which imports a module on its way. Raises ``OSError``, ``ValueError``, ``IndexError``."""
+    if "/" in argv[0]:
+        os.execve(argv[0], argv, env)
+    denied: OSError | None = None
+    for folder in env.get("PATH", os.defpath).split(os.pathsep):
+        try:
+            os.execve(os.path.join(folder, argv[0]), argv, env)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            denied = denied or error
+    raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _explain(stage: str, number: int, argv: Sequence[str], env: Mapping[str, str], workdir: str) -> str:

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 
+from .small_files import read_bytes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +21,7 @@ FULL_BELOW_BYTES = 262_144
 def read_json(path: str) -> dict[str, Any] | None:
     """The object in the file; ``None`` when it is absent or not a whole JSON object."""
     try:
-        with open(path, "rb") as file:
-            value = json.loads(file.read())
+        value = json.loads(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from .cgroup import Cgroup, enter
+from .cgroup import Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,9 +47,13 @@ class Limits:
         if limit_milli and not self.group.has("cpu"):
             self._cpus, self._locks = take_cpus(folder, -(-limit_milli // 1000))
 
-    def enter(self) -> None:
-        """Subject the calling process, and all that it starts, to them. Raises ``OSError``."""
-        enter(self.group.paths())
+    def enter(self, born_in_tree: bool) -> None:
+        """Subject the calling process, and all that it starts, to them. Raises ``OSError``.
+
+        Args:
+            born_in_tree: it was forked into the group's ``tree``.
+        """
+        self.group.enter(born_in_tree=born_in_tree)
         if self._cpus:
             os.sched_setaffinity(0, self._cpus)
             if self.asked["cpu_milli"] < 1000:

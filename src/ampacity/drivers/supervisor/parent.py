@@ -27,7 +27,7 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     __package__ = "supervisor"
 
-from . import holes, prctl
+from . import clone, holes, prctl
 from .supervise import run
 
 TYPE_CHECKING = False
@@ -65,6 +65,7 @@ def main(folder: str) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     prctl.load()
     holes.load()
+    clone.load()
     prctl.set_name("ampacity-parent")
     gc.collect()
     gc.freeze()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from .small_files import read_bytes, read_text
+
 MARK = "AMPACITY_MEMBER"
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
@@ -12,8 +14,7 @@ BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 
 def boot_id() -> str:
     """The kernel's name for this run of the machine."""
-    with open(BOOT_ID_FILE) as file:
-        return file.read().strip()
+    return read_bytes(BOOT_ID_FILE).decode().strip()
 
 
 def start_ticks(pid: int) -> int | None:
@@ -57,8 +58,7 @@ def marked(member: str) -> set[int]:
     found = set()
     for pid in _pids():
         try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                environment = file.read()
+            environment = read_bytes(f"/proc/{pid}/environ")
         except OSError:
             continue
         if entry in environment and entry in environment.split(b"\0"):
@@ -68,11 +68,7 @@ def marked(member: str) -> set[int]:
 
 def private_memory_bytes(pid: int) -> int:
     """Memory in use that is the process's own: what it shares with others (files, its parent's pages) is left out."""
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            fields = file.read().split()
-    except OSError:
-        return 0
+    fields = read_text(f"/proc/{pid}/statm").split()
     return max(0, int(fields[1]) - int(fields[2])) * PAGE_BYTES if len(fields) > 2 else 0
 
 
@@ -111,7 +107,6 @@ def _pids() -> list[int]:
 def _stat(pid: int) -> list[bytes] | None:
     """The fields of /proc/PID/stat from the third (the state) on: the name before may hold blanks and brackets."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
+        return read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return None

@@ -35,7 +35,7 @@ class Secrets:
     def __init__(self, given: Mapping[str, Any], member_folder: str) -> None:
         self._envs: dict[str, str] = dict(given.get("envs") or {})
         self._files = {name: base64.b64decode(text) for name, text in (given.get("files") or {}).items()}
-        self._folder = folder_of(member_folder)
+        self._folder = folder_of(member_folder) if self._files else ""
         self.masks = masks_of(
             [*(text.encode("utf-8", "surrogateescape") for text in self._envs.values()), *self._files.values()]
         )
@@ -60,7 +60,8 @@ class Secrets:
 
     def remove(self) -> None:
         """Remove the files. Safe to repeat."""
-        remove(self._folder)
+        if self._folder:
+            remove(self._folder)
 
 
 def folder_of(member_folder: str) -> str:

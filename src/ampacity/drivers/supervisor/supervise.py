@@ -130,6 +130,7 @@ class _Supervisor:
         self.asked: set[int] = set()
         self.rest_asked = False
         self.port_lock = -1
+        self.scratch = ""
         self.secrets = secrets
         self.secret_env: dict[str, str] = {}
         self.watch = Watch(folder, self.limits)
@@ -138,11 +139,10 @@ class _Supervisor:
     # The life of the member -------------------------------------------------------------------------------------
 
     def hold(self) -> None:
-        self.scratch = reserve(self.path("exit.json"))
         log_bytes = self.limits.asked.get("log_bytes") or LOG_BYTES
         self.log = Log(self.path("output.log"), self.secrets.masks, max_bytes=log_bytes)
         self.pipes = OutputPipes(self.log)
-        write_json(self.path("state.json"), self.state)
+        write_json(self.path("state.json"), self.state, durable=False)
         self.read_stop()
         try:
             cause = self.live()
@@ -181,7 +181,7 @@ class _Supervisor:
     def run_process(self, argv: list[str], workdir: str, *, whole: bool) -> int:
         """Start it and wait for its end. Answers its status. What a setup leaves behind may serve the command, and
         ends with it; ``whole``: it is the command, wait until everything has ended."""
-        self.child = spawn(argv, self.environment(), workdir, self.pipes.writing, self.limits.enter)
+        self.child = spawn(argv, self.environment(), workdir, self.pipes.writing, self.limits)
         self.ended_by_itself = False
         self.state["child_pid"] = self.child.pid
         try:
@@ -192,6 +192,7 @@ class _Supervisor:
             port = self.state["port"]
             self.report("member_started", endpoint=f"{self.member.get('address', '127.0.0.1')}:{port}" if port else "")
         self.reply("started")
+        self.scratch = reserve(self.path("exit.json"))
         self.pump(whole=whole)
         assert self.child.status is not None
         return self.child.status
