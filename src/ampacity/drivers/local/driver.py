@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from ampacity.drivers.base import Capabilities, FactPage, Handle, Launch, LogPage
+from ampacity.drivers.supervisor.disk import sync_folder
 from ampacity.drivers.supervisor.processes import boot_id, parent_of, start_ticks
 from ampacity.model.errors import (
     Conflict,
@@ -43,6 +44,7 @@ from .watcher import Watcher
 HELD_TIMEOUT_S = 5.0
 LOCKS = 64
 FORGOTTEN = "forgotten"
+FORGET_TOGETHER = 256
 _LOOK_AGAIN_S = 0.005
 _NOT_INHERITED = frozenset(
     {
@@ -101,6 +103,8 @@ class LocalDriver:
         self._parent = ParentLink(self._folder)
         self._wakes: list[Callable[[], None]] = []
         self._begun: set[MemberKey] = set()
+        self._forgetting = threading.Lock()
+        self._forgotten, self._forget_at = 0, FORGET_TOGETHER
         self._locks = tuple(threading.Lock() for _ in range(LOCKS))
         self._stop_locks = tuple(threading.Lock() for _ in range(LOCKS))
         self._watcher = Watcher(
@@ -208,12 +212,28 @@ class LocalDriver:
         except OSError as error:
             raise DriverUnavailable(f"the folder of member {key} cannot be removed: {error}") from error
         self._begun.discard(key)
+        self._drop_facts_now_and_then()
 
     def close(self) -> None:
         self._wakes.clear()
         self._watcher.close()
         self._parent.close()
         self._facts.close()
+
+    def _drop_facts_now_and_then(self) -> None:
+        """Often enough that what is kept of forgotten members stays small, seldom enough that it costs nothing."""
+        with self._forgetting:
+            self._forgotten += 1
+            if self._forgotten < self._forget_at:
+                return
+            members = self._folder / "members"
+            try:
+                sync_folder(str(members))
+                stay = self._facts.drop(lambda member: not os.path.exists(members / member))
+            except OSError as error:
+                _log.warning("facts of forgotten members cannot be dropped now: %s", error)
+                return
+            self._forgotten, self._forget_at = 0, max(FORGET_TOGETHER, stay // 4)
 
     # Inside -----------------------------------------------------------------------------------------------------
 
@@ -271,6 +291,8 @@ class LocalDriver:
             group.remove()
         for entry in entries:
             folder = MemberFolder(str(self._folder / "members" / entry))
+            if folder.has("exit.json") and self._facts.has_exit_of(entry):
+                continue
             try:
                 key = folder.key()
             except (KeyError, msgspec.ValidationError) as error:

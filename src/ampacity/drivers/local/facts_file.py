@@ -1,23 +1,28 @@
-"""``facts.jsonl``: what supervisors and agents reported, read by byte offset."""
+"""``facts.jsonl``: what supervisors and agents reported, read by byte offset.
+
+What was reported of members that are forgotten becomes a hole in the file: it takes no space, is skipped by readers,
+and all offsets stay what they were.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from ampacity.drivers.base import FactPage
-from ampacity.drivers.supervisor.disk import append_fact
-from ampacity.drivers.supervisor.holes import reserve_beyond
+from ampacity.drivers.supervisor.disk import FORMAT, append_fact, read_json, write_json
+from ampacity.drivers.supervisor.holes import data_from, punch, reserve_beyond
 from ampacity.model.attempt import MemberExited, MemberFact
 from ampacity.model.codec import decode_fact, encode_fact
 from ampacity.model.ids import MemberKey
 
 PAGE_BYTES = 1 << 20
 RESERVE_BYTES = 1 << 18
+FLOOR = ".floor"
 _log = logging.getLogger(__name__)
 
 
@@ -32,11 +37,14 @@ class FactsFile:
         self._synced = 0
         self._lock = threading.Lock()
         self._scanned = 0
-        self._exited: set[MemberKey] = set()
+        self._exited: dict[str, MemberKey] = {}
+        self._consumed = 0
+        self._floor = self._read_floor()
 
     def page(self, cursor: str | None, limit: int) -> FactPage:
         """Facts after the cursor. What this hands out survives a loss of power: a cursor never points past the file."""
         offset = self._offset(cursor)
+        self._consumed = max(self._consumed, offset)
         facts: list[MemberFact] = []
         for line, end in self._lines(offset):
             if len(facts) >= limit:
@@ -54,14 +62,46 @@ class FactsFile:
 
     def has_exit(self, key: MemberKey) -> bool:
         """Whether the member's end has been reported."""
+        return self.has_exit_of(str(key))
+
+    def has_exit_of(self, member: str) -> bool:
+        """The same by the name of the member's folder."""
         with self._lock:
             for line, end in self._lines(self._scanned):
                 if b'"member_exited"' in line:
                     fact = self._decoded(line)
                     if isinstance(fact, MemberExited):
-                        self._exited.add(fact.key)
+                        self._exited[str(fact.key)] = fact.key
                 self._scanned = end
-            return key in self._exited
+            return member in self._exited
+
+    def drop(self, is_forgotten: Callable[[str], bool]) -> int:
+        """Drop what was reported of forgotten members, as far as somebody has read on behind it.
+
+        Answers how many lines were looked at and stay. Safe to repeat, and to be killed in. Raises ``OSError``.
+        """
+        stay = 0
+        dropped: list[tuple[int, int]] = []
+        start = -1
+        with self._lock:
+            begin = 0
+            for line, end in self._lines(0):
+                if end > self._consumed:
+                    break
+                begin = end - len(line) - 1
+                member = _member_of(line)
+                if line and member and not is_forgotten(member):
+                    stay += 1
+                    if start >= 0:
+                        dropped.append((start, begin))
+                    start = -1
+                    continue
+                self._exited.pop(member, None)
+                start = begin if start < 0 else start
+            if start >= 0:
+                dropped.append((start, min(self._consumed, os.fstat(self._fd).st_size)))
+            self._punch(dropped)
+        return stay
 
     def append(self, fact: MemberFact) -> None:
         """Raises ``OSError``."""
@@ -69,6 +109,21 @@ class FactsFile:
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def _punch(self, dropped: list[tuple[int, int]]) -> None:
+        """Make holes of these parts. Where the file system has none: remember how much of the beginning is gone."""
+        for start, end in dropped:
+            if not punch(self._fd, start, end, whole_blocks=False):
+                first, last = dropped[0]
+                if first <= data_from(self._fd, self._floor):
+                    self._floor = last
+                    write_json(self.path + FLOOR, {"format": FORMAT, "identity": self._identity, "offset": last})
+                return
+
+    def _read_floor(self) -> int:
+        found = read_json(self.path + FLOOR) or {}
+        offset = found.get("offset")
+        return offset if found.get("identity") == self._identity and isinstance(offset, int) else 0
 
     def _reserve(self, end: int) -> None:
         """Have room for what is appended next, so that on a full disk ends can still be told."""
@@ -87,14 +142,24 @@ class FactsFile:
         return int(offset)
 
     def _lines(self, offset: int) -> Iterator[tuple[bytes, int]]:
-        """Whole lines and the offset after each. A line without its newline is still being written, or torn."""
+        """Whole lines and the offset after each. A line without its newline is still being written, or torn. Zeros,
+        where something was dropped or a crash of the machine lost it, are no part of a line."""
         rest = b""
-        while data := os.pread(self._fd, PAGE_BYTES, offset + len(rest)):
+        offset = max(offset, self._floor)
+        while True:
+            if not rest:
+                offset = data_from(self._fd, offset)
+            data = os.pread(self._fd, PAGE_BYTES, offset + len(rest))
+            if not data:
+                return
             lines = (rest + data).split(b"\n")
             rest = lines.pop()
             for line in lines:
                 offset += len(line) + 1
-                yield line, offset
+                yield line.lstrip(b"\0"), offset
+            if rest and not rest.strip(b"\0"):
+                offset += len(rest)
+                rest = b""
 
     def _decoded(self, line: bytes) -> MemberFact | None:
         if not line:
@@ -104,3 +169,24 @@ class FactsFile:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             _log.warning("%s: a line is not a fact (%s): %.120r", self.path, error, line)
             return None
+
+
+class _Key(msgspec.Struct):
+    attempt: str
+    member: int
+
+
+class _Line(msgspec.Struct):
+    key: _Key
+
+
+_lines_key = msgspec.json.Decoder(_Line)
+
+
+def _member_of(line: bytes) -> str:
+    """Whose fact it is, by the name of the member's folder; empty when it is no fact."""
+    try:
+        key = _lines_key.decode(line).key
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return f"{key.attempt}-{key.member}"

@@ -35,11 +35,15 @@ def load() -> None:
         _fallocate = None
 
 
-def punch(fd: int, start: int, end: int) -> bool:
-    """Give back the whole blocks between the offsets. ``False``: this file system cannot. Raises ``OSError``."""
-    first = -(-start // BLOCK_BYTES) * BLOCK_BYTES
-    length = end // BLOCK_BYTES * BLOCK_BYTES - first
-    return length <= 0 or _call(fd, _PUNCH_HOLE | _KEEP_SIZE, first, length)
+def punch(fd: int, start: int, end: int, *, whole_blocks: bool = True) -> bool:
+    """Give back the blocks between the offsets. ``False``: this file system cannot. Raises ``OSError``.
+
+    Args:
+        whole_blocks: leave parts of blocks at both ends as they are; else they are made zeros.
+    """
+    if whole_blocks:
+        start, end = -(-start // BLOCK_BYTES) * BLOCK_BYTES, end // BLOCK_BYTES * BLOCK_BYTES
+    return end <= start or _call(fd, _PUNCH_HOLE | _KEEP_SIZE, start, end - start)
 
 
 def reserve_beyond(fd: int, length: int) -> bool:
