@@ -51,6 +51,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
     "Secrets": (Verb("secrets", f"{_HERE}.secrets:group", "Keep values that jobs need and nobody else may read."),),
     "The machines": (
         Verb("nodes", f"{_HERE}.nodes:group", "List nodes; cordon and uncordon them."),
+        Verb("top", f"{_HERE}.top:command", "Show what nodes, accelerators and jobs use, live."),
         Verb("events", f"{_HERE}.events:command", "Show what happened."),
     ),
     "More": (

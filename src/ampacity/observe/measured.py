@@ -7,13 +7,15 @@ import math
 import os
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .places import ENDED, SUFFIX, metrics_folder
-from .ring import NotARing, RingReader, Values
+from .ring import Fold, NotARing, RingReader, Values
 
 MAX_AGE_S = 5
 """A series without a sample for so long is not shown: what it was of is gone, or nobody watches."""
+
+RATE_OVER_S = 5
 
 HISTORY: Mapping[str, tuple[str, ...]] = {
     "host": ("cpu_percent", "memory_available_bytes"),
@@ -26,12 +28,14 @@ HISTORY: Mapping[str, tuple[str, ...]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """One thing that is watched. ``values``: by column (``observe/columns.py``), what is known. ``history``: by column,
-    evenly spaced up to ``at`` (seconds since the epoch), ``None`` where there is no sample."""
+    evenly spaced up to ``at`` (seconds since the epoch), ``None`` where there is no sample. ``rates``: by counter, its
+    growth a second, over the last ``RATE_OVER_S``; told with the history."""
 
     labels: Mapping[str, str]
     at: float
     values: Mapping[str, float]
     history: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, name: str) -> float | None:
         return self.values.get(name)
@@ -66,9 +70,11 @@ class MetricsFolder:
                 reader = self._readers[name]
                 newest = reader.latest(now, max_age_s=MAX_AGE_S)
                 if newest is not None and reader.layout.kind in kinds:
-                    wanted = HISTORY.get(reader.layout.kind, ()) if history_points else ()
-                    past = _history(reader, wanted, now, history_points, step_s)
-                    kinds[reader.layout.kind].append(_series(reader, newest, past))
+                    series = _series(reader, newest)
+                    if history_points:
+                        past = _history(reader, HISTORY.get(reader.layout.kind, ()), now, history_points, step_s)
+                        series = replace(series, history=past, rates=_rates(reader, newest))
+                    kinds[reader.layout.kind].append(series)
         devices = sorted(kinds["device"], key=lambda each: (each.labels["vendor"], int(each.labels["index"])))
         return Measurements(
             at=now,
@@ -128,15 +134,29 @@ def _last(path: str) -> Series | None:
         return None
     try:
         newest = reader.last()
-        return None if newest is None else _series(reader, newest, {})
+        return None if newest is None else _series(reader, newest)
     finally:
         reader.close()
 
 
-def _series(reader: RingReader, newest: Values, history: Mapping[str, tuple[float | None, ...]]) -> Series:
+def _series(reader: RingReader, newest: Values) -> Series:
     pairs = zip(reader.layout.columns, newest[1:], strict=True)
     values = {column.name: value for column, value in pairs if not math.isnan(value)}
-    return Series(labels=reader.layout.labels, at=newest[0], values=values, history=history)
+    return Series(labels=reader.layout.labels, at=newest[0], values=values)
+
+
+def _rates(reader: RingReader, newest: Values) -> dict[str, float]:
+    """Of the counters that did not begin anew meanwhile."""
+    before = next(iter(reader.window(newest[0] - RATE_OVER_S, newest[0] - 0.5, archive=0)), None)
+    if before is None:
+        return {}
+    lasted_s = newest[0] - before[0]
+    grown = {
+        column.name: (newest[place] - before[place]) / lasted_s
+        for place, column in enumerate(reader.layout.columns, 1)
+        if column.fold is Fold.LAST
+    }
+    return {name: rate for name, rate in grown.items() if rate >= 0}
 
 
 def _history(

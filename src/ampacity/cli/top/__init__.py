@@ -1,0 +1,1 @@
+"""What ``ampacity top`` shows: gathered from the API, drawn for a terminal."""
