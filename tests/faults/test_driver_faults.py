@@ -304,8 +304,9 @@ def test_after_a_reboot_what_ran_has_ended_though_its_pids_live_again(bench, tmp
     assert alive(state["child_pid"])
     assert starts(bench, key) == 1
     os.kill(state["pid"], signal.SIGKILL)
-    bench.open()
     wait_until(lambda: not alive(state["child_pid"]))
+    bench.open()
+    assert not any(os.path.exists(path) for path in bench.driver._member(key).cgroup().paths())
 
 
 def test_a_member_of_another_boot_may_have_run_though_its_state_was_lost_with_the_power(bench):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,8 @@ class Confinement:
         }
         return {"limits": limits, "cgroups": cgroups}
 
-    def leftovers(self, known: Collection[str]) -> list[Cgroup]:
-        """Cgroups of this driver's members that have no folder any more. One may still run: then its cgroup cannot be
+    def leftovers(self, is_wanted: Callable[[str], bool]) -> list[Cgroup]:
+        """Cgroups of this driver's members that are not wanted. One may still run: then its cgroup cannot be
         removed."""
         found: dict[str, dict[str, tuple[int, str]]] = {}
         for kind, (version, base) in self._places.items():
@@ -84,7 +84,7 @@ class Confinement:
             except OSError:
                 continue
             for name in names:
-                if name.startswith(self._prefix) and name[len(self._prefix) :] not in known:
+                if name.startswith(self._prefix) and not is_wanted(name[len(self._prefix) :]):
                     found.setdefault(name, {})[kind] = (version, os.path.join(base, name))
         return [Cgroup(folders) for folders in found.values()]
 

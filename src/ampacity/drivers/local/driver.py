@@ -287,7 +287,7 @@ class LocalDriver:
 
     def _take_up(self) -> None:
         entries = sorted(os.listdir(self._folder / "members"))
-        for group in self._confinement.leftovers(frozenset(entries)):
+        for group in self._confinement.leftovers(self._may_run):
             group.remove()
         for entry in entries:
             folder = MemberFolder(str(self._folder / "members" / entry))
@@ -303,6 +303,10 @@ class LocalDriver:
             if folder.has("state.json") or folder.has("exit.json") or folder.is_of_another_boot():
                 self._begun.add(key)
             self._follow_or_later(key, folder)
+
+    def _may_run(self, member: str) -> bool:
+        folder = MemberFolder(str(self._folder / "members" / member))
+        return folder.exists() and not folder.has("exit.json")
 
     def _follow_or_later(self, key: MemberKey, folder: MemberFolder) -> None:
         try:
