@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ampacity.model.errors import NameTaken, StaleVersion
+from ampacity.model.errors import NameTaken, Repeated, StaleVersion
 from ampacity.model.event import Change, Draft, Event, EventKind, Rows, Table, Touch, fold, put, remove
 from ampacity.model.ids import Project, WorkloadId
+from ampacity.model.receipt import Receipt
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 from ampacity.store import open_store
 from ampacity.store.base import Store
@@ -41,7 +42,7 @@ def test_rows_are_what_the_events_amount_to(store: Store) -> None:
     workload = make_workload("a")
     store.append([submitted(workload), draft(make_node()), draft(make_attempt(), workload="wa")])
     store.append([draft(replace(workload, note="x", version=2), workload="wa"), touch_node("n1", 2)])
-    assert store.rows() == fold(store.events())
+    assert store.rows() == fold(store.events(), store.base())
     assert store.rows().nodes["n1"].version == 2
     assert store.rows().seq == 5
 
@@ -86,7 +87,7 @@ def test_a_removed_row_is_gone_and_may_come_again(store: Store) -> None:
     store.append([Draft(kind=EventKind.NODE_REMOVED, at=1.0, changes=(remove(node),))])
     assert store.get(Table.NODES, "n1") is None
     store.append([draft(node)])
-    assert store.rows() == fold(store.events())
+    assert store.rows() == fold(store.events(), store.base())
 
 
 def test_one_event_may_write_a_row_that_the_one_before_wrote(store: Store) -> None:
@@ -170,7 +171,7 @@ def test_an_event_that_names_a_row_twice_is_no_event(
         store.append([draft(make_node("n2")), twice], cursors={"local": "1"})
     assert store.rows().nodes == {"n1": make_node()}
     assert store.cursors() == {}
-    assert fold(store.events()) == store.rows()
+    assert fold(store.events(), store.base()) == store.rows()
 
 
 def test_what_is_not_there_cannot_be_removed(store: Store) -> None:
@@ -275,12 +276,12 @@ def test_compaction_keeps_the_fold_and_the_numbers(store: Store) -> None:
     store.compact(before=3)
     kinds = [(event.seq, event.kind) for event in store.events()]
     assert kinds == [(3, EventKind.SNAPSHOT), (4, EventKind.WORKLOAD_ENDED)]
-    assert fold(store.events()) == store.rows() == rows
+    assert fold(store.events(), store.base()) == store.rows() == rows
     assert store.append([touch_node("n1", 2)])[0].seq == 5
     store.compact(before=5)
     store.compact(before=5)
     assert [event.seq for event in store.events()] == [5]
-    assert fold(store.events()) == store.rows()
+    assert fold(store.events(), store.base()) == store.rows()
 
 
 def test_compaction_beside_writers_loses_nothing(store: Store) -> None:
@@ -300,17 +301,77 @@ def test_compaction_beside_writers_loses_nothing(store: Store) -> None:
         thread.join()
     assert store.rows().seq == 60
     assert len(store.rows().workloads) == 60
-    assert fold(store.events()) == store.rows()
+    assert fold(store.events(), store.base()) == store.rows()
 
 
 def test_a_reader_that_was_behind_a_snapshot_catches_up_by_it(store: Store) -> None:
     store.append([submitted(make_workload("a")), draft(make_node()), draft(make_node("n2"))])
-    seen = fold(store.events(limit=1))
+    seen = fold(store.events(limit=1), store.base())
     store.append([Draft(kind=EventKind.NODE_REMOVED, at=1.0, changes=(remove(make_node()),))])
     store.compact(before=4)
-    for event in store.events(after=seen.seq):
-        seen.apply(event)
-    assert seen == store.rows()
+    later = store.events(after=seen.seq)
+    assert [(event.seq, event.kind, event.draft.changes) for event in later] == [(4, EventKind.SNAPSHOT, ())]
+    assert fold(later, store.base()) == store.rows()
+    assert store.events(after=4) == ()
+
+
+def test_pages_of_events_go_on_behind_a_snapshot(store: Store) -> None:
+    store.append([draft(make_node(f"n{number}")) for number in range(10)])
+    store.compact(before=4)
+    assert [event.seq for event in store.events(limit=3)] == [4, 5, 6]
+    assert [event.seq for event in store.events(after=2, limit=1)] == [4]
+    assert [event.seq for event in store.events(after=4, limit=3)] == [5, 6, 7]
+
+
+def test_the_base_follows_touches_and_removals(store: Store) -> None:
+    store.append([draft(make_node()), draft(make_node("n2")), touch_node("n1", 2)])
+    store.compact(before=2)
+    assert store.base().nodes == {"n1": make_node(), "n2": make_node("n2")}
+    store.append([Draft(kind=EventKind.NODE_REMOVED, at=1.0, changes=(remove(make_node("n2")),))])
+    store.append([draft(make_node("n2"))])
+    store.compact(before=4)
+    assert store.base() == fold(store.events(limit=1), store.base())
+    assert (store.base().nodes["n1"].version, list(store.base().nodes), store.base().seq) == (2, ["n1"], 4)
+    store.compact(before=99)
+    assert store.base() == store.rows()
+    assert store.rows().seq == 5
+
+
+def test_receipts_are_written_with_the_write_and_once(store: Store) -> None:
+    one = Receipt(key="k", digest="d", answer=b"\x00answer", at=5.0)
+    store.append([draft(make_node())], receipts=[one])
+    assert store.receipt("k") == one
+    assert store.receipt("other") is None
+    for again in (one, replace(one, digest="another")):
+        with pytest.raises(Repeated, match="'k'"):
+            store.append([draft(make_node("n2"))], receipts=[again])
+    with pytest.raises(StaleVersion):
+        store.append([draft(make_node())], receipts=[replace(one, key="k2")])
+    assert store.receipt("k2") is None
+    assert list(store.rows().nodes) == ["n1"]
+    store.append([], receipts=[replace(one, key="k3", at=9.0)])
+    store.forget_receipts(before=9.0)
+    assert (store.receipt("k"), store.receipt("k3")) == (None, replace(one, key="k3", at=9.0))
+
+
+def test_finished_workloads_are_told_the_oldest_first(store: Store) -> None:
+    for number, at in enumerate((30.0, 10.0, 20.0)):
+        workload = make_workload(f"t{number}")
+        done = replace(workload, phase=WorkloadPhase.SUCCEEDED, ended_at=at, version=2)
+        store.append([submitted(workload), draft(done, kind=EventKind.WORKLOAD_ENDED, workload=workload.id)])
+    store.append([submitted(make_workload("live"))])
+    assert store.finished(before=30.0, limit=10) == ("wt1", "wt2")
+    assert store.finished(before=99.0, limit=2) == ("wt1", "wt2")
+    assert store.finished(before=10.0, limit=2) == ()
+
+
+def test_the_last_event_before_a_time(store: Store) -> None:
+    assert store.last_before(9.0) == 0
+    for at in (1.0, 2.0, 3.0):
+        store.append([draft(make_node(f"n{at}"), at=at)])
+    assert [store.last_before(at) for at in (0.5, 1.0, 2.5, 9.0)] == [0, 0, 2, 3]
+    store.compact(before=2)
+    assert [store.last_before(at) for at in (0.5, 2.5, 9.0)] == [2, 2, 3]
 
 
 def test_compaction_of_nothing_is_nothing(store: Store) -> None:
@@ -358,7 +419,7 @@ def test_of_many_who_raise_one_version_each_step_is_won_by_one(store: Store) -> 
     for thread in threads:
         thread.join()
     assert sorted(wins) == list(range(2, len(wins) + 2))
-    assert fold(store.events()) == store.rows()
+    assert fold(store.events(), store.base()) == store.rows()
 
 
 def test_a_change_carries_the_rows_own_version() -> None:

@@ -102,7 +102,7 @@ def test_whoever_is_killed_is_followed_by_one_that_goes_on(folders: tuple[Path, 
     eventually(lambda: not marked(state), "the end of every process of the jobs")
     store = open_store(str(state / "store.db"))
     try:
-        assert fold(store.events(limit=100_000)) == store.rows()
+        assert fold(store.events(limit=100_000), store.base()) == store.rows()
     finally:
         store.close()
 

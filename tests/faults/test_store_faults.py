@@ -43,7 +43,7 @@ def test_every_acknowledged_append_survives_a_kill(tmp_path: Path, after: int) -
     rows = store.rows()
     assert rows.seq >= told
     assert rows.seq % 2 == 0, "an append of two events is there whole or not at all"
-    assert fold(store.events(limit=1_000_000)) == rows
+    assert fold(store.events(limit=1_000_000), store.base()) == rows
     assert len(rows.workloads) == rows.seq
     store.append([draft(make_node())])
     store.close()
@@ -87,7 +87,7 @@ def test_processes_that_open_a_new_file_together_and_write_lose_nothing(tmp_path
     store = open_store(path)
     assert [event.seq for event in store.events()] == list(range(1, 31))
     assert len(store.rows().workloads) == 30
-    assert fold(store.events()) == store.rows()
+    assert fold(store.events(), store.base()) == store.rows()
     store.close()
 
 
@@ -122,13 +122,13 @@ def test_a_kill_while_the_tables_are_made_leaves_a_file_that_opens(tmp_path: Pat
 
 KILLED_WHILE_COMPACTING = """
 import os, signal, sys
-from ampacity.store import open_store, sqlite
-write = sqlite.write_events
-def write_events(connection, events):
+from ampacity.store import open_store, sql
+fold_page = sql.fold_page
+def folding(*args, **keys):
     if sys.argv[3] == "after":
-        write(connection, events)
+        fold_page(*args, **keys)
     os.kill(os.getpid(), signal.SIGKILL)
-sqlite.write_events = write_events
+sql.fold_page = folding
 open_store(sys.argv[1]).compact(before=15)
 """
 
@@ -148,7 +148,7 @@ def test_a_kill_while_compacting_loses_no_event(tmp_path: Path, when: str) -> No
     assert store.events() == events
     store.compact(before=15)
     assert [event.seq for event in store.events()] == list(range(15, 21))
-    assert fold(store.events()) == store.rows() == rows
+    assert fold(store.events(), store.base()) == store.rows() == rows
     store.close()
 
 
@@ -183,7 +183,7 @@ def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
     assert "Nothing was written." in message
     store = open_store(path)
     assert store.rows().seq == int(count)
-    assert fold(store.events(limit=1_000_000)) == store.rows()
+    assert fold(store.events(limit=1_000_000), store.base()) == store.rows()
     store.append([draft(make_node())])
     store.close()
 

@@ -147,7 +147,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def rows_are_what_the_events_amount_to(self) -> None:
         rows = self.bench.store.rows()
-        assert fold(self.bench.store.events(limit=1_000_000)) == rows
+        assert fold(self.bench.store.events(limit=1_000_000), self.bench.store.base()) == rows
 
     @invariant()
     def the_loops_copies_are_equal_to_the_store(self) -> None:

@@ -99,7 +99,7 @@ class TwoStores(RuleBasedStateMachine):
         first, second = (store.rows() for store in self.stores)
         assert first == second
         for store in self.stores:
-            assert fold(store.events(limit=10_000)) == first
+            assert fold(store.events(limit=10_000), store.base()) == first
         live = self.stores[0].live()
         assert live == self.stores[1].live()
         names = [(row.project, row.name) for row in live.workloads.values() if not row.phase.ended]

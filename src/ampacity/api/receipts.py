@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from ampacity.control.plane import Asked
-from ampacity.control.receipts import Receipt
 from ampacity.model.codec import encode
 from ampacity.model.errors import KeyReused
+from ampacity.model.receipt import Receipt
 
 from .answers import Submitted
 from .endpoint import Answer

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from ampacity.control.plane import Asked
-from ampacity.control.receipts import Repeated
-from ampacity.model.errors import BadRequest, Where
+from ampacity.model.errors import BadRequest, Repeated, Where
 
 from .authorize import Principal
 from .endpoint import Answer

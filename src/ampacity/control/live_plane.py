@@ -15,6 +15,7 @@ from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.errors import Conflict, InvalidSpec, Where
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
+from ampacity.model.receipt import Receipt
 from ampacity.model.view import EventView, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
@@ -27,12 +28,15 @@ from .measuring import Measuring
 from .members import Members
 from .plane import Asked, LogSlice, News
 from .reading import Reading
-from .receipts import MakeReceipt, Receipt, Receipts
 from .step import Control
 from .story import tell
+from .submitting import MakeReceipt
 from .writing import Writing
 
 LAST_LINES = 15
+
+RECEIPTS_KEPT_S = 24 * 3600.0
+"""For how long the repeat of a write is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,6 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
-        self._receipts = Receipts()
         self._secrets, self._members = secrets, members
         self._measuring = measuring
 
@@ -157,9 +160,7 @@ class LivePlane:
     ) -> tuple[WorkloadView, ...]:
         for spec in specs:
             self._secrets.refuse_unknown(project, spec.secrets.names)
-        views = self._writing.submit_all(specs, project=project, owner=owner, indices=indices)
-        if receipt is not None:
-            self._receipts.put(receipt(views, self._clock()))
+        views = self._writing.submit_all(specs, project=project, owner=owner, indices=indices, receipt=receipt)
         self._wake()
         return views
 
@@ -176,10 +177,12 @@ class LivePlane:
         return self._reading.node(node)
 
     def receipt(self, key: str) -> Receipt | None:
-        return self._receipts.get(key, self._clock())
+        found = self._store.receipt(key)
+        return None if found is None or self._clock() - found.at >= RECEIPTS_KEPT_S else found
 
     def keep_receipt(self, asked: Asked, answer: bytes) -> None:
-        self._receipts.put(Receipt(key=asked.key, digest=asked.digest, answer=answer, at=self._clock()))
+        receipt = Receipt(key=asked.key, digest=asked.digest, answer=answer, at=self._clock())
+        self._store.append((), receipts=(receipt,))
 
     def shutdown(self, *, workloads: bool) -> None:
         self._end(workloads)

@@ -10,12 +10,13 @@ from ampacity.drivers.base import MemberFiles
 from ampacity.hub.version import ModelVersion
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
+from ampacity.model.receipt import Receipt
 from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
-from .receipts import MakeReceipt, Receipt
+from .submitting import MakeReceipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, Name
 from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import Node
+from ampacity.model.receipt import Receipt
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.scheduler import could_ever_fit
@@ -23,6 +24,9 @@ from ampacity.store.feed import FeedStore
 from .lookup import find, live_services
 
 TRIES = 5
+
+MakeReceipt = Callable[[tuple[WorkloadView, ...], float], Receipt]
+"""Makes the receipt of a submission, of its views and the time."""
 _ALPHABET = b"abcdefghijkmnpqrstuvwxyz23456789"
 _IDENT_LETTERS = 9
 
@@ -65,11 +69,18 @@ class Submitting:
         self._one_at_a_time = threading.Lock()
 
     def submit(
-        self, specs: Sequence[WorkloadSpec], *, project: Project, owner: Owner, indices: Sequence[int] = ()
+        self,
+        specs: Sequence[WorkloadSpec],
+        *,
+        project: Project,
+        owner: Owner,
+        indices: Sequence[int] = (),
+        receipt: MakeReceipt | None = None,
     ) -> tuple[WorkloadView, ...]:
         """The new workloads, in the order of the specs, all or none. Durable when it returns.
 
-        ``indices``: each spec becomes an array of one workload for each index. Raises what ``Plane.submit`` raises.
+        ``indices``: each spec becomes an array of one workload for each index. ``receipt`` makes what is written with
+        them. Raises what ``Plane.submit`` raises.
         """
         requests = [request for spec in specs for request in self._requests(spec, indices)]
         with self._one_at_a_time:  # two services must not take one served name at the same time
@@ -78,14 +89,16 @@ class Submitting:
                 made = _Submission(project=project, owner=owner, now=self._clock())
                 for request in requests:
                     self._add(made, request)
+                views = tuple(made.views)
+                receipts = () if receipt is None else (receipt(views, made.now),)
                 try:
-                    self._store.append(made.drafts)
+                    self._store.append(made.drafts, receipts=receipts)
                 except NameTaken as error:
                     hint = "Choose another name, or stop that one first."
                     raise NameTaken(error.message, hint=hint) from None
                 except StaleVersion:
                     continue
-                return tuple(made.views)
+                return views
         raise Conflict("The workloads that it comes after keep changing; submit it again.")
 
     def _requests(self, spec: WorkloadSpec, indices: Sequence[int]) -> Iterator[_Request]:

@@ -16,7 +16,7 @@ from ampacity.model.workload import Desired, Wish, Workload, WorkloadKind, Workl
 from ampacity.store.feed import FeedStore
 
 from .lookup import find
-from .submitting import Submitting
+from .submitting import MakeReceipt, Submitting
 
 TRIES = 5
 
@@ -46,10 +46,16 @@ class Writing:
         return self._submitting.submit((spec,), project=project, owner=owner)[0]
 
     def submit_all(
-        self, specs: Sequence[WorkloadSpec], *, project: Project, owner: Owner, indices: Sequence[int] = ()
+        self,
+        specs: Sequence[WorkloadSpec],
+        *,
+        project: Project,
+        owner: Owner,
+        indices: Sequence[int] = (),
+        receipt: MakeReceipt | None = None,
     ) -> tuple[WorkloadView, ...]:
         """See :meth:`Submitting.submit`."""
-        return self._submitting.submit(specs, project=project, owner=owner, indices=indices)
+        return self._submitting.submit(specs, project=project, owner=owner, indices=indices, receipt=receipt)
 
     def set_desired(
         self, ref: str, *, project: Project, by: str, wish: Wish | None, replicas: int | None

@@ -18,6 +18,7 @@
     │   ├── NotRunning             no control plane answers
     │   └── VersionMismatch        client and control plane are of releases that do not understand each other
     ├── StaleVersion               somebody else wrote the row first: read again and decide anew
+    ├── Repeated                   a write whose receipt stands already: give the answer that it got
     ├── StoreError                 the store cannot be opened, read or written
     │   ├── StoreTooNew            written by a newer release
     │   └── StoreCorrupt           its contents do not verify
@@ -148,6 +149,11 @@ class PortInUse(UserError):
 
 class StaleVersion(AmpacityError):
     code = "stale_version"
+    status = 409
+
+
+class Repeated(AmpacityError):
+    code = "repeated"
     status = 409
 
 

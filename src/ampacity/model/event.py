@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     NODE_REMOVED = "node.removed"
     POOL_CHANGED = "pool.changed"
     QUEUE_CHANGED = "queue.changed"
+    WORKLOAD_FORGOTTEN = "workload.forgotten"
     SNAPSHOT = "snapshot"
 
 
@@ -170,6 +171,13 @@ class Rows:
         """The revision in force. Raises ``KeyError``."""
         return self.specs[f"{workload}@{self.workloads[workload].spec_revision}"]
 
+    def copy(self) -> Rows:
+        """The same rows in tables of their own."""
+        found = Rows(seq=self.seq)
+        for table in Table:
+            found.table(table).update(self.table(table))
+        return found
+
     def version(self, table: Table, key: str) -> int:
         """The row's version; 0 = there is no such row."""
         row = self.table(table).get(key)
@@ -220,9 +228,18 @@ class Rows:
         self.seq = event.seq
 
 
-def fold(events: Iterable[Event]) -> Rows:
-    """The rows that the events amount to."""
+def fold(events: Iterable[Event], base: Rows | None = None) -> Rows:
+    """The rows that the events amount to, upon those of the ``base`` that a snapshot event without changes stands for.
+
+    Raises:
+        StaleVersion: the events do not follow on each other, or on the base.
+    """
     rows = Rows()
     for event in events:
-        rows.apply(event)
+        if event.kind is EventKind.SNAPSHOT and base is not None:
+            if event.seq != base.seq:
+                raise StaleVersion(f"The base is as of event {base.seq}, the snapshot of {event.seq}.")
+            rows = base.copy()
+        else:
+            rows.apply(event)
     return rows

@@ -7,17 +7,26 @@ from typing import Protocol
 
 from ampacity.model.event import Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
+from ampacity.model.receipt import Receipt
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 
 
 class Store(Protocol):
     """The only writer of state. Safe to use from several threads."""
 
-    def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, str] | None = None) -> tuple[Event, ...]:
-        """Write the events, the rows that they change and the sources' cursors, all or nothing, durably.
+    def append(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        cursors: Mapping[str, str] | None = None,
+        receipts: Sequence[Receipt] = (),
+    ) -> tuple[Event, ...]:
+        """Write the events, the rows that they change, the sources' cursors and receipts, all or nothing, durably.
 
         Raises:
             StaleVersion: a change does not follow on the row's version; nothing was written.
+            NameTaken: another live workload has the name; nothing was written.
+            Repeated: there is a receipt of that key; nothing was written.
             StoreError: the disk is full, the database is gone, …; nothing was written.
         """
         ...
@@ -56,16 +65,44 @@ class Store(Protocol):
         ...
 
     def events(self, *, after: int = 0, workload: WorkloadId | None = None, limit: int = 1000) -> tuple[Event, ...]:
-        """Events with a higher sequence number, in order."""
+        """Events with a higher sequence number, in order.
+
+        Where some of them were compacted, the first is a snapshot event with the number of the last of these and
+        without changes: the rows up to there are in :meth:`base`. Those of one ``workload`` come without it.
+        """
+        ...
+
+    def base(self) -> Rows:
+        """The rows as of the last event that was compacted: folding the events onto them gives the rows."""
+        ...
+
+    def compact(self, *, before: int) -> None:
+        """Fold the events up to and with ``before`` into the base, and drop them. Bounded in memory, and in short
+        transactions, so that writers need not wait.
+
+        Raises:
+            StoreCorrupt: the events do not follow on each other; those that do were folded.
+        """
+        ...
+
+    def last_before(self, at: float) -> int:
+        """The number of the last event that is older than this time; 0 = there is none."""
+        ...
+
+    def finished(self, *, before: float, limit: int) -> tuple[WorkloadId, ...]:
+        """Workloads that ended before that time, the oldest first."""
         ...
 
     def cursors(self) -> Mapping[str, str]:
         """How far the facts of each source have been recorded."""
         ...
 
-    def compact(self, *, before: int) -> None:
-        """Replace the events up to and with ``before`` by one snapshot event that has this sequence number, so that
-        folding all events still gives the rows."""
+    def receipt(self, key: str) -> Receipt | None:
+        """What was answered to the write of that key."""
+        ...
+
+    def forget_receipts(self, *, before: float) -> None:
+        """Drop the receipts that are older."""
         ...
 
     def close(self) -> None: ...

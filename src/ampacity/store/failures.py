@@ -24,7 +24,7 @@ _HINTS = {
 }
 
 
-def store_error(what: str, error: BaseException, *, after: str = "") -> StoreError:
+def sqlite_error(what: str, error: BaseException, *, after: str = "") -> StoreError:
     """The error to raise: ``StoreCorrupt`` where the file is damaged, or else what can be done about it.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ampacity.model.event import Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
+from ampacity.model.receipt import Receipt
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 
 from .base import Store
@@ -49,9 +50,15 @@ class FeedStore:
 
     # Writing -------------------------------------------------------------------------------------------------------
 
-    def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, str] | None = None) -> tuple[Event, ...]:
+    def append(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        cursors: Mapping[str, str] | None = None,
+        receipts: Sequence[Receipt] = (),
+    ) -> tuple[Event, ...]:
         with self._writing:
-            written = self._store.append(drafts, cursors=cursors)
+            written = self._store.append(drafts, cursors=cursors, receipts=receipts)
             if written:
                 self._keep(written)
         return written
@@ -116,6 +123,21 @@ class FeedStore:
         before: tuple[float, str] | None = None,
     ) -> tuple[Workload, ...]:
         return self._store.workloads(project=project, name=name, phases=phases, kinds=kinds, limit=limit, before=before)
+
+    def base(self) -> Rows:
+        return self._store.base()
+
+    def last_before(self, at: float) -> int:
+        return self._store.last_before(at)
+
+    def finished(self, *, before: float, limit: int) -> tuple[WorkloadId, ...]:
+        return self._store.finished(before=before, limit=limit)
+
+    def receipt(self, key: str) -> Receipt | None:
+        return self._store.receipt(key)
+
+    def forget_receipts(self, *, before: float) -> None:
+        self._store.forget_receipts(before=before)
 
     def cursors(self) -> Mapping[str, str]:
         return self._store.cursors()

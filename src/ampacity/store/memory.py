@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 
 from ampacity.model.errors import NameTaken, StaleVersion
 from ampacity.model.event import Change, Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
+from ampacity.model.receipt import Receipt
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 
-from .views import live_part, part_of_workload, refuse_unsound, snapshot_of
+from .views import live_part, part_of_workload, refuse_repeated, refuse_unsound, snapshot
 
 
 class MemoryStore:
@@ -22,13 +22,22 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._rows = Rows()
         self._events: list[Event] = []
+        self._base = Rows()
         self._cursors: dict[str, str] = {}
+        self._receipts: dict[str, Receipt] = {}
         self._names: dict[tuple[Project, str], WorkloadId] = {}
 
-    def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, str] | None = None) -> tuple[Event, ...]:
+    def append(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        cursors: Mapping[str, str] | None = None,
+        receipts: Sequence[Receipt] = (),
+    ) -> tuple[Event, ...]:
         for draft in drafts:
             refuse_unsound(draft)
         with self._lock:
+            refuse_repeated(receipts, self._receipts.get)
             before = _before(self._rows, drafts)
             written: list[Event] = []
             try:
@@ -43,6 +52,7 @@ class MemoryStore:
                 raise
             self._events.extend(written)
             self._cursors.update(cursors or {})
+            self._receipts.update((receipt.key, receipt) for receipt in receipts)
             return tuple(written)
 
     def _claim_name(self, change: Change) -> None:
@@ -75,7 +85,7 @@ class MemoryStore:
 
     def rows(self) -> Rows:
         with self._lock:
-            return _copy(self._rows)
+            return self._rows.copy()
 
     def get(self, table: Table, key: str) -> Row | None:
         with self._lock:
@@ -110,12 +120,40 @@ class MemoryStore:
 
     def events(self, *, after: int = 0, workload: WorkloadId | None = None, limit: int = 1000) -> tuple[Event, ...]:
         with self._lock:
-            chosen = (
+            chosen = [
                 event
                 for event in self._events
                 if event.seq > after and (workload is None or event.draft.workload == workload)
-            )
-            return tuple(event for _, event in zip(range(limit), chosen, strict=False))
+            ]
+            compacted = self._base.seq
+            if workload is None and after < compacted:
+                chosen.insert(0, snapshot(compacted))
+            return tuple(chosen[:limit])
+
+    def base(self) -> Rows:
+        with self._lock:
+            return self._base.copy()
+
+    def last_before(self, at: float) -> int:
+        with self._lock:
+            return max((event.seq for event in self._events if event.at < at), default=self._base.seq)
+
+    def finished(self, *, before: float, limit: int) -> tuple[WorkloadId, ...]:
+        with self._lock:
+            found = [
+                (row.ended_at, row.id)
+                for row in self._rows.workloads.values()
+                if row.phase.ended and row.ended_at is not None and row.ended_at < before
+            ]
+        return tuple(ident for _, ident in sorted(found)[:limit])
+
+    def receipt(self, key: str) -> Receipt | None:
+        with self._lock:
+            return self._receipts.get(key)
+
+    def forget_receipts(self, *, before: float) -> None:
+        with self._lock:
+            self._receipts = {key: receipt for key, receipt in self._receipts.items() if receipt.at >= before}
 
     def cursors(self) -> Mapping[str, str]:
         with self._lock:
@@ -123,19 +161,12 @@ class MemoryStore:
 
     def compact(self, *, before: int) -> None:
         with self._lock:
-            snapshot = snapshot_of(event for event in self._events if event.seq <= before)
-            if snapshot is not None:
-                self._events = [snapshot, *(event for event in self._events if event.seq > before)]
+            for event in [event for event in self._events if event.seq <= before]:
+                self._base.apply(event)
+            self._events = [event for event in self._events if event.seq > before]
 
     def close(self) -> None:
         """Nothing to let go of."""
-
-
-def _copy(rows: Rows) -> Rows:
-    found = Rows(seq=rows.seq)
-    for table in Table:
-        setattr(found, table.value, copy(rows.table(table)))
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,13 +14,16 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from ampacity.model.errors import StoreCorrupt, StoreError, StoreTooNew
 
-from .failures import FOREIGN_ERRORS, RESTORE, store_error
+from .copying import copy_database
+from .failures import FOREIGN_ERRORS, RESTORE, sqlite_error
 from .schema import HEAD
+
+log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x414D5043
 """Marks the file as ours (``AMPC``), as SQLite's file format provides."""
 
-KNOWN = ("0001",)
+KNOWN = ("0001", "0002")
 BUSY_TIMEOUT_MS = 10_000
 
 Ask = Callable[[str], list[Any]]
@@ -63,10 +68,27 @@ def prepare(path: str, engine: Engine) -> None:
             standing = _standing(path, lambda query: [first for first, *_ in plain.execute(query)])
             plain.execute("PRAGMA journal_mode = WAL")  # kept in the file: for every connection from here on
         if standing != HEAD:
+            if standing is not None:
+                _keep_what_was(path)
             with engine.begin() as connection:
                 _bring_up_to_date(path, connection)
     except FOREIGN_ERRORS as error:
-        raise store_error(f"{path} cannot be opened as a store", error) from error
+        raise sqlite_error(f"{path} cannot be opened as a store", error) from error
+
+
+def _keep_what_was(path: str) -> None:
+    """A copy of an older release's store beside it, before anything is changed. One that is there already stays."""
+    kept = f"{path}.before-{HEAD}"
+    if os.path.exists(kept):
+        return
+    try:
+        copy_database(path, kept)
+    except OSError as error:
+        raise StoreError(
+            f"{path} has to be brought up to date, and cannot be copied to {kept} first: {error.strerror}.",
+            hint="See that there is room on the disk and that this user may write there.",
+        ) from error
+    log.info("%s is brought up to date; it stays as it was in %s", path, kept)
 
 
 def _bring_up_to_date(path: str, connection: Connection) -> None:

@@ -13,6 +13,7 @@ from ampacity.model.codec import decode_event, decode_row
 from ampacity.model.errors import StoreCorrupt
 from ampacity.model.event import Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
+from ampacity.model.receipt import Receipt
 from ampacity.model.workload import WorkloadKind, WorkloadPhase
 
 from . import schema
@@ -20,6 +21,8 @@ from .failures import RESTORE
 
 _BATCH = 500
 _OF_WORKLOAD = (Table.SPECS, Table.DESIRED, Table.REPLICAS, Table.ATTEMPTS)
+_LAST_SEQ = select(schema.marks.c.value).where(schema.marks.c.name == "seq")
+_COMPACTED = select(schema.marks.c.value).where(schema.marks.c.name == "compacted")
 _OF_ALL = (Table.NODES, Table.POOLS, Table.QUEUES)
 
 
@@ -110,11 +113,39 @@ def read_events(
             raise StoreCorrupt(f"Event {seq} in the store cannot be read: {error}.", hint=RESTORE) from error
 
 
-def extent(connection: Connection, until: int) -> tuple[int, int]:
-    """How many events there are up to that number, and the number of the first (0 = none)."""
+def last_seq(connection: Connection) -> int:
+    """The number of the last event; 0 = none yet."""
+    return int(connection.execute(_LAST_SEQ).scalar_one())
+
+
+def compacted(connection: Connection) -> int:
+    """The number of the last event that is in the base; 0 = none."""
+    return int(connection.execute(_COMPACTED).scalar_one())
+
+
+def last_before(connection: Connection, at: float) -> int:
+    """The number of the last event that is older than this time. Events are in the order of time but for clocks that
+    were set back between two runs, which only makes it a little less."""
     of = schema.events.c
-    count, first = connection.execute(select(func.count(), func.min(of.seq)).where(of.seq <= until)).one()
-    return int(count), int(first or 0)
+    first_younger = connection.execute(select(func.min(of.seq)).where(of.at >= at)).scalar()
+    return last_seq(connection) if first_younger is None else max(compacted(connection), int(first_younger) - 1)
+
+
+def finished(connection: Connection, *, before: float, limit: int) -> tuple[WorkloadId, ...]:
+    of = schema.workloads.c
+    query = select(of.key).where(of.ended_at.is_not(None), of.ended_at < before).order_by(of.ended_at).limit(limit)
+    return tuple(WorkloadId(key) for key in connection.execute(query).scalars())
+
+
+def read_receipt(connection: Connection, key: str) -> Receipt | None:
+    of = schema.receipts.c
+    found = connection.execute(select(of.digest, of.answer, of.at).where(of.key == key)).one_or_none()
+    return None if found is None else Receipt(key=key, digest=found.digest, answer=found.answer, at=found.at)
+
+
+def base_row(table: Table, key: str, body: bytes, version: int) -> Row:
+    """A row of the base. Raises ``StoreCorrupt``."""
+    return _row(table, key, body, version)
 
 
 def _row(table: Table, key: str, body: bytes, version: int) -> Row:

@@ -5,20 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ColumnElement
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Row
 from ampacity.model.event import Table as Kind
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration."""
 
 metadata = MetaData()
 
-ALIVE = text("workloads.ended = 0")
-"""Written as the partial indices say it: SQLite takes them for no other form of the same condition."""
+
+class _Alive(ColumnElement[int]):
+    """That a workload has not ended, as each database's partial indices say it: SQLite takes them for no other form of
+    the same condition."""
+
+    inherit_cache = True
+    type = Integer()  # a Boolean would be compared with 1, which is another form again
+
+
+@compiles(_Alive, "sqlite")
+def _alive_in_sqlite(element: _Alive, compiler: Any, **keys: Any) -> str:
+    return "workloads.ended = 0"
+
+
+@compiles(_Alive, "postgresql")
+def _alive_in_postgresql(element: _Alive, compiler: Any, **keys: Any) -> str:
+    return "NOT workloads.ended"
+
+
+ALIVE = _Alive()
+_LIVE: dict[str, Any] = {"sqlite_where": text("ended = 0"), "postgresql_where": text("NOT ended")}
+_ENDED: dict[str, Any] = {
+    "sqlite_where": text("ended_at IS NOT NULL"),
+    "postgresql_where": text("ended_at IS NOT NULL"),
+}
 
 
 def _table(kind: Kind, *columns: Column[Any], indices: tuple[Index, ...] = ()) -> Table:
@@ -46,11 +71,13 @@ workloads = _table(
     Column("phase", String, nullable=False),
     Column("ended", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("ended_at", Float),
     indices=(
-        Index("ux_workloads_live_name", "project", "name", unique=True, sqlite_where=text("ended = 0")),
+        Index("ux_workloads_live_name", "project", "name", unique=True, **_LIVE),
         Index("ix_workloads_name", "project", "name", "created_at"),
         Index("ix_workloads_created", "created_at", "key"),
-        Index("ix_workloads_live", "key", sqlite_where=text("ended = 0")),
+        Index("ix_workloads_live", "key", **_LIVE),
+        Index("ix_workloads_ended", "ended_at", **_ENDED),
     ),
 )
 
@@ -68,7 +95,7 @@ rows: Mapping[Kind, Table] = {
 events = Table(
     "events",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("at", Float, nullable=False),
     Column("kind", String, nullable=False),
     Column("workload", String),
@@ -79,6 +106,30 @@ events = Table(
 cursors = Table(
     "cursors", metadata, Column("source", String, primary_key=True), Column("cursor", String, nullable=False)
 )
+
+
+base = Table(
+    "base",
+    metadata,
+    Column("of", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""The rows as of the last event that was compacted."""
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Index("ix_receipts_at", "at"),
+)
+
+marks = Table("marks", metadata, Column("name", String, primary_key=True), Column("value", BigInteger, nullable=False))
+"""``seq``: the number of the last event. ``compacted``: that of the last event that is in the base."""
 
 
 def columns_of(row: Row) -> dict[str, Any]:
@@ -93,6 +144,7 @@ def columns_of(row: Row) -> dict[str, Any]:
                 "phase": row.phase.value,
                 "ended": row.phase.ended,
                 "created_at": row.created_at,
+                "ended_at": row.ended_at if row.phase.ended else None,
             }
         case SpecRevision() | Desired() | Replica() | Attempt():
             found["workload"] = row.workload

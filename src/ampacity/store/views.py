@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from ampacity.model.event import Draft, Event, EventKind, Rows, Table, put
+from ampacity.model.errors import Repeated
+from ampacity.model.event import Draft, Event, EventKind, Rows
 from ampacity.model.ids import WorkloadId
+from ampacity.model.receipt import Receipt
 
 
 def refuse_unsound(draft: Draft) -> None:
@@ -22,21 +24,16 @@ def refuse_unsound(draft: Draft) -> None:
         raise ValueError(f"One event changes a row once; this one names {', '.join(twice)} more than once.")
 
 
-def snapshot_of(events: Iterable[Event]) -> Event | None:
-    """The one event that stands for them all, with the number and the time of the last; ``None`` = there is none.
+def refuse_repeated(receipts: Iterable[Receipt], known: Callable[[str], Receipt | None]) -> None:
+    """Raises ``Repeated`` when one of these stands already."""
+    for receipt in receipts:
+        if known(receipt.key) is not None:
+            raise Repeated(f"There is a receipt of {receipt.key!r} already.")
 
-    Raises:
-        StaleVersion: the events do not follow on each other.
-    """
-    rows, at = Rows(), 0.0
-    for event in events:
-        rows.apply(event)
-        at = event.at
-    if not rows.seq:
-        return None
-    changes = tuple(put(row) for table in Table for row in rows.table(table).values())
-    draft = Draft(kind=EventKind.SNAPSHOT, at=at, changes=changes, text=f"events up to {rows.seq}")
-    return Event(seq=rows.seq, draft=draft)
+
+def snapshot(seq: int, at: float = 0.0) -> Event:
+    """The event that stands for all that were compacted; what they amount to is in the base."""
+    return Event(seq=seq, draft=Draft(kind=EventKind.SNAPSHOT, at=at, text=f"events up to {seq} were compacted"))
 
 
 def live_part(rows: Rows) -> Rows:

@@ -19,14 +19,15 @@ from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
 from ampacity.control.plane import Asked, LogSlice, News
-from ampacity.control.receipts import MakeReceipt, Receipt, Repeated
+from ampacity.control.submitting import MakeReceipt
 from ampacity.drivers.local.member_files import LocalMemberFiles
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.array import ArrayPlace, element_name
-from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Where
+from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Repeated, Where
 from ampacity.model.event import EventKind
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
+from ampacity.model.receipt import Receipt
 from ampacity.model.resources import Allocation
 from ampacity.model.view import (
     EventView,

@@ -164,6 +164,6 @@ class Bench:
     def check(self) -> None:
         """What must hold at all times."""
         rows = self.store.rows()
-        assert fold(self.store.events(limit=1_000_000)) == rows
+        assert fold(self.store.events(limit=1_000_000), self.store.base()) == rows
         for attempt in rows.attempts.values():
             assert attempt.phase.ended or not rows.workloads[attempt.workload].phase.ended

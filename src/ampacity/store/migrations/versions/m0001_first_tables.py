@@ -27,11 +27,11 @@ def upgrade() -> None:
         sa.Column("ended", sa.Boolean, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
     )
-    alive = sa.text("ended = 0")
-    op.create_index("ux_workloads_live_name", "workloads", ["project", "name"], unique=True, sqlite_where=alive)
+    alive: dict[str, Any] = {"sqlite_where": sa.text("ended = 0"), "postgresql_where": sa.text("NOT ended")}
+    op.create_index("ux_workloads_live_name", "workloads", ["project", "name"], unique=True, **alive)
     op.create_index("ix_workloads_name", "workloads", ["project", "name", "created_at"])
     op.create_index("ix_workloads_created", "workloads", ["created_at", "key"])
-    op.create_index("ix_workloads_live", "workloads", ["key"], sqlite_where=alive)
+    op.create_index("ix_workloads_live", "workloads", ["key"], **alive)
     for name in _OF_WORKLOAD:
         op.create_table(name, *_fixed(), sa.Column("workload", sa.String, nullable=False))
         op.create_index(f"ix_{name}_workload", name, ["workload"])
@@ -39,7 +39,7 @@ def upgrade() -> None:
         op.create_table(name, *_fixed())
     op.create_table(
         "events",
-        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("at", sa.Float, nullable=False),
         sa.Column("kind", sa.String, nullable=False),
         sa.Column("workload", sa.String),
