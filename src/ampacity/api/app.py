@@ -22,7 +22,7 @@ from ampacity.observe.exposition import OPENMETRICS, TEXT
 from .authorize import Access, Action, Principal, Target, authenticate, authorize
 from .bodies import RawBytes
 from .decode import read_body, read_query
-from .edge import Edge, as_known, error_response, json_response, on_http_exception, peer_uid, read_limited
+from .edge import TAKEOVER, Edge, as_known, error_response, json_response, on_http_exception, peer_uid, read_limited
 from .endpoint import Answer, Call, Endpoint, Stream
 from .repeats import Repeats, asked_of
 from .routes import ENDPOINTS
@@ -60,13 +60,16 @@ class Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             response = await self._answer(Request(scope, receive))
+            if response is None:
+                return
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer, and is logged
             response = error_response(as_known(error, stopping=self._service.stopping))
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response | None:
+        """``None``: the connection was taken over, and all is said."""
         principal = self._authenticate(request)
         endpoint = self._endpoints.get(request.method)
         if endpoint is None:
@@ -78,6 +81,9 @@ class Resource:
             return json_response(found.content, status=found.status, headers=headers)
         if endpoint.stream is not None:
             return await _stream_response(self._service, endpoint.stream(call))
+        if endpoint.upgrade is not None:
+            await endpoint.upgrade(call, request.scope.get("extensions", {}).get(TAKEOVER))
+            return None
         if endpoint.content is not None:
             sent = await endpoint.content(call)
             return StreamingResponse(sent.pieces, headers=dict(sent.headers), media_type=OCTETS)

@@ -25,6 +25,7 @@ class Action(StrEnum):
     READ_LOGS = "logs.read"
     READ_FILES = "files.read"
     WRITE_FILES = "files.write"
+    EXEC = "workload.exec"
     READ_EVENTS = "events.read"
     READ_NODE = "node.read"
     READ_METRICS = "metrics.read"

@@ -99,6 +99,15 @@ class UploadQuery(MemberQuery, kw_only=True):
     mode: Annotated[int, msgspec.Meta(ge=0, le=0o777)] = 0o644
 
 
+class ExecQuery(MemberQuery, kw_only=True):
+    """``command``: a JSON list of words. ``tty``: on a terminal of that size."""
+
+    command: _Name
+    tty: bool = False
+    columns: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] = 80
+    rows: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] = 24
+
+
 class EventsQuery(InProject):
     """``limit``: how many in all; ``None`` = without end."""
 

@@ -29,6 +29,10 @@ PEER = "ampacity.peer"
 """The scope's extension that a Unix socket's connection has: ``{"uid": int | None}``."""
 
 
+TAKEOVER = "ampacity.takeover"
+"""The scope's extension of a request that asks for a terminal's connection: see ``terminal.Takeover``."""
+
+
 class Edge:
     """Writes the version on every response, and refuses requests that came over TCP under a foreign ``Host``:
     a web page whose name was made to point at the loopback interface (DNS rebinding) sends its own name there."""

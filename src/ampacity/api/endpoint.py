@@ -67,7 +67,8 @@ class Stream(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """``handler`` is called in a thread and gives an answer; ``waiter`` is a coroutine of the event loop (long waits);
-    ``stream`` makes the source of a stream of lines, ``content`` one of bytes. Exactly one of them is there.
+    ``stream`` makes the source of a stream of lines, ``content`` one of bytes;
+    ``upgrade`` takes the connection over. Exactly one of them is there.
 
     ``name``, ``summary``, the type ``answer`` and the ``status`` of success are what the API's description says of it.
     """
@@ -85,3 +86,4 @@ class Endpoint:
     waiter: Callable[[Any], Awaitable[Answer]] | None = None
     stream: Callable[[Any], Stream] | None = None
     content: Callable[[Any], Awaitable[Content]] | None = None
+    upgrade: Callable[[Any, Any], Awaitable[None]] | None = None

@@ -17,6 +17,7 @@ from ampacity.model.errors import AmpacityError, error_types
 
 from .bodies import Nothing, RawBytes
 from .endpoint import Endpoint
+from .frames import UPGRADE, Kind
 from .wire import (
     API_PREFIX,
     FILE_MODE_HEADER,
@@ -99,6 +100,8 @@ def _body_content(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]
 
 def _success(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
     headers: dict[str, Any] = {VERSION_HEADER: {"$ref": "#/components/headers/Version"}}
+    if endpoint.upgrade is not None:
+        return {"description": _FRAMES, "headers": headers, "x-exit": schema}
     if endpoint.content is not None:
         for name in (FILE_SIZE_HEADER, FILE_VERSION_HEADER, FILE_MODE_HEADER):
             headers[name] = {"schema": {"type": "string"}}
@@ -176,6 +179,11 @@ def _clean(schema: Any) -> Any:
 _ABOUT = (
     "HTTP/1.1 and JSON, over the control plane's Unix socket (the same user or root) and over loopback TCP with a "
     f"bearer token. Unknown keys and parameters are refused. Every response names the release in `{VERSION_HEADER}`."
+)
+_FRAMES = (
+    f"Asked for with `Connection: Upgrade` and `Upgrade: {UPGRADE}`; frames follow in both directions: one byte for "
+    f"the kind ({', '.join(f'{kind.value} {kind.name.lower()}' for kind in Kind)}), four for the length, big-endian, "
+    "then the content. The client begins with `start`; an empty `stdin` is its end; `resize` and `exit` are JSON."
 )
 _LINES = (
     f"Newline-delimited JSON; each line is a {StreamLine.__name__}, an object with one key. `cursor` seals the lines "

@@ -13,7 +13,8 @@ from ampacity import __version__
 from ampacity.model.codec import encode
 from ampacity.model.errors import BadRequest
 
-from .edge import PEER
+from .edge import PEER, TAKEOVER
+from .frames import UPGRADE
 from .wire import VERSION_HEADER, error_to_wire
 
 MAX_HEAD_BYTES = 64 << 10
@@ -45,17 +46,38 @@ class PeerProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._peer is not None:
-            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-            scope["extensions"] = {PEER: self._peer}
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope["extensions"] = {} if self._peer is None else {PEER: self._peer}
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._get_upgrade() == UPGRADE.encode():
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope["extensions"][TAKEOVER] = self.take_over
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_head, self._head_bytes = True, 0
         super().on_message_complete()
+
+    def take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Say ``101 Switching Protocols`` and leave the connection to the caller. Raises ``ConnectionResetError``."""
+        if self.transport.is_closing():
+            raise ConnectionResetError("the client has hung up")
+        self._unset_keepalive_if_required()
+        self.cycle.disconnected = True  # uvicorn has nothing more to send here
+        self.connections.discard(self)
+        reader = asyncio.StreamReader(loop=self.loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=self.loop)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        self.transport.resume_reading()
+        head = f"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {UPGRADE}\r\n"
+        self.transport.write(f"{head}{VERSION_HEADER.lower()}: {__version__}\r\n\r\n".encode())
+        return reader, asyncio.StreamWriter(self.transport, protocol, reader, self.loop)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Ours is answered by the app, and others are none: the request is answered as if it had not asked."""
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn sends when the bytes are no HTTP."""

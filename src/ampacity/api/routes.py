@@ -17,6 +17,7 @@ from .bodies import (
     ContentQuery,
     DesiredChange,
     EventsQuery,
+    ExecQuery,
     FilesQuery,
     InProject,
     LogsQuery,
@@ -35,7 +36,9 @@ from .bodies import (
     WorkloadsQuery,
 )
 from .endpoint import Answer, Call, Endpoint, answer
+from .frames import Exit
 from .streams import event_stream, log_stream
+from .terminal import run_terminal
 from .wire import StreamLine
 
 _WORKLOAD = "/workloads/{ref}"
@@ -177,6 +180,17 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=RawBytes,
         answer=Received,
         handler=file_handlers.upload,
+    ),
+    Endpoint(
+        name="exec",
+        summary="Run a command inside a job, on a terminal or with pipes, over an upgraded connection.",
+        method="GET",
+        path=f"{_WORKLOAD}/exec",
+        action=Action.EXEC,
+        query=ExecQuery,
+        answer=Exit,
+        status=101,
+        upgrade=run_terminal,
     ),
     Endpoint(
         name="listNodes",

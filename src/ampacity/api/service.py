@@ -20,13 +20,15 @@ PLANE_THREADS = 16
 
 
 class Service:
-    """One per app. ``active_streams`` counts the streams that somebody reads now."""
+    """One per app. ``active_streams`` counts the streams that somebody reads now; ``sessions`` are the
+    terminals that somebody holds."""
 
     def __init__(self, plane: Plane, access: Access) -> None:
         self.plane = plane
         self.access = access
         self.bell = Bell(plane)
         self.active_streams = 0
+        self.sessions: set[asyncio.Future[None]] = set()
         self._threads = ThreadPoolExecutor(PLANE_THREADS, thread_name_prefix="ampacity-api")
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -41,6 +43,8 @@ class Service:
     def stop(self) -> None:
         """End the streams in order. Calls still work. Belongs to the server's event loop."""
         self.bell.close()
+        for session in tuple(self.sessions):
+            session.cancel()
 
     def close(self) -> None:
         """Let go of the threads; calls that are under way end by themselves."""

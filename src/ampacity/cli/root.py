@@ -39,6 +39,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
         Verb("ps", f"{_HERE}.ps:command", "List workloads."),
         Verb("logs", f"{_HERE}.logs:command", "Show a workload's output."),
         Verb("attach", f"{_HERE}.attach:command", "Follow a running job and return its exit code."),
+        Verb("exec", f"{_HERE}.exec:command", "Run a command inside a running job."),
         Verb("cp", f"{_HERE}.cp:command", "Copy files from a job, or to it."),
         Verb("why", f"{_HERE}.why:command", "Say why a workload waits, runs or ended as it did."),
         Verb("scale", f"{_HERE}.scale:command", "Change the number of a service's replicas."),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -21,6 +22,7 @@ from ampacity.api.answers import (
     SubmittedArray,
     WorkloadPage,
 )
+from ampacity.api.frames import UPGRADE, Size
 from ampacity.api.wire import MAX_WAIT_S, StreamLine
 from ampacity.hub.version import ModelVersion
 from ampacity.model.array import parse_indices
@@ -36,6 +38,7 @@ from .files import JobFiles
 from .follow import Patience, follow
 from .link import Link, Query
 from .locate import Endpoint, from_environment, locate
+from .terminal import Terminal
 
 THERE_S = 0.5
 """A control plane that was lost sooner than this was not there when it was asked."""
@@ -316,6 +319,36 @@ class Client:
         where: Query = {"project": self._in(project), "replica": replica, "member": member}
         _path("workloads", ref)
         return JobFiles(self._link, ref, where, reconnect_s=self._reconnect_s)
+
+    def exec(
+        self,
+        ref: str,
+        command: Sequence[str],
+        *,
+        tty_size: Size | None = None,
+        replica: int = 0,
+        member: int = 0,
+        project: str | None = None,
+    ) -> Terminal:
+        """Run a command inside a job that runs: in its environment, working directory and limits. Call
+        ``run`` of what it returns.
+
+        Args:
+            tty_size: on a terminal of that size; ``None`` = with pipes.
+
+        Raises:
+            Conflict: the job does not run.
+        """
+        query: Query = {
+            "project": self._in(project),
+            "command": json.dumps(list(command)),
+            "replica": replica,
+            "member": member,
+            "tty": tty_size is not None,
+            "columns": None if tty_size is None else tty_size.columns,
+            "rows": None if tty_size is None else tty_size.rows,
+        }
+        return Terminal(self._link.upgrade(_path("workloads", ref, "exec"), UPGRADE, query=query))
 
     # Nodes ---------------------------------------------------------------------------------------------------------
 

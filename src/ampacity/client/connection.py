@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -98,6 +99,26 @@ class Connections:
         with self._exchange("GET", target, None, {}, timeout_s) as (_, response):
             head = Response(status=response.status, headers=_headers(response), content=b"")
             yield head, _parts(response)
+
+    def upgrade(self, target: str, protocol: str, *, timeout_s: float) -> tuple[Response, socket.socket | None]:
+        """A connection for another protocol: the socket belongs to the caller, who speaks first. ``None`` where the
+        answer is another than ``101``. Raises ``TransportError``."""
+        connection = self._connect()
+        headers = {**self._headers, "Connection": "Upgrade", "Upgrade": protocol}
+        try:
+            with _translated():
+                connection.sock.settimeout(timeout_s)
+                connection.request("GET", self._prefix + target, headers=headers)
+                response = connection.getresponse()
+                upgraded = response.status == HTTPStatus.SWITCHING_PROTOCOLS
+                found = Response(
+                    status=response.status,
+                    headers=_headers(response),
+                    content=b"" if upgraded else response.read(),
+                )
+                return found, connection.sock.dup() if upgraded else None
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close those that nobody uses now."""

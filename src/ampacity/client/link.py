@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
@@ -127,6 +128,18 @@ class Link:
                 yield from parts
         except TransportError as error:
             raise _not_running(error, endpoint, self._timeout_s) from error
+
+    def upgrade(self, path: str, protocol: str, *, query: Query | None = None) -> socket.socket:
+        """A connection that speaks another protocol from now on. Raises what :meth:`call` raises."""
+        connections, endpoint = self._connection()
+        try:
+            response, sock = connections.upgrade(_target(path, query), protocol, timeout_s=self._timeout_s)
+        except TransportError as error:
+            raise _not_running(error, endpoint, self._timeout_s) from error
+        self._check(response, endpoint)
+        if sock is None:
+            raise self._strange(f"status {response.status} instead of {protocol}")
+        return sock
 
     def _may_try_again(self, error: TransportError, endpoint: Endpoint) -> bool:
         """A call that was never sent, when the control plane has moved; one that was cut."""

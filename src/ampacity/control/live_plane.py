@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ampacity
-from ampacity.drivers.base import MemberFiles
+from ampacity.drivers.base import Exec, MemberFiles, TerminalSize
 from ampacity.hub import Hub
 from ampacity.hub.code_revision import code_revision
 from ampacity.hub.version import Lineage, ModelVersion
@@ -32,6 +33,8 @@ from .step import Control
 from .story import tell
 from .submitting import MakeReceipt
 from .writing import Writing
+
+log = logging.getLogger(__name__)
 
 LAST_LINES = 15
 
@@ -128,6 +131,23 @@ class LivePlane:
     def files(self, ref: str, *, project: Project, replica: int, member: int) -> MemberFiles:
         driver, key, _ = self._members.find(self.workload(ref, project=project), replica=replica, member=member)
         return driver.member_files(key)
+
+    def exec(
+        self,
+        ref: str,
+        argv: tuple[str, ...],
+        *,
+        project: Project,
+        replica: int,
+        member: int,
+        terminal: TerminalSize | None,
+        by: str,
+    ) -> Exec:
+        view = self.workload(ref, project=project)
+        driver, key, _ = self._members.find(view, replica=replica, member=member)
+        command = driver.exec(key, argv, terminal=terminal)
+        log.info("%s runs a command in %s (%s)", by, key, argv[0])
+        return command
 
     def nodes(self) -> tuple[NodeView, ...]:
         return self._reading.nodes()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ampacity.drivers.base import MemberFiles
+from ampacity.drivers.base import Exec, MemberFiles, TerminalSize
 from ampacity.hub.version import ModelVersion
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
@@ -101,6 +101,20 @@ class Plane(Protocol):
 
     def files(self, ref: str, *, project: Project, replica: int, member: int) -> MemberFiles:
         """The files of a member of the replica's newest attempt."""
+        ...
+
+    def exec(
+        self,
+        ref: str,
+        argv: tuple[str, ...],
+        *,
+        project: Project,
+        replica: int,
+        member: int,
+        terminal: TerminalSize | None,
+        by: str,
+    ) -> Exec:
+        """A command inside a member of the replica's newest attempt. Raises ``Conflict`` when it does not run."""
         ...
 
     def nodes(self) -> tuple[NodeView, ...]: ...

@@ -149,6 +149,42 @@ class MemberFiles(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalSize:
+    """In characters."""
+
+    columns: int = 80
+    rows: int = 24
+
+
+class Exec(Protocol):
+    """A command inside a running member. The descriptors do not block and are its own; -1 = there is none.
+
+    ``exit_fd`` is readable once the command has ended, ``ended_fd`` once the member has. On a terminal ``stdin`` and
+    ``stdout`` are the same, and ``stderr`` is -1.
+    """
+
+    stdin: int
+    stdout: int
+    stderr: int
+    exit_fd: int
+    ended_fd: int
+
+    def resize(self, size: TerminalSize) -> None: ...
+
+    def end_input(self) -> None:
+        """Nothing more will be typed."""
+        ...
+
+    def exit_code(self) -> int:
+        """Wait for its end: its own code, or 128 + the signal that ended it."""
+        ...
+
+    def close(self) -> None:
+        """End what is left of it, in the background too, and let go of the descriptors."""
+        ...
+
+
 class Driver(Protocol):
     name: str
 
@@ -188,7 +224,10 @@ class Driver(Protocol):
         """The member's files, while it runs and until it is forgotten. Raises ``NotFound``, ``Unsupported``."""
         ...
 
-    def exec(self, key: MemberKey, argv: tuple[str, ...]) -> int: ...
+    def exec(self, key: MemberKey, argv: tuple[str, ...], *, terminal: TerminalSize | None = None) -> Exec:
+        """Start a command inside the member: its environment, working directory and limits; on a terminal of that
+        size, or with pipes. Raises ``NotFound``, ``Conflict`` (it does not run), ``Unsupported``."""
+        ...
 
     def resize(self, key: MemberKey, allocation: Allocation) -> None: ...
 

@@ -27,7 +27,7 @@ from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
 
-from .base import Capabilities, FactPage, Handle, Launch, LogLine, LogPage, MemberFiles
+from .base import Capabilities, Exec, FactPage, Handle, Launch, LogLine, LogPage, MemberFiles, TerminalSize
 
 FIRST_PORT = 20_000
 
@@ -275,7 +275,7 @@ class FakeDriver:
     def member_files(self, key: MemberKey) -> MemberFiles:
         raise Unsupported("the fake driver has no files of members")
 
-    def exec(self, key: MemberKey, argv: tuple[str, ...]) -> int:
+    def exec(self, key: MemberKey, argv: tuple[str, ...], *, terminal: TerminalSize | None = None) -> Exec:
         raise Unsupported(f"the {self.name} driver cannot run further commands in a member")
 
     def resize(self, key: MemberKey, allocation: Allocation) -> None:

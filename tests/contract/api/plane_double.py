@@ -20,6 +20,7 @@ from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
 from ampacity.control.plane import Asked, LogSlice, News
 from ampacity.control.submitting import MakeReceipt
+from ampacity.drivers.base import Exec
 from ampacity.drivers.local.member_files import LocalMemberFiles
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.array import ArrayPlace, element_name
@@ -253,6 +254,11 @@ class PlaneDouble:
         if self.folder is None:
             raise NotFound("It has no folder.")
         return LocalMemberFiles(f"{self.folder}/work", f"{self.folder}/private")
+
+    def exec(self, ref: str, argv: tuple[str, ...], *, project: Project, **how: Any) -> Exec:
+        self._called("exec")
+        self._find(ref, project)
+        raise Conflict(f"{ref} does not run.")
 
     def nodes(self) -> tuple[NodeView, ...]:
         self._called("nodes")

@@ -78,7 +78,8 @@ def test_an_operation_is_sound(path: str, method: str, said: dict[str, Any]) -> 
         response = resolve(response["$ref"], DOCUMENT) if "$ref" in response else response
         assert response["description"]
         assert status == "default" or re.fullmatch("[1-5]\\d\\d", status)
-        assert all("schema" in content for content in response["content"].values())
+        assert ("content" in response) == (status != "101")
+        assert all("schema" in content for content in response.get("content", {}).values())
 
 
 def test_every_endpoint_is_in_it_and_nothing_else() -> None:
@@ -111,6 +112,8 @@ def test_the_answer_is_what_the_document_says(
         schema = content["schema"]
         assert media != "application/json" or mistakes(GOOD.get(name, {}), schema, DOCUMENT) == []
     url = path.removeprefix("/api/v1").replace("{ref}", NAMES.get(name, "job"))
+    if "101" in said["responses"]:
+        return  # it takes the connection over: test_api_terminal.py
     answer = unix.request(
         method, url, params=QUERIES.get(name), json=GOOD.get(name, {}) if method in ("post", "put") else None
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from ampacity.drivers.base import Capabilities, FactPage, Handle, Launch, LogPage
+from ampacity.drivers.base import Capabilities, FactPage, Handle, Launch, LogPage, TerminalSize
 from ampacity.drivers.supervisor.disk import sync_folder
 from ampacity.drivers.supervisor.processes import boot_id, parent_of, start_ticks
 from ampacity.model.errors import (
@@ -39,6 +39,7 @@ from .machine import this_machine
 from .member_files import LocalMemberFiles
 from .parent_link import ParentLink
 from .settle import settle
+from .terminal import LocalExec
 from .watcher import Watcher
 
 HELD_TIMEOUT_S = 5.0
@@ -114,7 +115,7 @@ class LocalDriver:
         self._watcher.start()
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(signal=True, logs=True, files=True)
+        return Capabilities(signal=True, logs=True, files=True, exec=True)
 
     def nodes(self) -> tuple[Node, ...]:
         return self._nodes
@@ -192,8 +193,17 @@ class LocalDriver:
             raise NotFound(f"member {key} was never started here")
         return LocalMemberFiles(launch.workdir or folder.file("work"), folder.path)
 
-    def exec(self, key: MemberKey, argv: tuple[str, ...]) -> int:
-        raise Unsupported("the local driver cannot run further commands in a member")
+    def exec(self, key: MemberKey, argv: tuple[str, ...], *, terminal: TerminalSize | None = None) -> LocalExec:
+        folder = self._known(key)
+        state, launch = folder.state(), folder.launch()
+        pidfd = None if state is None or folder.has("exit.json") else _open_supervisor(state)
+        if state is None or launch is None or pidfd is None:
+            raise Conflict(f"member {key} does not run", hint="A command can be run in a job while it runs.")
+        if state.child_pid is None or parent_of(state.child_pid) != state.pid:
+            os.close(pidfd)
+            raise Conflict(f"member {key} has no running process")
+        workdir = launch.workdir or folder.file("work")
+        return LocalExec(folder.path, state.child_pid, argv, workdir=workdir, supervisor_pidfd=pidfd, terminal=terminal)
 
     def resize(self, key: MemberKey, allocation: Allocation) -> None:
         raise Unsupported("the local driver cannot resize a running member")

@@ -205,6 +205,7 @@ class _Supervisor:
 
     def end(self, cause: dict[str, Any]) -> None:
         self.secrets.remove()
+        send(self.limits.group.pids(), signal.SIGKILL)  # commands that people ran in it
         if not self.limits.group.remove():
             self.log.say("its cgroup could not be removed")
         cause["last_lines"] = self.log.last_lines()
