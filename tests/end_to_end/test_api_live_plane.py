@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ampacity import Client
@@ -108,3 +111,95 @@ def test_a_follower_sees_every_line_once_over_a_restart_of_the_control_plane(sta
             assert line() == "line 4"
             assert line() is None
             assert client.wait("talker", 30).workload.phase is WorkloadPhase.SUCCEEDED
+
+
+def message_from(sock: socket.socket) -> bytes:
+    """One request or answer with its whole body."""
+    data = b""
+    while True:
+        head, end, body = data.partition(b"\r\n\r\n")
+        said = re.search(rb"content-length: (\d+)", head.lower())
+        if end and len(body) >= (int(said[1]) if said else 0):
+            return data
+        part = sock.recv(65536)
+        if not part:
+            return data
+        data += part
+
+
+class AnswerLoser:
+    """Passes whole requests on to a server, and loses the answers to the first few on their way back."""
+
+    def __init__(self, target: str, path: str, *, lose: int) -> None:
+        self.requests: list[bytes] = []
+        self._target, self._lose = target, lose
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            with near, socket.socket(socket.AF_UNIX) as far:
+                far.connect(self._target)
+                request = message_from(near)
+                far.sendall(request)
+                answer = message_from(far)  # it was carried out
+                self.requests.append(request)
+                if len(self.requests) > self._lose:
+                    near.sendall(answer)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("name: one\nrun: sleep 0\n", 1), ("name: a\nrun: sleep 0\n---\nname: b\nafter: [a]\nrun: sleep 0\n", 2)],
+)
+def test_a_submit_whose_answer_was_lost_is_one_workload(state: Path, text: str, count: int) -> None:
+    with control_plane(state) as server:
+        loser = AnswerLoser(server.socket_path, str(state / "lossy.sock"), lose=2)
+        StateFolder(state).write_endpoint(pid=os.getpid(), socket=str(state / "lossy.sock"), api_url="")
+        with Client(state) as lossy:
+            views = lossy.submit(text)
+        loser.close()
+        keys = {
+            line for request in loser.requests for line in request.split(b"\r\n") if line.startswith(b"Idempotency")
+        }
+        assert (len(loser.requests), len(keys)) == (3, 1)
+        StateFolder(state).write_endpoint(pid=os.getpid(), socket=server.socket_path, api_url=server.url)
+        with Client(state) as client:
+            assert {view.workload.id for view in client.workloads(all=True)} == {view.workload.id for view in views}
+            assert len(views) == count
+            submitted = [event for event in client.events() if event.kind == "workload.submitted"]
+            assert len([event for event in submitted if event.project == "default"]) == count
+
+
+def test_a_repeat_after_a_restart_gets_the_first_answer(state: Path) -> None:
+    body = {"file": "name: one\nrun: sleep 600\n", "directory": "/"}
+    stop = {"wish": "stop"}
+    answers = []
+    for _ in range(2):
+        with control_plane(state) as server:
+            transport = httpx.HTTPTransport(uds=server.socket_path)
+            with httpx.Client(transport=transport, base_url="http://localhost/api/v1", trust_env=False) as http:
+                submitted = http.post("/workloads", json=body, headers={"Idempotency-Key": "k1"})
+                with Client(state) as client:
+                    if not answers:
+                        assert http.post(
+                            "/workloads/one/desired", json=stop, headers={"Idempotency-Key": "k2"}
+                        ).is_success
+                    client.wait("one", 30)
+                    again = http.post("/workloads/one/desired", json=stop, headers={"Idempotency-Key": "k2"})
+                    assert again.headers["Idempotency-Replayed"] == "true"
+                    assert http.post("/workloads/one/desired", json=stop).status_code == 409
+                    assert len(list(client.workloads(all=True))) == 1
+                answers.append((submitted.status_code, submitted.content, again.content))
+                other = http.post("/workloads", json={**body, "owner": "else"}, headers={"Idempotency-Key": "k1"})
+                assert other.json()["error"]["code"] == "key_reused"
+    assert answers[0] == answers[1]

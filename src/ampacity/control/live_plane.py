@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 LAST_LINES = 15
 
 RECEIPTS_KEPT_S = 24 * 3600.0
+FORGET_RECEIPTS_EVERY_S = 600.0
+RECEIPT_TICK_S = 1e-3
+"""Older means before: the receipt of this very moment goes, too."""
 """For how long the repeat of a write is known."""
 
 
@@ -76,6 +80,7 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
+        self._forget_receipts_at, self._forgetting = 0.0, threading.Lock()
         self._secrets, self._members = secrets, members
         self._measuring = measuring
 
@@ -197,12 +202,25 @@ class LivePlane:
         return self._reading.node(node)
 
     def receipt(self, key: str) -> Receipt | None:
-        found = self._store.receipt(key)
-        return None if found is None or self._clock() - found.at >= RECEIPTS_KEPT_S else found
+        self._forget_old_receipts()
+        found, oldest = self._store.receipt(key), self._clock() - RECEIPTS_KEPT_S
+        if found is None or found.at > oldest:
+            return found
+        self._store.forget_receipts(before=oldest + RECEIPT_TICK_S)  # so that its key is free
+        return None
 
     def keep_receipt(self, asked: Asked, answer: bytes) -> None:
         receipt = Receipt(key=asked.key, digest=asked.digest, answer=answer, at=self._clock())
         self._store.append((), receipts=(receipt,))
+
+    def _forget_old_receipts(self) -> None:
+        """Now and then, by the way of a write: a key that was used long ago is free again."""
+        now = self._clock()
+        with self._forgetting:
+            if now < self._forget_receipts_at:
+                return
+            self._forget_receipts_at = now + FORGET_RECEIPTS_EVERY_S
+        self._store.forget_receipts(before=now - RECEIPTS_KEPT_S)
 
     def shutdown(self, *, workloads: bool) -> None:
         self._end(workloads)
