@@ -125,6 +125,30 @@ def test_a_client_that_hangs_up_has_started_its_member_once(bench):
     assert starts(bench, launch.key) == 1
 
 
+def spares(bench: Bench) -> list[int]:
+    """Children of the parent that hold no member."""
+    held = {bench.state(key)["pid"] for key in bench.keys if (bench.dir(key) / "state.json").exists()}
+    return sorted(pid for pid in processes.descendants(bench.parent_pid()) - held if alive(pid))
+
+
+def test_a_start_does_without_its_spare_process_and_the_spare_does_not_outlive_the_parent(bench):
+    wait_until(lambda: len(spares(bench)) == 1, "a spare")
+    os.kill(spares(bench)[0], signal.SIGKILL)
+    first = bench.start("sh", "-c", WAIT)
+    bench.wait_text(first, "up")
+    wait_until(lambda: len(spares(bench)) == 1, "a new spare")
+    (spare,) = spares(bench)
+    second = bench.start("sh", "-c", WAIT, member=1)
+    assert bench.state(second)["pid"] == spare
+    large = bench.start("sh", "-c", WAIT, member=2, secret_files={"key": os.urandom(100_000)})
+    bench.wait_text(large, "up")
+    wait_until(lambda: len(spares(bench)) == 1, "a third spare")
+    (spare,) = spares(bench)
+    bench.kill_parent()
+    wait_until(lambda: not alive(spare), "the spare's end")
+    assert [starts(bench, key) for key in (first, second, large)] == [1, 1, 1]
+
+
 def test_there_is_one_parent_per_folder(bench):
     bench.exit_of(bench.start("true"))
     command = [sys.executable, "-I", "-S", str(PARENT_SCRIPT), str(bench.folder)]

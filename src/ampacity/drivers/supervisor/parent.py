@@ -28,6 +28,7 @@ if not __package__:
     __package__ = "supervisor"
 
 from . import clone, holes, prctl
+from .spare import Spare
 from .supervise import run
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 LINGER_S = 2.0
+SPARE_AFTER_MS = 3.0
 MAX_REQUEST_BYTES = 8 << 20
 SOCKET_NAME = "parent.sock"
 LOCK_NAME = "parent.lock"
@@ -69,7 +71,7 @@ def main(folder: str) -> None:
     prctl.set_name("ampacity-parent")
     gc.collect()
     gc.freeze()
-    _serve(listener)
+    _Server(listener).serve()
 
 
 def _listen() -> socket.socket:
@@ -85,63 +87,95 @@ def _listen() -> socket.socket:
     return listener
 
 
-def _serve(listener: socket.socket) -> None:
-    poller = select.poll()
-    poller.register(listener, select.POLLIN)
-    clients: dict[int, tuple[socket.socket, bytearray]] = {}
-    alone_since = time.monotonic()
-    while True:
-        events = poller.poll(None if clients else LINGER_S * 1000)
-        if not clients and not events and time.monotonic() - alone_since >= LINGER_S:
+class _Server:
+    """The parent's loop. While it has nothing to do it keeps one spare process at hand."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._poller = select.poll()
+        self._poller.register(listener, select.POLLIN)
+        self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
+        self._spare: Spare | None = None
+
+    def serve(self) -> None:
+        """Until nobody has been connected for ``LINGER_S``."""
+        alone_since = time.monotonic()
+        while True:
+            events = self._poller.poll(self._patience_ms())
+            if not events and self._spare is None and self._clients:
+                self._make_spare()
+            if not self._clients and not events and time.monotonic() - alone_since >= LINGER_S:
+                return
+            for fd, _ in events:
+                if fd == self._listener.fileno():
+                    self._accept()
+                elif not self._read(*self._clients[fd]):
+                    self._poller.unregister(fd)
+                    self._clients.pop(fd)[0].close()
+                    alone_since = time.monotonic()
+
+    def _patience_ms(self) -> float | None:
+        if not self._clients:
+            return LINGER_S * 1000
+        return None if self._spare is not None else SPARE_AFTER_MS
+
+    def _make_spare(self) -> None:
+        try:
+            self._spare = Spare(_prepare, _supervise)
+        except OSError:
+            time.sleep(SPARE_AFTER_MS / 1000)
+
+    def _accept(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
             return
-        for fd, _ in events:
-            if fd == listener.fileno():
-                _accept(listener, clients, poller)
-            elif not _read(*clients[fd]):
-                poller.unregister(fd)
-                clients.pop(fd)[0].close()
-                alone_since = time.monotonic()
+        client.setblocking(False)
+        self._clients[client.fileno()] = (client, bytearray())
+        self._poller.register(client, select.POLLIN)
 
-
-def _accept(listener: socket.socket, clients: dict[int, tuple[socket.socket, bytearray]], poller: select.poll) -> None:
-    try:
-        client, _ = listener.accept()
-    except OSError:
-        return
-    client.setblocking(False)
-    clients[client.fileno()] = (client, bytearray())
-    poller.register(client, select.POLLIN)
-
-
-def _read(client: socket.socket, received: bytearray) -> bool:
-    """Take in what the client sent. ``False`` when it is done with: its request is whole, or it has hung up."""
-    try:
-        data = client.recv(1 << 16)
-    except BlockingIOError:
-        return True
-    except OSError:
+    def _read(self, client: socket.socket, received: bytearray) -> bool:
+        """Take in what the client sent. ``False`` when it is done with: its request is whole, or it has hung up."""
+        try:
+            data = client.recv(1 << 16)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        received += data
+        if data and not received.endswith(b"\n"):
+            return len(received) < MAX_REQUEST_BYTES
+        if data:
+            self._begin(client, bytes(received))
         return False
-    received += data
-    if data and not received.endswith(b"\n"):
-        return len(received) < MAX_REQUEST_BYTES
-    if data:
+
+    def _begin(self, client: socket.socket, request: bytes) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.take(request, client):
+            return
         try:
             pid = os.fork()
         except OSError as error:
             client.send(json.dumps({"answer": "no_fork", "pid": 0, "message": str(error)}).encode() + b"\n")
-            return False
+            return
         if pid == 0:
-            _supervise(client, bytes(received))
-    return False
+            try:
+                _prepare(client.fileno())
+            finally:
+                _supervise(client, request)
+
+
+def _prepare(keep: int) -> None:
+    """In the forked process: be nobody's, and keep one descriptor only."""
+    _close_all_but(keep)
+    os.setsid()
+    os.chdir("/")
 
 
 def _supervise(client: socket.socket, request: bytes) -> NoReturn:
     """In the forked process, which never returns to the parent's loop."""
     status = 70
     try:
-        _close_all_but(client.fileno())
-        os.setsid()
-        os.chdir("/")
         asked = json.loads(request)
         run(asked["folder"], asked["env"], _Reply(client), asked.get("secrets") or {})
         status = 0
