@@ -67,6 +67,20 @@ class LogsQuery(InProject):
     cursor: str | None = None
 
 
+class SearchQuery(InProject, kw_only=True):
+    """``workload`` ``None``: all of the project. ``since``: seconds since the epoch. ``limit``: so many matches."""
+
+    pattern: _Name
+    workload: str | None = None
+    fixed: bool = False
+    ignore_case: bool = False
+    context: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    since: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    rank: Annotated[int, msgspec.Meta(ge=-1)] | None = None
+    replica: _Count | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
 class MemberQuery(InProject):
     """``replica`` and ``member`` (the node of a gang) count from 0."""
 

@@ -27,6 +27,7 @@ from .bodies import (
     Nothing,
     PageQuery,
     RawBytes,
+    SearchQuery,
     SecretsQuery,
     SecretValue,
     Shutdown,
@@ -37,7 +38,7 @@ from .bodies import (
 )
 from .endpoint import Answer, Call, Endpoint, answer
 from .frames import Exit
-from .streams import event_stream, log_stream
+from .streams import event_stream, log_stream, search_stream
 from .terminal import run_terminal
 from .wire import StreamLine
 
@@ -139,6 +140,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=LogsQuery,
         answer=StreamLine,
         stream=log_stream,
+    ),
+    Endpoint(
+        name="searchLogs",
+        summary="The lines that match a pattern, in one workload's output or in that of all of a project's.",
+        method="GET",
+        path="/logs",
+        action=Action.READ_LOGS,
+        query=SearchQuery,
+        answer=StreamLine,
+        stream=search_stream,
     ),
     Endpoint(
         name="progress",

@@ -6,13 +6,13 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from ampacity.control.plane import LogSlice
+from ampacity.control.plane import LogSearch, LogSlice
 from ampacity.model.errors import InvalidSpec, Where
-from ampacity.model.view import EventView, LogRecord
+from ampacity.model.view import EventView, LogHit, LogRecord
 
-from .bodies import EventsQuery, LogsQuery, Nothing
+from .bodies import EventsQuery, LogsQuery, Nothing, SearchQuery
 from .endpoint import Call, Stream
 from .service import Service
 from .wire import HEARTBEAT_S, EndReason, StreamLine
@@ -171,6 +171,62 @@ class EventStream(Follower):
         return self._call.service.plane.events(
             after=self._after, ref=query.workload, project=query.project, limit=limit
         )
+
+
+class SearchStream:
+    """The lines that a search finds, as they are found. It has no cursors: one that was cut off is asked for anew."""
+
+    def __init__(self, call: Call[SearchQuery, Nothing]) -> None:
+        self._service, self._query = call.service, call.query
+        self._pages: Iterator[tuple[LogHit, ...]] | None = None
+        self._end: EndReason | None = None
+        self._found = 0
+
+    async def page(self) -> list[StreamLine] | None:
+        if self._end is not None:
+            return None
+        hits = await self._service.call(self._next)
+        if hits is None:
+            return [StreamLine(end=self._end)]
+        return [StreamLine(hit=hit) for hit in hits]
+
+    def _next(self) -> list[LogHit] | None:
+        """What is found next; nothing after some seconds without, ``None`` at the end. Runs in a thread."""
+        if self._pages is None:
+            self._pages = self._service.plane.search(self._ask())
+        until = time.monotonic() + HEARTBEAT_S / 2
+        while time.monotonic() < until:
+            if self._service.stopping:
+                self._end = EndReason.SHUTDOWN
+                return None
+            hits = next(self._pages, None)
+            if hits is None:
+                reached = self._query.limit is not None and self._found >= self._query.limit
+                self._end = EndReason.LIMIT if reached else EndReason.CAUGHT_UP
+                return None
+            if hits:
+                self._found += sum(hit.matched for hit in hits)
+                return list(hits)
+        return []
+
+    def _ask(self) -> LogSearch:
+        query = self._query
+        return LogSearch(
+            pattern=query.pattern,
+            project=query.project,
+            ref=query.workload,
+            fixed=query.fixed,
+            ignore_case=query.ignore_case,
+            context=query.context,
+            since=query.since,
+            rank=query.rank,
+            replica=query.replica,
+            limit=query.limit,
+        )
+
+
+def search_stream(call: Call[SearchQuery, Nothing]) -> Stream:
+    return SearchStream(call)
 
 
 def log_stream(call: Call[LogsQuery, Nothing]) -> Stream:

@@ -20,7 +20,7 @@ from ampacity.model.errors import (
     Where,
     error_types,
 )
-from ampacity.model.view import EventView, LogRecord
+from ampacity.model.view import EventView, LogHit, LogRecord
 
 API_PREFIX: Final = "/api/v1"
 VERSION_HEADER: Final = "X-Ampacity-Version"
@@ -56,13 +56,15 @@ class EndReason(StrEnum):
 class StreamLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One line of a stream: an object with exactly one key.
 
-    ``record`` and ``event`` carry content. ``cursor`` says where to go on, and seals all lines before it: a reader that
-    was cut off drops what came after the last cursor, asks again with it, and so misses nothing and sees nothing twice.
+    ``record``, ``event`` and ``hit`` carry content. ``cursor`` says where to go on, and seals all lines before it: a
+    reader that was cut off drops what came after the last cursor, asks again with it, and so misses nothing and sees
+    nothing twice.
     ``end`` is the last line of a stream that ended in order, ``error`` that of one that could not go on.
     """
 
     record: LogRecord | None = None
     event: EventView | None = None
+    hit: LogHit | None = None
     cursor: str | None = None
     end: EndReason | None = None
     error: ErrorBody | None = None

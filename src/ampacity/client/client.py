@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -23,13 +24,13 @@ from ampacity.api.answers import (
     WorkloadPage,
 )
 from ampacity.api.frames import UPGRADE, Size
-from ampacity.api.wire import MAX_WAIT_S, StreamLine
+from ampacity.api.wire import MAX_WAIT_S, EndReason, StreamLine, error_from_wire
 from ampacity.hub.version import ModelVersion
 from ampacity.model.array import parse_indices
 from ampacity.model.errors import InvalidSpec, NotFound, NotRunning, Where
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
-from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.view import EventView, LogHit, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
@@ -291,6 +292,49 @@ class Client:
         for line in self._stream(path, query, begin={"tail": tail}, cursor_name="cursor"):
             if line.record is not None:
                 yield line.record
+
+    def search_logs(
+        self,
+        pattern: str,
+        *,
+        ref: str | None = None,
+        fixed: bool = False,
+        ignore_case: bool = False,
+        context: int = 0,
+        since: float | None = None,
+        rank: int | None = None,
+        replica: int | None = None,
+        limit: int | None = None,
+        project: str | None = None,
+    ) -> Iterator[LogHit]:
+        """The lines that match, found where they lie: of one workload, or of all of the project's, newest first.
+
+        ``pattern`` is a regular expression, or with ``fixed`` the text itself; ``context``: so many lines around each;
+        ``since``: seconds since the epoch; ``limit``: so many matches.
+
+        Raises:
+            InvalidSpec: the pattern is wrong, or takes too long.
+        """
+        query: Query = {
+            "pattern": pattern,
+            "workload": ref,
+            "fixed": fixed,
+            "ignore_case": ignore_case,
+            "context": context or None,
+            "since": since,
+            "rank": rank,
+            "replica": replica,
+            "limit": limit,
+            "project": self._in(project),
+        }
+        with closing(self._link.lines("/logs", query=query)) as lines:
+            for line in lines:
+                if line is not None and line.error is not None:
+                    raise error_from_wire(line.error, status=500)
+                if line is not None and line.end is EndReason.SHUTDOWN:
+                    raise NotRunning("The control plane shut down while it searched.", hint="Search again.")
+                if line is not None and line.hit is not None:
+                    yield line.hit
 
     def events(
         self,

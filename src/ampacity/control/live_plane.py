@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ampacity.model.errors import Conflict, InvalidSpec, Where
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
-from ampacity.model.view import EventView, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.view import EventView, LogHit, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.keeper import Secrets
@@ -28,8 +28,9 @@ from ampacity.store.feed import FeedStore
 from .logs import Output
 from .measuring import Measuring
 from .members import Members
-from .plane import Asked, LogSlice, News
+from .plane import Asked, LogSearch, LogSlice, News
 from .reading import Reading
+from .searching import Searching
 from .step import Control
 from .story import tell
 from .submitting import MakeReceipt
@@ -83,6 +84,7 @@ class LivePlane:
         self._forget_receipts_at, self._forgetting = 0.0, threading.Lock()
         self._secrets, self._members = secrets, members
         self._measuring = measuring
+        self._searching = Searching(self._reading, output)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -129,6 +131,9 @@ class LivePlane:
     ) -> LogSlice:
         view = self.workload(ref, project=project)
         return self._output.slice(view, cursor=cursor, rank=rank, replica=replica, limit=limit)
+
+    def search(self, ask: LogSearch) -> Iterator[tuple[LogHit, ...]]:
+        return self._searching.hits(ask, self._clock())
 
     def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]:
         return self._reading.progress(ref, project=project)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from ampacity.hub.version import ModelVersion
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
-from ampacity.model.view import EventView, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.view import EventView, LogHit, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
@@ -43,6 +43,23 @@ class Asked:
 
     key: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSearch:
+    """What to look for in logs. ``ref`` ``None``: in all of the project's. ``pattern``: see ``observe.search``.
+    ``context``: so many lines before and after. ``since``: seconds since the epoch. ``limit``: so many matches."""
+
+    pattern: str
+    project: Project
+    ref: str | None = None
+    fixed: bool = False
+    ignore_case: bool = False
+    context: int = 0
+    since: float | None = None
+    rank: int | None = None
+    replica: int | None = None
+    limit: int | None = None
 
 
 class Plane(Protocol):
@@ -95,6 +112,13 @@ class Plane(Protocol):
         self, ref: str, *, project: Project, cursor: str | None, rank: int | None, replica: int | None, limit: int
     ) -> LogSlice:
         """Lines of all attempts, in the order of time. ``cursor`` ``None`` = from the beginning."""
+        ...
+
+    def search(self, ask: LogSearch) -> Iterator[tuple[LogHit, ...]]:
+        """The lines that match, page by page; a page may be empty. Close it to end the search early.
+
+        Raises (with the first page, too) ``InvalidSpec``: the pattern is wrong, or takes too long.
+        """
         ...
 
     def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]: ...

@@ -84,6 +84,18 @@ class LogRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogHit:
+    """A line that a search found, or with ``matched`` false one beside it. ``workload`` is an id, ``name`` its name;
+    hits of one ``group`` stand next to each other."""
+
+    workload: str
+    name: str
+    record: LogRecord
+    matched: bool
+    group: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressPoint:
     """One report of a training job (rank 0). ``checkpoint``: this line says that a checkpoint was completed."""
 

@@ -18,7 +18,7 @@ from typing import Any
 from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
-from ampacity.control.plane import Asked, LogSlice, News
+from ampacity.control.plane import Asked, LogSearch, LogSlice, News
 from ampacity.control.submitting import MakeReceipt
 from ampacity.drivers.base import Exec
 from ampacity.drivers.local.member_files import LocalMemberFiles
@@ -32,6 +32,7 @@ from ampacity.model.receipt import Receipt
 from ampacity.model.resources import Allocation
 from ampacity.model.view import (
     EventView,
+    LogHit,
     LogRecord,
     NodeView,
     ProgressPoint,
@@ -100,6 +101,7 @@ class PlaneDouble:
         self.folder: Path | None = None
         self._secrets: dict[str, Secret] = {}
         self.receipts: dict[str, Receipt] = {}
+        self.searches: list[LogSearch] = []
         self.points: tuple[ProgressPoint, ...] = ()
         self.shutdowns: list[bool] = []
         self.actors: list[str] = []
@@ -263,6 +265,18 @@ class PlaneDouble:
     def nodes(self) -> tuple[NodeView, ...]:
         self._called("nodes")
         return tuple(self._node_view(node) for node in self._nodes.values())
+
+    def search(self, ask: LogSearch) -> Iterator[tuple[LogHit, ...]]:
+        self._called("search")
+        self.searches.append(ask)
+        idents = list(self._views) if ask.ref is None else [self._find(ask.ref, ask.project).workload.id]
+        hits = [
+            LogHit(workload=ident, name=self._views[ident].workload.name, record=record, matched=True, group=1)
+            for ident in idents
+            for record in self._logs.get(ident, [])
+            if re.search(ask.pattern, record.text)
+        ]
+        return iter([(), tuple(hits), ()])
 
     def measurements(self, *, history_points: int, step_s: float) -> Measurements:
         self._called("measurements")

@@ -8,6 +8,7 @@ from plane_double import METRICS_TOKEN, TOKEN, PlaneDouble
 
 from ampacity.api.server import RunningServer
 from ampacity.client import Client
+from ampacity.model.errors import InvalidSpec, NotFound
 
 
 def get(server: RunningServer, path: str, *, token: str = "", **headers: str) -> httpx.Response:
@@ -65,3 +66,23 @@ def test_the_client_reads_measurements(client: Client) -> None:
     assert host.labels == {"node": "n0"}
     assert host.history["cpu_percent"] == (None, None, 12.5)
     assert client.measurements().hosts[0].history == {}
+
+
+def test_a_search_goes_to_the_plane_and_its_hits_come_back(client: Client, plane: PlaneDouble) -> None:
+    plane.say(plane.add("a", created_at=1.0), "loss: NaN")
+    (hit,) = client.search_logs("NaN|inf", context=2, since=5.0, limit=3, ignore_case=True)
+    assert (hit.name, hit.record.text, hit.matched) == ("a", "loss: NaN", True)
+    (ask,) = plane.searches
+    assert (ask.pattern, ask.context, ask.since, ask.limit) == ("NaN|inf", 2, 5.0, 3)
+    assert (ask.ref, ask.fixed, ask.ignore_case) == (None, False, True)
+
+
+def test_a_search_in_a_workload_that_is_not_there_is_refused(client: Client) -> None:
+    with pytest.raises(NotFound):
+        list(client.search_logs("x", ref="nobody"))
+
+
+def test_a_search_that_breaks_is_the_error_that_it_broke_with(client: Client, plane: PlaneDouble) -> None:
+    plane.fail["search"] = InvalidSpec("it takes too long.")
+    with pytest.raises(InvalidSpec, match="too long"):
+        list(client.search_logs("x"))

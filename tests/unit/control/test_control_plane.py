@@ -14,7 +14,7 @@ from ampacity.control.figures import Figures
 from ampacity.control.live_plane import LivePlane, Place
 from ampacity.control.measuring import Measuring
 from ampacity.control.members import Members
-from ampacity.control.plane import Plane
+from ampacity.control.plane import LogSearch, Plane
 from ampacity.model.attempt import Cause, CauseKind, Progress, ProgressReported
 from ampacity.model.errors import Conflict, DriverUnavailable, ImpossibleRequest, InvalidSpec, NotFound
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, SYSTEM_PROJECT, Project
@@ -394,3 +394,30 @@ def test_a_model_remembers_the_run_and_stays_while_it_is_served(seat: Seat, tmp_
         seat.plane.model("tiny")
     with pytest.raises(InvalidSpec):
         seat.plane.add_model(name="tiny", path="files", tags=[], run=None, step=None, data=[], project=DEFAULT_PROJECT)
+
+
+def test_a_search_finds_lines_of_all_workloads_with_the_lines_around_them(seat: Seat) -> None:
+    for name in ("first", "second"):
+        seat.submit(task(name))
+        key = seat.view(name).attempts[0].key(0)
+        for number in range(7):
+            seat.bench.driver.print(key, f"{name} step {number}")
+
+    def search(pattern: str, **how: object) -> list[tuple[str, str, bool]]:
+        ask = LogSearch(pattern=pattern, project=DEFAULT_PROJECT, **how)  # type: ignore[arg-type]
+        return [(hit.name, hit.record.text, hit.matched) for page in seat.plane.search(ask) for hit in page]
+
+    assert [(name, text) for name, text, _ in search("step [35]$", ref="first")] == [
+        ("first", "first step 3"),
+        ("first", "first step 5"),
+    ]
+    assert {name for name, _, _ in search("step 3")} == {"first", "second"}
+    assert search("step 6", ref="second", context=1) == [
+        ("second", "second step 5", False),
+        ("second", "second step 6", True),
+    ]
+    assert len(search("step", limit=3)) == 3
+    with pytest.raises(InvalidSpec, match="regular expression"):
+        search("(")
+    with pytest.raises(NotFound):
+        search("x", ref="nobody")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
@@ -30,11 +31,11 @@ class LogPrinter:
         file = sys.stderr if self.split and record.stream != "out" else sys.stdout
         file.write(f"{self.text(record, colours=_coloured(file))}\n")
 
-    def text(self, record: LogRecord, *, colours: bool) -> str:
-        """The line without its end."""
+    def text(self, record: LogRecord, *, colours: bool, highlight: Callable[[str], str] | None = None) -> str:
+        """The line without its end. ``highlight`` colours what was searched for."""
         at = f"{_rfc3339(record.at)} " if self.timestamps else ""
         label = self._label(record)
-        body = record.text
+        body = record.text if highlight is None or not colours else highlight(record.text)
         if colours:
             at = click.style(at, dim=True) if at else ""
             if label:

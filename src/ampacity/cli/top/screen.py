@@ -76,7 +76,9 @@ class Screen:
             parts += [Text(), _devices_table(scene.devices, width)]
         jobs = sorted_jobs(scene.jobs, self.sort)
         room = len(jobs) if self.height is None else max(1, self.height - self._used(len(parts)))
-        parts += [Text(), _jobs_table(jobs[:room], width, self.sort)]
+        parts.append(Text())
+        if jobs:
+            parts.append(_jobs_table(jobs[:room], width, self.sort))
         if len(jobs) > room:
             parts.append(Text(f"and {len(jobs) - room} more", style="bright_black"))
         elif not jobs:
