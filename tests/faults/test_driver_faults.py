@@ -128,7 +128,8 @@ def test_a_client_that_hangs_up_has_started_its_member_once(bench):
 def spares(bench: Bench) -> list[int]:
     """Children of the parent that hold no member."""
     held = {bench.state(key)["pid"] for key in bench.keys if (bench.dir(key) / "state.json").exists()}
-    return sorted(pid for pid in processes.descendants(bench.parent_pid()) - held if alive(pid))
+    parent = bench.parent_pid()
+    return [pid for pid in processes.descendants(parent) - held if processes.parent_of(pid) == parent]
 
 
 def test_a_start_does_without_its_spare_process_and_the_spare_does_not_outlive_the_parent(bench):
