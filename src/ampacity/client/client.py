@@ -10,45 +10,39 @@ from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
-from urllib.parse import quote
 
 from ampacity.api.answers import (
     Done,
-    ModelPage,
     NodePage,
     Points,
-    Rotated,
-    SecretPage,
     Submitted,
     SubmittedArray,
     WorkloadPage,
 )
 from ampacity.api.frames import UPGRADE, Size
 from ampacity.api.wire import MAX_WAIT_S, EndReason, StreamLine, error_from_wire
-from ampacity.hub.version import ModelVersion
 from ampacity.model.array import parse_indices
-from ampacity.model.errors import InvalidSpec, NotFound, NotRunning, Where
+from ampacity.model.errors import InvalidSpec, NotRunning, Where
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import EventView, LogHit, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
-from ampacity.secrets.secret import Secret
 
+from .calls import path_of
 from .files import JobFiles
 from .follow import Patience, follow
 from .link import Link, Query
 from .locate import Endpoint, from_environment, locate
+from .model_calls import ModelCalls
+from .secret_calls import SecretCalls
 from .terminal import Terminal
 
 THERE_S = 0.5
 """A control plane that was lost sooner than this was not there when it was asked."""
 
-HASHING_S = 3600.0
-"""Registering a model reads all its bytes first."""
 
-
-class Client:
+class Client(ModelCalls, SecretCalls):
     """Talks to one control plane. Safe to use from several threads; a context manager.
 
     Without arguments it is the one that ``AMPACITY_URL`` (with ``AMPACITY_TOKEN``) names, else the one whose state
@@ -207,7 +201,7 @@ class Client:
 
     def workload(self, ref: str, *, project: str | None = None) -> WorkloadView:
         """One workload with all its attempts."""
-        return self._link.call("GET", _path("workloads", ref), WorkloadView, query={"project": self._in(project)})
+        return self._link.call("GET", path_of("workloads", ref), WorkloadView, query={"project": self._in(project)})
 
     def stop(self, ref: str, *, project: str | None = None) -> WorkloadView:
         """Wish that it stops. Returns at once; :meth:`wait` for its end.
@@ -227,12 +221,12 @@ class Client:
 
     def why(self, ref: str, *, project: str | None = None) -> Why:
         """Why it waits, runs or ended as it did, and what would change it."""
-        return self._link.call("GET", _path("workloads", ref, "why"), Why, query={"project": self._in(project)})
+        return self._link.call("GET", path_of("workloads", ref, "why"), Why, query={"project": self._in(project)})
 
     def progress(self, ref: str, *, project: str | None = None) -> tuple[ProgressPoint, ...]:
         """What a training job reported, in order."""
         query = {"project": self._in(project)}
-        return self._link.call("GET", _path("workloads", ref, "progress"), Points, query=query).points
+        return self._link.call("GET", path_of("workloads", ref, "progress"), Points, query=query).points
 
     def wait(self, ref: str, timeout_s: float | None = None, *, project: str | None = None) -> WorkloadView:
         """The workload once it has ended. A restart of the control plane meanwhile does no harm.
@@ -251,7 +245,7 @@ class Client:
             began = time.monotonic()
             try:
                 view = self._link.call(
-                    "GET", _path("workloads", ident or ref), WorkloadView, query=query, wait_s=asked_s
+                    "GET", path_of("workloads", ident or ref), WorkloadView, query=query, wait_s=asked_s
                 )
             except NotRunning as error:
                 if ident is None and time.monotonic() - began < THERE_S:
@@ -288,7 +282,7 @@ class Client:
         """
         query = {"follow": follow, "rank": rank, "replica": replica, "project": self._in(project)}
         ident = self.workload(ref, project=project).workload.id if follow else ref
-        path = _path("workloads", ident, "logs")
+        path = path_of("workloads", ident, "logs")
         for line in self._stream(path, query, begin={"tail": tail}, cursor_name="cursor"):
             if line.record is not None:
                 yield line.record
@@ -361,7 +355,7 @@ class Client:
     def files(self, ref: str, *, replica: int = 0, member: int = 0, project: str | None = None) -> JobFiles:
         """The files of a member (the node of a gang) of the replica's newest attempt: to list and to copy."""
         where: Query = {"project": self._in(project), "replica": replica, "member": member}
-        _path("workloads", ref)
+        path_of("workloads", ref)
         return JobFiles(self._link, ref, where, reconnect_s=self._reconnect_s)
 
     def exec(
@@ -392,7 +386,7 @@ class Client:
             "columns": None if tty_size is None else tty_size.columns,
             "rows": None if tty_size is None else tty_size.rows,
         }
-        return Terminal(self._link.upgrade(_path("workloads", ref, "exec"), UPGRADE, query=query))
+        return Terminal(self._link.upgrade(path_of("workloads", ref, "exec"), UPGRADE, query=query))
 
     # Nodes ---------------------------------------------------------------------------------------------------------
 
@@ -411,99 +405,14 @@ class Client:
 
     def set_condition(self, node: str, condition: NodeCondition) -> NodeView:
         """Cordon a node (nothing new is placed there) or make it ready again."""
-        path = _path("nodes", node, "condition")
+        path = path_of("nodes", node, "condition")
         return self._link.call("POST", path, NodeView, body={"condition": condition})
-
-    # Secrets -------------------------------------------------------------------------------------------------------
-
-    def secrets(self, *, project: str | None = None) -> tuple[Secret, ...]:
-        """The project's secrets by name, without their values: nobody is told those."""
-        query: Query = {"project": self._in(project)}
-        found = self._link.call("GET", "/secrets", SecretPage, query=query)
-        secrets = list(found.secrets)
-        while found.next is not None:
-            found = self._link.call("GET", "/secrets", SecretPage, query={**query, "next": found.next})
-            secrets.extend(found.secrets)
-        return tuple(secrets)
-
-    def set_secret(self, name: str, value: str | bytes, *, project: str | None = None) -> Secret:
-        """Set a secret, anew or for the first time. What runs keeps the value that it was started with.
-
-        Raises:
-            InvalidSpec: the name or the value cannot be.
-        """
-        body = {"value": value.encode() if isinstance(value, str) else value}
-        return self._link.call("PUT", _path("secrets", name), Secret, query={"project": self._in(project)}, body=body)
-
-    def remove_secret(self, name: str, *, project: str | None = None) -> Secret:
-        """Remove a secret. What runs keeps it."""
-        return self._link.call("DELETE", _path("secrets", name), Secret, query={"project": self._in(project)})
-
-    def rotate_secret_key(self) -> int:
-        """Seal all secrets, of all projects, with a new key; returns how many there are."""
-        return self._link.call("POST", "/secret-key", Rotated, body={}).secrets
-
-    # Models --------------------------------------------------------------------------------------------------------
-
-    def models(self, name: str | None = None) -> tuple[ModelVersion, ...]:
-        """The hub's models by name; with a name all versions of that one, the newest first."""
-        query: Query = {"name": name}
-        found = self._link.call("GET", "/models", ModelPage, query=query)
-        models = list(found.models)
-        while found.next is not None:
-            found = self._link.call("GET", "/models", ModelPage, query={**query, "next": found.next})
-            models.extend(found.models)
-        return tuple(models)
-
-    def model(self, ref: str) -> ModelVersion:
-        """One version: ``name`` (the newest), ``name:version`` or ``name:tag``."""
-        return self._link.call("GET", _path("models", ref), ModelVersion)
-
-    def add_model(
-        self,
-        name: str,
-        path: str | os.PathLike[str],
-        *,
-        tags: Collection[str] = (),
-        run: str | None = None,
-        step: int | None = None,
-        data: Collection[str] = (),
-        project: str | None = None,
-    ) -> ModelVersion:
-        """Register the files at ``path`` (on the control plane's machine) as the model's next version.
-
-        ``run`` is the workload that made them, at ``step``; ``data`` names the data sets.
-
-        Raises:
-            InvalidSpec: the path or the name is wrong.
-        """
-        body = {
-            "name": name,
-            "path": os.path.abspath(path),
-            "tags": tuple(tags),
-            "run": run,
-            "step": step,
-            "data": tuple(data),
-            "project": self._in(project),
-        }
-        return self._link.call("POST", "/models", ModelVersion, body=body, wait_s=HASHING_S)
-
-    def remove_model(self, ref: str) -> ModelVersion:
-        """Remove one version; returns what it was.
-
-        Raises:
-            Conflict: it is in use.
-        """
-        return self._link.call("DELETE", _path("models", ref), ModelVersion)
 
     # ---------------------------------------------------------------------------------------------------------------
 
-    def _in(self, project: str | None) -> Project:
-        return self.project if project is None else Project(project)
-
     def _desire(self, ref: str, body: Mapping[str, Any], project: str | None) -> WorkloadView:
         query = {"project": self._in(project)}
-        return self._link.call("POST", _path("workloads", ref, "desired"), WorkloadView, query=query, body=body)
+        return self._link.call("POST", path_of("workloads", ref, "desired"), WorkloadView, query=query, body=body)
 
     def _stream(self, path: str, query: Query, *, begin: Query, cursor_name: str) -> Iterator[StreamLine]:
         """``begin`` is asked for until there is a cursor, then the cursor under its name."""
@@ -513,14 +422,6 @@ class Client:
             return self._link.lines(path, query={**query, **rest})
 
         return follow(open_at, renew=self._link.renew, patience=Patience(self._reconnect_s))
-
-
-def _path(*parts: str) -> str:
-    """The path of a thing. Raises ``NotFound`` for a name that no thing can have."""
-    kind, ref, *_ = parts
-    if ref in ("", ".", "..") or ("/" in ref and kind != "models"):
-        raise NotFound(f"{ref!r} cannot be the name of one of the {kind}.")
-    return "".join("/" + quote(part, safe="") for part in parts)
 
 
 def _read_text(path: Path) -> str:
