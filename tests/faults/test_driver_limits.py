@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,16 @@ from driver_bench import Bench, key_of, wait_until
 
 from ampacity.drivers.base import Limits
 from ampacity.drivers.local.confine import Confinement
-from ampacity.drivers.supervisor.cgroup_place import find_places
+from ampacity.drivers.supervisor import device_filter
+from ampacity.drivers.supervisor.cgroup_place import TREE, find_places
 from ampacity.drivers.supervisor.processes import marked
 from ampacity.model.attempt import CauseKind
+from ampacity.model.ids import DeviceId
+from ampacity.model.node import Device
 from ampacity.model.resources import Allocation
 
 PLACES = find_places()
+GPU = Device(id=DeviceId("n1/0"), index=0, kind="H100", memory_bytes=80 * 10**9)
 MEMORY_64MB = Limits(memory_bytes=64_000_000)
 HOG = "b = bytearray(200_000_000); b[::4096] = b'x' * len(b[::4096]); print('done')"
 PLAIN = Allocation(cpu_milli=500, memory_bytes=0)
@@ -148,32 +153,25 @@ def test_without_cgroups_memory_is_watched(bench):
     assert "its limit of 64 MB (it used 2" in cause.message
 
 
-def test_devices_that_were_not_given_cannot_be_opened(bench, tmp_path, monkeypatch):
-    need("devices")
-    given, other = tmp_path / "given", tmp_path / "other"
-    try:
-        os.mknod(given, 0o600 | 0o020000, os.makedev(1, 5))
-        os.mknod(other, 0o600 | 0o020000, os.makedev(1, 7))
-        os.close(os.open(given, os.O_RDONLY))
-    except OSError as error:
-        pytest.skip(f"needs the right to make device files: {error}")
-    confined = bench.driver._confinement.of
-    monkeypatch.setattr(
-        bench.driver._confinement,
-        "of",
-        lambda launch, device_indices: with_denial(confined(launch, device_indices={0}), bench),
-    )
-    key = bench.start("sh", "-c", f"head -c1 {given} | wc -c; head -c1 {other}; true")
+@pytest.mark.parametrize("version", [1, 2])
+def test_devices_that_were_not_given_cannot_be_opened(bench, tmp_path, monkeypatch, version):
+    """A GPU's file is played by /dev/full, which all may open elsewhere."""
+    if version == 1:
+        need("devices")
+        place = PLACES["devices"]
+    else:
+        need(TREE)
+        place = PLACES[TREE]
+        if not device_filter.available():
+            pytest.skip("needs the right to load BPF programs")
+    confinement = Confinement(bench.folder, {**PLACES, "devices": (version, place[1])})
+    bench.driver._confinement = confinement
+    monkeypatch.setattr("ampacity.drivers.local.confine.denials", lambda given: ["c 1:7 rwm", "c 195:0 rwm"])
+    bench.driver._nodes = (replace(bench.driver._nodes[0], devices=(GPU,)),)
+    key = bench.start("sh", "-c", "head -c1 /dev/zero | wc -c; head -c1 /dev/full; true")
     bench.exit_of(key)
     texts = bench.texts(key)
     assert texts[0] == "1"
     assert "Operation not permitted" in texts[1]
-
-
-def with_denial(plain: dict, bench: Bench) -> dict:
-    version, base = PLACES["devices"]
-    name = os.path.basename(plain["cgroups"]["pids"][1])
-    return {
-        "limits": {**plain["limits"], "devices_denied": ["c 1:7 rwm"]},
-        "cgroups": {**plain["cgroups"], "devices": [version, os.path.join(base, name)]},
-    }
+    with open("/dev/full", "rb") as outside:
+        assert outside.read(1) == b"\0"

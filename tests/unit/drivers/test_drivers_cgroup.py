@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ampacity.drivers.local.confine import MOST_PROCESSES, Confinement
 from ampacity.drivers.local.device_files import denials
 from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.cgroup_place import find_places
+from ampacity.drivers.supervisor.device_filter import program_of
 from ampacity.model.ids import AttemptId, MemberKey, NodeId
 from ampacity.model.node import LimitedBy, NodeLimits
 from ampacity.model.resources import Allocation
@@ -48,11 +50,11 @@ class Tree:
         return folder
 
 
-def found(tmp_path: Path, *trees: Tree) -> dict[str, tuple[int, str]]:
+def found(tmp_path: Path, *trees: Tree, filters: bool = False) -> dict[str, tuple[int, str]]:
     mountinfo, own = tmp_path / "mountinfo", tmp_path / "own"
     mountinfo.write_text("22 1 0:21 / /proc rw - proc proc rw\n" + "".join(tree.mountinfo for tree in trees))
     own.write_text("".join(tree.own for tree in trees))
-    return find_places(str(mountinfo), str(own))
+    return find_places(str(mountinfo), str(own), lambda: filters)
 
 
 def test_v2_uses_our_own_place_where_its_children_get_controllers(tmp_path):
@@ -61,6 +63,7 @@ def test_v2_uses_our_own_place_where_its_children_get_controllers(tmp_path):
     own = tree.cgroup("app", cgroup__controllers="cpuset cpu io memory pids", cgroup__subtree_control="cpu memory pids")
     base = (2, str(own))
     assert found(tmp_path, tree) == {"tree": base, "cpu": base, "memory": base, "pids": base}
+    assert found(tmp_path, tree, filters=True)["devices"] == base
 
 
 def test_v2_switches_controllers_on_for_children_where_it_may(tmp_path):
@@ -129,6 +132,14 @@ def kernel_files(folder: Path, *names: str) -> None:
 
 
 _rmdir = os.rmdir
+
+
+def test_device_files_are_filtered_by_a_program_in_v2():
+    plain, one = program_of([]), program_of([(195, 3)])
+    assert len(one) == len(plain) + 4 * 8
+    assert plain[-16:] == one[-16:] == bytes([0xB7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0])
+    assert struct.unpack_from("=BBhi", one, 4 * 8) == (0x55, 2, 4, 2)
+    assert [struct.unpack_from("=BBhi", one, step * 8)[3] for step in (5, 6)] == [195, 3]
 
 
 def as_the_kernel_removes_a_cgroup(folder: str) -> None:

@@ -70,7 +70,7 @@ class Confinement:
         cgroups = {
             kind: [version, os.path.join(base, self._prefix + str(launch.key))]
             for kind, (version, base) in self._places.items()
-            if wanted[kind] or version == 2
+            if wanted[kind] or (version == 2 and kind != "devices")
         }
         return {"limits": limits, "cgroups": cgroups}
 

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 
+from . import device_filter
 from .cgroup_place import TREE
 from .processes import send
 from .small_files import read_text
@@ -57,6 +58,9 @@ class Cgroup:
                 continue
         for kind, name, text in self._settings(limits):
             _write(self._folders[kind][1], name, text)
+        denied = limits.get("devices_denied")
+        if denied and "devices" in self._folders and self._folders["devices"][0] == 2:
+            device_filter.attach(self._folders["devices"][1], denied)
 
     @property
     def tree(self) -> str:

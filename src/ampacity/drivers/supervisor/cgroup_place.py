@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 
+from . import device_filter
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Dict, Tuple
 
     Places = Dict[str, Tuple[int, str]]
@@ -18,7 +21,11 @@ TREE = "tree"
 """The name under which v2's tree is listed: it knows who belongs together, and ends them all at once."""
 
 
-def find_places(mountinfo: str = "/proc/self/mountinfo", own: str = "/proc/self/cgroup") -> Places:
+def find_places(
+    mountinfo: str = "/proc/self/mountinfo",
+    own: str = "/proc/self/cgroup",
+    can_filter_devices: Callable[[], bool] = device_filter.available,
+) -> Places:
     """For each controller that can limit here, and for ``TREE``: its version (1 or 2), and where cgroups can be made.
 
     Nothing is moved and nobody else's cgroup is changed; at most controllers are switched on for our own children.
@@ -34,6 +41,8 @@ def find_places(mountinfo: str = "/proc/self/mountinfo", own: str = "/proc/self/
             base = _below(mount, root, mine.get(kind, "/"))
             if kind in CONTROLLERS and _usable(base):
                 places.setdefault(kind, (1, base))
+    if "devices" not in places and places.get("memory", (0, ""))[0] == 2 and can_filter_devices():
+        places["devices"] = places[TREE]
     return places
 
 
