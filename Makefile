@@ -4,12 +4,13 @@ BIN := .venv/bin
 CODE := src tests $(wildcard benchmarks)
 TESTS ?= tests/unit tests/property tests/contract tests/faults tests/end_to_end
 
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test test-engines lint format bench clean
 
 help:
 	@echo "make install  set up .venv with the pinned packages"
 	@echo "make demo     train a model through a crash, host it, serve it, and write a report (report/)"
 	@echo "make test     unit, property, contract, fault and end-to-end tests, with coverage"
+	@echo "make test-engines  tests against servers that Debian has (PostgreSQL); skips what is missing, and says so"
 	@echo "make lint     ruff, mypy --strict, import-linter"
 	@echo "make bench    the benchmarks under benchmarks/, each with --quick"
 
@@ -26,6 +27,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered
+
+test-engines: install
+	$(BIN)/python -m pytest tests/engines
 
 lint: install
 	$(BIN)/ruff check $(CODE)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import ampacity
 from ampacity.api.server import RunningServer, serve
@@ -30,6 +31,9 @@ from ampacity.observe.keeper import CollectorKeeper
 
 SWITCH_INTERVAL_S = 0.001
 """How long one thread may keep the interpreter from the others: the API answers while the loop plans."""
+
+STORE_VARIABLE = "AMPACITY_STORE"
+"""The address of the store, with a password if need be: nothing of the environment is kept or shown."""
 
 log = logging.getLogger("ampacity.daemon")
 
@@ -56,7 +60,7 @@ def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.Simp
     folder = StateFolder(path)
     settings = _with_options(folder.read_settings(), options)
     with ExitStack() as stack:
-        daemon = Daemon(folder, settings)
+        daemon = Daemon(folder, replace(settings, store=os.environ.get(STORE_VARIABLE) or settings.store))
         stack.callback(daemon.stop)
         server = _serve(daemon, folder, settings)
         stack.callback(server.stop)
@@ -85,8 +89,25 @@ def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.Simp
 
 def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     """What is told now replaces what was told before; what is not, stays."""
-    told = {"nodes": tuple(options.node), "port": options.port, "gateway_port": options.gateway_port}
+    store = options.store or without_password(os.environ.get(STORE_VARIABLE, ""))
+    told = {
+        "nodes": tuple(options.node),
+        "port": options.port,
+        "gateway_port": options.gateway_port,
+        "store": store or None,
+        "keep_finished_s": options.keep_finished_s,
+        "keep_events_s": options.keep_events_s,
+    }
     return replace(settings, **{name: value for name, value in told.items() if value not in (None, ())})
+
+
+def without_password(store: str) -> str:
+    """The address as it may be kept and shown: the next start finds the same store, and asks for the password anew."""
+    parts = urlsplit(store)
+    if parts.password is None:
+        return store
+    name, _, place = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{name.partition(':')[0]}@{place}").geturl()
 
 
 def _serve(daemon: Daemon, folder: StateFolder, settings: Settings) -> RunningServer:
@@ -150,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node", action="append", default=[], metavar="SPEC", help="declare a node; may be repeated")
     parser.add_argument("--port", type=int, metavar="N", help="the API's port on loopback; 0: a free one")
     parser.add_argument("--gateway-port", type=int, metavar="N", help="the endpoint's port; 0: a free one")
+    parser.add_argument("--store", metavar="URL", help="keep the state in PostgreSQL")
+    parser.add_argument("--keep-finished-s", type=float, metavar="S", help="how long ended workloads are kept")
+    parser.add_argument("--keep-events-s", type=float, metavar="S", help="how long single events are kept")
     parser.add_argument("--ready-fd", type=int, metavar="FD", help="where to say that it answers, or why it cannot")
     return parser
 

@@ -29,11 +29,16 @@ class Options:
     nodes: Sequence[str] = ()
     port: int | None = None
     gateway_port: int | None = None
+    store: str | None = None
+    keep_finished_s: float | None = None
+    keep_events_s: float | None = None
 
     def arguments(self) -> list[str]:
         given = [item for node in self.nodes for item in ("--node", node)]
-        given += [] if self.port is None else ["--port", str(self.port)]
-        given += [] if self.gateway_port is None else ["--gateway-port", str(self.gateway_port)]
+        for field in ("port", "gateway_port", "store", "keep_finished_s", "keep_events_s"):
+            value = getattr(self, field)
+            if value is not None:
+                given += [f"--{field.replace('_', '-')}", str(value)]
         return given
 
 

@@ -22,6 +22,7 @@ from ampacity.store.feed import FeedStore
 from .figures import Figures
 from .followers import ProbeFeed, RoutingFeed
 from .gateway import GatewayKeeper, gateway_port, gateway_spec
+from .housekeeping import Housekeeping
 from .launching import Launcher
 from .live_plane import LivePlane, Place
 from .logs import Output
@@ -80,7 +81,7 @@ class Daemon:
 
     def _build(self, stack: ExitStack, settings: Settings, nodes: list[Node], at: Callable[[str], None]) -> None:
         folder = self.folder
-        self._store = FeedStore(open_store(str(folder.file("store.db"))))
+        self._store = FeedStore(open_store(settings.store or str(folder.file("store.db"))))
         stack.callback(self._store.close)
         clock = Clock(floor=_last_event_at(self._store))
         port = gateway_port(folder, self._store, settings.gateway_port)
@@ -113,6 +114,14 @@ class Daemon:
         metrics = MetricsFolder(folder.path)
         stack.callback(metrics.close)
         self._clock = clock
+        self._housekeeping = Housekeeping(
+            self._store,
+            drivers,
+            clock,
+            keep_finished_s=settings.keep_finished_s,
+            keep_events_s=settings.keep_events_s,
+        )
+        stack.callback(self._housekeeping.stop)
         self.plane = LivePlane(
             store=self._store,
             control=self.control,
@@ -131,6 +140,7 @@ class Daemon:
     def start(self) -> None:
         """Begin to step."""
         self._thread.start()
+        self._housekeeping.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until somebody asked for the end. ``True`` = somebody has."""

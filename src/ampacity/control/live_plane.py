@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,10 +40,10 @@ log = logging.getLogger(__name__)
 LAST_LINES = 15
 
 RECEIPTS_KEPT_S = 24 * 3600.0
-FORGET_RECEIPTS_EVERY_S = 600.0
+"""For how long the repeat of a write is known."""
+
 RECEIPT_TICK_S = 1e-3
 """Older means before: the receipt of this very moment goes, too."""
-"""For how long the repeat of a write is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +80,6 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
-        self._forget_receipts_at, self._forgetting = 0.0, threading.Lock()
         self._secrets, self._members = secrets, members
         self._measuring = measuring
         self._searching = Searching(self._reading, output)
@@ -207,7 +205,6 @@ class LivePlane:
         return self._reading.node(node)
 
     def receipt(self, key: str) -> Receipt | None:
-        self._forget_old_receipts()
         found, oldest = self._store.receipt(key), self._clock() - RECEIPTS_KEPT_S
         if found is None or found.at > oldest:
             return found
@@ -217,15 +214,6 @@ class LivePlane:
     def keep_receipt(self, asked: Asked, answer: bytes) -> None:
         receipt = Receipt(key=asked.key, digest=asked.digest, answer=answer, at=self._clock())
         self._store.append((), receipts=(receipt,))
-
-    def _forget_old_receipts(self) -> None:
-        """Now and then, by the way of a write: a key that was used long ago is free again."""
-        now = self._clock()
-        with self._forgetting:
-            if now < self._forget_receipts_at:
-                return
-            self._forget_receipts_at = now + FORGET_RECEIPTS_EVERY_S
-        self._store.forget_receipts(before=now - RECEIPTS_KEPT_S)
 
     def shutdown(self, *, workloads: bool) -> None:
         self._end(workloads)

@@ -65,6 +65,9 @@ class Mirror:
         """Raises ``StaleVersion`` when the event does not follow on what is mirrored."""
         if event.kind is EventKind.SNAPSHOT:
             raise ValueError("a mirror is made from rows, not from a snapshot")
+        if event.kind is EventKind.WORKLOAD_FORGOTTEN:
+            self._forget(event)
+            return
         self.rows.apply(event)
         for change in event.draft.changes:
             index = {Table.REPLICAS: self._replicas, Table.ATTEMPTS: self._attempts}.get(change.table)
@@ -94,6 +97,15 @@ class Mirror:
                 self._after.pop(ident, None)
                 self._ended.discard(ident)
                 del self.rows.workloads[ident]
+
+    def _forget(self, event: Event) -> None:
+        """Of a workload that ended long ago there is nothing here any more, but what a live one came ``after``."""
+        self.rows.seq = event.seq
+        ident = event.draft.workload
+        if ident is not None and (row := self.rows.workloads.get(ident)) is not None:
+            self._drop_parts(row)
+            self._ended.discard(ident)
+            del self.rows.workloads[ident]
 
     def _drop_predecessor(self, attempt: Attempt) -> None:
         """Only the newest attempt of a replica is worked with."""

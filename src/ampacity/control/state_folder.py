@@ -25,12 +25,19 @@ DEFAULT_GATEWAY_PORT = 7411
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What ``up`` was told. Ports: ``None`` = the usual one or else a free one, 0 = a free one."""
+    """What ``up`` was told. Ports: ``None`` = the usual one or else a free one, 0 = a free one.
+
+    ``store``: the address of a PostgreSQL store; empty = the folder's own SQLite file. ``keep_finished_s``: how long
+    workloads are kept that have ended, with their logs; ``keep_events_s``: how long single events are.
+    """
 
     nodes: tuple[str, ...] = ()
     port: int | None = None
     gateway_port: int | None = None
     node_lost_after_s: float = 60.0
+    store: str = ""
+    keep_finished_s: float = 30 * 86400.0
+    keep_events_s: float = 7 * 86400.0
 
 
 class StateFolder:

@@ -1,4 +1,4 @@
-"""SQLite's and SQLAlchemy's errors in our own words; nothing of theirs leaves the store."""
+"""The databases' and SQLAlchemy's errors in our own words; nothing of theirs leaves the store."""
 
 from __future__ import annotations
 
@@ -38,3 +38,37 @@ def sqlite_error(what: str, error: BaseException, *, after: str = "") -> StoreEr
     if primary in _DAMAGED:
         return StoreCorrupt(message, hint=RESTORE)
     return StoreError(message, hint="" if primary is None else _HINTS.get(primary, ""))
+
+
+_POSTGRESQL_HINTS = {
+    "28P01": "Give the password by ~/.pgpass, PGPASSWORD or AMPACITY_STORE.",
+    "28000": "See that the server lets this user in (its pg_hba.conf).",
+    "3D000": "Make the database first, with createdb.",
+    "42501": "See that this user may make a schema and tables there.",
+    "53100": "Free some space on its disk.",
+    "53300": "The server has too many connections: raise its max_connections.",
+    "XX001": RESTORE,
+    "XX002": RESTORE,
+}
+"""By the code of PostgreSQL's Appendix A."""
+
+_UNREACHABLE = "See that the server runs and that its address is right."
+
+
+def postgresql_error(what: str, error: BaseException, *, after: str = "") -> StoreError:
+    """As :func:`sqlite_error`, of PostgreSQL."""
+    reason = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    code = getattr(reason, "sqlstate", None) or _told_code(str(reason))
+    first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+    message = f"{what}: {first_line.rstrip('.')}. {after}".strip()
+    if code in ("XX001", "XX002"):
+        return StoreCorrupt(message, hint=RESTORE)
+    hint = _POSTGRESQL_HINTS.get(code or "", "" if code else _UNREACHABLE)
+    return StoreError(message, hint=hint)
+
+
+def _told_code(reason: str) -> str | None:
+    """A refused connection tells its reason in words alone."""
+    words = {"password authentication failed": "28P01", "no password supplied": "28P01", "pg_hba.conf": "28000"}
+    missing = "does not exist" in reason and "database" in reason
+    return next((code for part, code in words.items() if part in reason), "3D000" if missing else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 
+from ampacity.model.errors import StoreError
 from ampacity.model.event import Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.receipt import Receipt
@@ -31,6 +32,7 @@ class FeedStore:
         self._last = rows.seq
         self._first = self._last + 1
         self._events: list[Event] = []
+        self._in_doubt = False
         self._live = {row.id: row for row in rows.workloads.values() if not row.phase.ended}
 
     @property
@@ -58,8 +60,14 @@ class FeedStore:
         receipts: Sequence[Receipt] = (),
     ) -> tuple[Event, ...]:
         with self._writing:
-            written = self._store.append(drafts, cursors=cursors, receipts=receipts)
-            if written:
+            try:
+                written = self._store.append(drafts, cursors=cursors, receipts=receipts)
+            except StoreError:
+                self._in_doubt = True
+                raise
+            if written and (self._in_doubt or written[0].seq != self._last + 1):
+                self._catch_up()
+            elif written:
                 self._keep(written)
         return written
 
@@ -68,6 +76,12 @@ class FeedStore:
         with self._news:
             self._events = [event for event in self._events if event.seq > before]
             self._first = self._events[0].seq if self._events else self._last + 1
+
+    def _catch_up(self) -> None:
+        """Read what was written though it was not known: a failed write may have got as far as the database."""
+        while page := self._store.events(after=self._last):
+            self._keep(page)
+        self._in_doubt = False
 
     def _keep(self, written: tuple[Event, ...]) -> None:
         with self._news:
@@ -92,6 +106,9 @@ class FeedStore:
     # Reading -------------------------------------------------------------------------------------------------------
 
     def events(self, *, after: int = 0, workload: WorkloadId | None = None, limit: int = 1000) -> tuple[Event, ...]:
+        if self._in_doubt:
+            with self._writing:
+                self._catch_up()
         with self._news:
             if after >= self._last:
                 return ()

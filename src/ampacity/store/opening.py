@@ -95,7 +95,7 @@ def _bring_up_to_date(path: str, connection: Connection) -> None:
     """Migrate in one transaction, unless another process did so since."""
     if _standing(path, lambda query: list(connection.exec_driver_sql(query).scalars())) == HEAD:
         return
-    _migrate(connection)
+    migrate(connection)
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
@@ -119,7 +119,8 @@ def _standing(path: str, ask: Ask) -> str | None:
     return version
 
 
-def _migrate(connection: Connection) -> None:
+def migrate(connection: Connection) -> None:
+    """Bring the tables up to date, in the transaction that is open."""
     from alembic import command
     from alembic.config import Config
 

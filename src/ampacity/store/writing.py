@@ -61,7 +61,8 @@ class Writer:
         self._put_cursor = cursors.on_conflict_do_update(
             index_elements=["source"], set_={"cursor": cursors.excluded["cursor"]}
         )
-        self._put_receipt = insert(schema.receipts).on_conflict_do_nothing(index_elements=["key"])
+        passing_over = insert(schema.receipts).on_conflict_do_nothing(index_elements=["key"])
+        self._put_receipt = passing_over.execution_options(preserve_rowcount=True)
         self.put_base: Insert = base.on_conflict_do_update(
             index_elements=["of", "key"], set_={"version": base.excluded["version"], "body": base.excluded["body"]}
         )
@@ -165,7 +166,7 @@ def _statements(table: Table, insert: Upsert) -> _Statements:
     standing = and_(of.c.key == bindparam("at_key"), of.c.version == bindparam("at_version"))
     columns = [column.name for column in of.columns if column.name != "key"]
     return _Statements(
-        make=insert(of).on_conflict_do_nothing(index_elements=["key"]),
+        make=insert(of).on_conflict_do_nothing(index_elements=["key"]).execution_options(preserve_rowcount=True),
         write=update(of).where(standing).values({name: bindparam(name) for name in columns}),
         touch=update(of).where(standing).values(version=bindparam("version")),
         remove=delete(of).where(standing),

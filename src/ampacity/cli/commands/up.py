@@ -22,10 +22,20 @@ PORT = click.IntRange(min=0, max=65535)
 )
 @click.option("--port", type=PORT, help="The API's port on loopback. 0: a free one.")
 @click.option("--gateway-port", type=PORT, help="The endpoint's port. 0: a free one.")
+@click.option("--store", metavar="URL", help="Keep the state in PostgreSQL: postgresql://user@host/database.")
+@click.option("--keep-finished", metavar="TIME", help="How long workloads are kept after their end: 30d.")
+@click.option("--keep-events", metavar="TIME", help="How long single events are kept: 7d.")
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal.")
 @verb
 def command(
-    session: Session, nodes: tuple[str, ...], port: int | None, gateway_port: int | None, foreground: bool
+    session: Session,
+    nodes: tuple[str, ...],
+    port: int | None,
+    gateway_port: int | None,
+    store: str | None,
+    keep_finished: str | None,
+    keep_events: str | None,
+    foreground: bool,
 ) -> None:
     """Start the control plane on this machine, and return when it answers.
 
@@ -40,7 +50,14 @@ def command(
     for node in nodes:
         parse_declaration(node)
     state_dir = session.state_dir
-    options = Options(nodes=nodes, port=port, gateway_port=gateway_port)
+    options = Options(
+        nodes=nodes,
+        port=port,
+        gateway_port=gateway_port,
+        store=_checked_store(store),
+        keep_finished_s=_seconds("--keep-finished", keep_finished),
+        keep_events_s=_seconds("--keep-events", keep_events),
+    )
     if foreground:
         from ampacity.cli.daemon import main as run_daemon
 
@@ -62,3 +79,26 @@ def command(
         if options.arguments():
             tell("It keeps its settings: `ampacity down`, then `ampacity up` with the new ones.", style="yellow")
     show(status_table(seen, now=time.time()))
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    from ampacity.cli.failure import Usage
+    from ampacity.model.errors import InvalidSpec
+    from ampacity.model.quantities import parse_duration
+
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except InvalidSpec as error:
+        raise Usage(f"{option}: {error}") from error
+
+
+def _checked_store(store: str | None) -> str | None:
+    """Whatever stands on a command line can be read by every user of the machine."""
+    from ampacity.cli.daemon import without_password
+    from ampacity.cli.failure import Usage
+
+    if store and without_password(store) != store:
+        raise Usage("--store: leave the password out; give it by ~/.pgpass, by PGPASSWORD, or all by AMPACITY_STORE.")
+    return store
