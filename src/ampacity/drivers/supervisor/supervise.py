@@ -13,17 +13,9 @@ from .child import Child, NotLaunched, spawn
 from .disk import FORMAT, append_fact, is_full, read_json, reserve, write_json
 from .limits import Limits
 from .output import LOG_BYTES, Log, OutputPipes
-from .processes import (
-    MARK,
-    boot_id,
-    descendants,
-    group_of,
-    marked,
-    send,
-    send_to_group,
-    start_ticks,
-)
+from .processes import MARK, boot_id, send, start_ticks
 from .secrets import Secrets
+from .tree import Tree
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -31,10 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-KILL_AGAIN_S = 0.1
-KILL_AGAIN_SLOWLY_S = 1.0
-KILL_SLOWLY_AFTER_S = 10.0
-"""How long until SIGKILL is repeated for what is still there: new forks, or processes stuck in the kernel."""
 LEAST_GRACE_S = 0.1
 """A SIGTERM that is followed by SIGKILL at once might as well not be sent."""
 LOOK_SHARE = 50
@@ -103,7 +91,6 @@ class _Supervisor:
     ) -> None:
         self.folder = folder
         self.member = member
-        self.mark = f"{member['attempt']}-{member['member']}"
         self.reply = reply
         self.wakeup = wakeup
         self.base_env = base_env
@@ -118,16 +105,13 @@ class _Supervisor:
             "port": member["port"] or None,
             "started_at": time.time(),
         }
-        self.adopts = prctl.adopt_orphans()
         self.limits = Limits(member)
+        self.tree = Tree(f"{member['attempt']}-{member['member']}", self.limits.group)
         self.kills = causes.Kills(self.limits.group, self.limits.asked.get("memory_bytes"))
         self.order: _Order | None = None
-        self.kill_at: float | None = None
-        self.kill_again_at = 0.0
         self.child: Child | None = None
         self.ended_by_itself = False
         self.alone = False
-        self.asked: set[int] = set()
         self.rest_asked = False
         self.port_lock = -1
         self.scratch = ""
@@ -269,7 +253,7 @@ class _Supervisor:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                self.alone = not (self.limits.group.pids() if self.adopts else self.rest())
+                self.alone = self.tree.is_gone()
                 return
             if pid == 0:
                 self.alone = False
@@ -280,15 +264,11 @@ class _Supervisor:
 
     def end_rest(self) -> None:
         """The command has ended and left processes behind: ask those to end that were not asked yet."""
-        rest = self.rest()
-        send(rest - self.asked, signal.SIGTERM)
+        count = self.tree.ask_rest()
         self.rest_asked = True
-        if self.kill_at is None:
-            self.log.say(f"the command left {len(rest)} process(es) behind: they are ended now")
-            self.kill_at = time.monotonic() + self.grace_s
-
-    def rest(self) -> set[int]:
-        return (descendants(os.getpid()) | marked(self.mark) | self.limits.group.pids()) - {os.getpid()}
+        if self.tree.kill_at is None:
+            self.log.say(f"the command left {count} process(es) behind: they are ended now")
+            self.tree.kill_by(time.monotonic() + self.grace_s)
 
     def meet_deadlines(self) -> None:
         now = time.monotonic()
@@ -297,26 +277,15 @@ class _Supervisor:
             self.give_order("time_limit", f"it ran longer than its limit of {limit:g} s", self.grace_s)
         if self.order is None and self.child_lives() and now >= self.look_at:
             self.look()
-        if (
-            self.order is not None
-            and self.child is not None
-            and self.child_lives()
-            and self.child.pid not in self.asked
-        ):
-            below = descendants(os.getpid())
-            self.asked |= {pid for pid in below if group_of(pid) == self.child.pid} | {self.child.pid}
-            send_to_group(self.child.pid, signal.SIGTERM)
-        if self.kill_at is not None and now >= max(self.kill_at, self.kill_again_at):
-            self.limits.group.kill()
-            send(self.rest(), signal.SIGKILL)
-            slowly = now > self.kill_at + KILL_SLOWLY_AFTER_S
-            self.kill_again_at = now + (KILL_AGAIN_SLOWLY_S if slowly else KILL_AGAIN_S)
+        if self.order is not None and self.child is not None and self.child_lives():
+            self.tree.ask(self.child.pid)
+        self.tree.kill_if_due(now)
 
     def look(self) -> None:
         """Look what it uses, where the kernel does not keep it within its limits."""
         began = time.monotonic()
         self.log.trim()
-        broken = self.watch.broken(self.rest)
+        broken = self.watch.broken(self.tree.pids)
         if broken is not None:
             self.give_order(*broken, self.grace_s)
         now = time.monotonic()
@@ -324,20 +293,14 @@ class _Supervisor:
 
     def patience_ms(self) -> int | None:
         """How long to sleep if nothing happens; ``None`` = for ever."""
-        deadlines = []
         now = time.monotonic()
-        if self.kill_at is not None:
-            deadlines.append(self.kill_at if self.kill_at > now else self.kill_again_at)
-        limit = self.member["max_duration_s"]
-        if limit is not None and self.order is None and self.child_lives():
-            deadlines.append(self.began + limit)
-        if not self.child_lives():
-            deadlines.append(now + KILL_AGAIN_S)
-        elif not self.adopts:
-            deadlines.append(now + KILL_AGAIN_SLOWLY_S)
-        if self.order is None and self.child_lives():
-            deadlines.append(self.look_at)
-        return max(0, int((min(deadlines) - now) * 1000) + 1) if deadlines else None
+        lives = self.child_lives()
+        deadlines = [self.tree.due_at(now, leader_lives=lives)]
+        if self.order is None and lives:
+            limit = self.member["max_duration_s"]
+            deadlines += [self.look_at, None if limit is None else self.began + limit]
+        due = min((deadline for deadline in deadlines if deadline is not None), default=None)
+        return None if due is None else max(0, int((due - now) * 1000) + 1)
 
     # Stopping ---------------------------------------------------------------------------------------------------
 
@@ -361,8 +324,7 @@ class _Supervisor:
         if self.order is None:
             self.order = _Order(kind, message, time.monotonic())
             self.log.say(f"ending it, with {grace_s:g} s of grace: {message or kind}")
-        deadline = self.order.at + max(grace_s, LEAST_GRACE_S)
-        self.kill_at = deadline if self.kill_at is None else min(self.kill_at, deadline)
+        self.tree.kill_by(self.order.at + max(grace_s, LEAST_GRACE_S))
 
     # What is written --------------------------------------------------------------------------------------------
 
@@ -381,7 +343,7 @@ class _Supervisor:
             env["PORT"] = str(self.state["port"])
         env["AMPACITY_MEMBER_DIR"] = self.folder
         env["AMPACITY_FACTS"] = self.member["facts"]
-        env[MARK] = self.mark
+        env[MARK] = self.tree.mark
         env.update(self.secret_env)
         return env
 
