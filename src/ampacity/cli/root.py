@@ -31,6 +31,8 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
     "The control plane": (
         Verb("up", f"{_HERE}.up:command", "Start the control plane on this machine."),
         Verb("down", f"{_HERE}.down:command", "Stop the control plane; what runs, runs on."),
+        Verb("backup", f"{_HERE}.backup:command", "Write a backup of the state folder, while it is in use."),
+        Verb("restore", f"{_HERE}.restore:command", "Make a state folder from a backup."),
         Verb("status", f"{_HERE}.status:command", "Show the control plane and its nodes."),
     ),
     "Workloads": (

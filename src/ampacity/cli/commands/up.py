@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import click
 
@@ -25,6 +26,12 @@ PORT = click.IntRange(min=0, max=65535)
 @click.option("--store", metavar="URL", help="Keep the state in PostgreSQL: postgresql://user@host/database.")
 @click.option("--keep-finished", metavar="TIME", help="How long workloads are kept after their end: 30d.")
 @click.option("--keep-events", metavar="TIME", help="How long single events are kept: 7d.")
+@click.option(
+    "--backup",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Once it runs, write a backup there, as `backup` does.",
+)
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal.")
 @verb
 def command(
@@ -35,6 +42,7 @@ def command(
     store: str | None,
     keep_finished: str | None,
     keep_events: str | None,
+    backup: Path | None,
     foreground: bool,
 ) -> None:
     """Start the control plane on this machine, and return when it answers.
@@ -66,6 +74,12 @@ def command(
     started = not running and start(state_dir, options)
     from ampacity.client import Client
 
+    if backup is not None:
+        from ampacity.cli.saving import save
+
+        save(session, backup, with_keys=False)
+        if session.json:
+            return
     with Client(state_dir) as client:
         seen = glance(client)
     if session.json:
