@@ -37,6 +37,11 @@ def test_the_training_example_runs_and_resumes(tmp_path: Path) -> None:
     assert kept == ["step-00000020", "step-00000030", "step-00000040"]
 
 
+def test_the_example_of_reading_measurements_runs() -> None:
+    for example in blocks(ROOT / "docs" / "observability.md", "python"):
+        subprocess.run([sys.executable, "-c", example], check=True)
+
+
 def test_every_link_between_the_pages_leads_somewhere() -> None:
     for page in [*PAGES, *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

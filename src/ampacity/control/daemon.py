@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,8 +29,10 @@ from .live_plane import LivePlane, Place
 from .logs import Output
 from .measuring import Measuring
 from .members import Members
+from .reading import Reading
 from .state_folder import Settings, StateFolder
 from .step import Control
+from .telemetry import FeedSource, open_telemetry
 from .writing import Writing
 
 log = logging.getLogger(__name__)
@@ -122,15 +125,23 @@ class Daemon:
             keep_events_s=settings.keep_events_s,
         )
         stack.callback(self._housekeeping.stop)
+        output = Output(self._store, drivers)
+        measuring = Measuring(metrics, self._store, self.control, self.figures, clock)
+        reading = Reading(self._store, self.control, output)
+        source = FeedSource(self._store, reading, output, measuring, self.figures)
+        self._telemetry = open_telemetry(os.environ, source)
+        if self._telemetry is not None:
+            measuring.more.append(self._telemetry.families)
+            stack.callback(self._telemetry.close)
         self.plane = LivePlane(
             store=self._store,
             control=self.control,
             hub=hub,
-            output=Output(self._store, drivers),
+            output=output,
             members=Members(self._store, drivers),
             writing=writing,
             secrets=secrets,
-            measuring=Measuring(metrics, self._store, self.control, self.figures, clock),
+            measuring=measuring,
             place=Place(state_dir=str(folder.path), started_at=clock(), gateway_url=f"http://{HOST}:{port}"),
             clock=clock,
             wake=self._bell.set,
@@ -141,6 +152,8 @@ class Daemon:
         """Begin to step."""
         self._thread.start()
         self._housekeeping.start()
+        if self._telemetry is not None:
+            self._telemetry.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until somebody asked for the end. ``True`` = somebody has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -34,6 +34,8 @@ class Measuring:
     ) -> None:
         self._folder, self._store, self._control = folder, store, control
         self._figures, self._clock = figures, clock
+        self.more: list[Callable[[], Sequence[Family]]] = []
+        """What else is told among the metrics."""
 
     def measurements(self, *, history_points: int = 0, step_s: float = 1.0) -> Measurements:
         seen = self._folder.read(self._clock(), history_points=history_points, step_s=step_s)
@@ -52,7 +54,8 @@ class Measuring:
         build.add(1, {"version": __version__})
         live = self._store.live_workloads()
         rows = [*_node_families(self._control.nodes, self._attempts()), *_workload_families(live, self._clock())]
-        return [build, *rows, *self._figures.families(), *measured_families(self.measurements())]
+        more = [family for families in self.more for family in families()]
+        return [build, *rows, *self._figures.families(), *more, *measured_families(self.measurements())]
 
     def metrics(self, *, openmetrics: bool) -> bytes:
         return exposition(self.families(), openmetrics=openmetrics)
