@@ -74,6 +74,17 @@ def test_a_status_becomes_a_cause(given_status, more, kind, said):
     assert said in cause.message
 
 
+def test_a_rank_that_the_kernel_killed_for_want_of_memory_is_told_from_one_that_somebody_killed():
+    report = {"kind": "signal", "exit_code": None, "signal": 9, "rank": 3, "message": "ended by SIGKILL"}
+    found = causes.of_agent(report, SomewhereKills())
+    assert found is not None
+    assert (found["kind"], found["rank"], found["signal"]) == ("out_of_memory", 3, 9)
+    assert "resources.memory" in found["message"]
+    assert causes.of_agent(report, causes.Kills(Cgroup({}))) == report
+    crashed = {**report, "signal": 11}
+    assert causes.of_agent(crashed, SomewhereKills()) == crashed
+
+
 def test_the_supervisor_and_the_model_know_the_same_kinds_of_causes():
     assert set(causes.KINDS) == {kind.value for kind in CauseKind}
 
