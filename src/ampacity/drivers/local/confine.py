@@ -11,7 +11,8 @@ from typing import Any
 from ampacity.drivers.base import Launch
 from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.cgroup_place import TREE, find_places
-from ampacity.model.node import LimitedBy, NodeLimits
+from ampacity.model.errors import LaunchFailed
+from ampacity.model.node import LimitedBy, Node, NodeLimits
 
 from .device_files import denials
 
@@ -87,6 +88,15 @@ class Confinement:
                 if name.startswith(self._prefix) and not is_wanted(name[len(self._prefix) :]):
                     found.setdefault(name, {})[kind] = (version, os.path.join(base, name))
         return [Cgroup(folders) for folders in found.values()]
+
+
+def given_indices(launch: Launch, node: Node) -> list[int]:
+    """The indices of the member's devices, ascending. Raises ``LaunchFailed``."""
+    indices: dict[str, int] = {device.id: device.index for device in node.devices}
+    try:
+        return sorted({indices[share.device] for share in launch.allocation.devices})
+    except KeyError as error:
+        raise LaunchFailed(f"node {node.id} has no device {error}") from error
 
 
 def _most_processes() -> int:

@@ -31,7 +31,7 @@ from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
 
-from .confine import Confinement
+from .confine import Confinement, given_indices
 from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
 from .log_lines import read_log
@@ -269,7 +269,7 @@ class LocalDriver:
 
     def _begin(self, launch: Launch, folder: MemberFolder) -> None:
         node = self._node(launch.node)
-        given = _given(launch, node) if node.devices else None
+        given = given_indices(launch, node) if node.devices else None
         env = dict(launch.env)
         if given is not None:
             env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in given)
@@ -361,15 +361,6 @@ class LocalDriver:
     def _wake(self) -> None:
         for wake in tuple(self._wakes):
             wake()
-
-
-def _given(launch: Launch, node: Node) -> list[int]:
-    """The indices of the member's devices, ascending. Raises ``LaunchFailed``."""
-    indices: dict[str, int] = {device.id: device.index for device in node.devices}
-    try:
-        return sorted({indices[share.device] for share in launch.allocation.devices})
-    except KeyError as error:
-        raise LaunchFailed(f"node {node.id} has no device {error}") from error
 
 
 def _handed_over(launch: Launch) -> dict[str, dict[str, str]]:
