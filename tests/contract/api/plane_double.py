@@ -379,7 +379,8 @@ class PlaneDouble:
     def wait(self, *, after: int, timeout_s: float) -> bool:
         self._called("wait")
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._events) > after, timeout_s)
+            # fewer than there were: it was reset between two tests, and whoever followed looks anew
+            return self._changed.wait_for(lambda: len(self._events) != after, timeout_s)
 
     def news(self, *, after: int | None) -> News:
         self._called("news")
