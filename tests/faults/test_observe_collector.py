@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from ampacity.observe.collector import Probes
 from ampacity.observe.keeper import CollectorKeeper
 from ampacity.observe.lock import holder, start_ticks
 from ampacity.observe.places import LOCK, metrics_folder
@@ -125,3 +128,64 @@ def test_it_outlives_its_keeper_while_a_member_runs_and_ends_after_it(tmp_path: 
         eventually(lambda: (last(ring) or (0.0,))[0] > killed_at + 1, "a sample after the keeper's end")
     eventually(lambda: collector_pid(tmp_path) is None, "the end of the collector")
     assert os.listdir(f"{metrics_folder(tmp_path)}/ended") == ["member-w1.0.1-0.ring"]
+
+
+READERS = """
+import os, signal, time
+from ampacity.observe.devices.base import DeviceIdentity, ReadFailed
+
+class Reader:
+    def __init__(self, how): self.how = how
+    def devices(self): return [DeviceIdentity(index=0, vendor=self.how, kind="X")]
+    def read(self, index):
+        if self.how == "crashing": os.kill(os.getpid(), signal.SIGSEGV)
+        if self.how == "hanging": time.sleep(1000)
+        if self.how == "failing": raise ReadFailed("the driver says no")
+        return {"utilisation_percent": 5.0}
+    def processes(self, index): return {}
+    def close(self): pass
+
+def crashing(): return Reader("crashing")
+def hanging(): return Reader("hanging")
+def failing(): return Reader("failing")
+def well(): return Reader("well")
+"""
+
+
+def test_probes_that_crash_hang_or_fail_take_only_their_own_values_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "readers_of_the_test.py").write_text(READERS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    state = tmp_path / "state"
+    names = ("crashing", "hanging", "failing", "well")
+    with kept(state, *(f"readers_of_the_test:{name}" for name in names)) as keeper:
+        folder = metrics_folder(state)
+        eventually(lambda: last(f"{folder}/device-well-0.ring") is not None, "the device that is well")
+        pid, since = keeper.pid, time.time()
+        eventually(lambda: (host(state) or (0.0,))[0] > since + 1, "samples of the machine, meanwhile")
+        eventually(lambda: (last(f"{folder}/device-well-0.ring") or (0.0,))[0] > since + 1, "and of the device")
+        assert keeper.pid == pid
+        for name in ("crashing", "hanging", "failing"):
+            assert last(f"{folder}/device-{name}-0.ring") is None
+        assert "the driver says no" in Path(folder, "collector.log").read_text()
+        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    eventually(lambda: not any(start_ticks(int(child)) for child in below), "the end of every probe")
+
+
+def test_a_probe_that_hangs_is_killed_and_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "readers_of_the_test.py").write_text(READERS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    probes = Probes(str(tmp_path), ("readers_of_the_test:hanging",), silent_s=0.3)
+    seen: set[int] = set()
+
+    def again() -> bool:
+        probes.tend(time.monotonic())
+        seen.update(pid for pid in probes.pids if pid is not None)
+        return len(seen) > 1
+
+    try:
+        eventually(again, "another probe")
+    finally:
+        probes.close()
+    assert not any(start_ticks(pid) for pid in seen)

@@ -140,8 +140,8 @@ class Collector:
 class Probes:
     """The devices' probes: started where a driver is loaded, started again when they end, killed when they hang."""
 
-    def __init__(self, folder: str, readers: Sequence[str]) -> None:
-        self._folder, self._given = folder, tuple(readers)
+    def __init__(self, folder: str, readers: Sequence[str], *, silent_s: float = PROBE_SILENT_S) -> None:
+        self._folder, self._given, self._patience_s = folder, tuple(readers), silent_s
         self._kept: dict[str, KeptProcess] = {}
         self._looked_at = -math.inf
 
@@ -156,13 +156,18 @@ class Probes:
                     self._kept[name] = KeptProcess("ampacity.observe.device_probe", arguments, log_path=log_path)
         for name, process in self._kept.items():
             process.tend()
-            if process.age_s(now) > PROBE_SILENT_S and self._silent_s(name) > PROBE_SILENT_S:
+            if process.age_s(now) > self._patience_s and self._silent_s(name) > self._patience_s:
                 log.warning("the probe of %s hangs: it is killed", name)
                 process.kill()
 
+    @property
+    def pids(self) -> list[int | None]:
+        return [process.pid for process in self._kept.values()]
+
     def close(self) -> None:
+        """Kill them: they hold nothing that has to be put down, and one that hangs would not hear a question."""
         for process in self._kept.values():
-            process.close()
+            process.close(ask=False)
 
     def _beat(self, name: str) -> str:
         return os.path.join(self._folder, probe_beat(name))

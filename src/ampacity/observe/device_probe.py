@@ -6,10 +6,12 @@ It is a process of its own because a vendor's library may hang or crash: then on
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import logging
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from .pulse import Pulse
 from .ring import Layout, RingWriter
 
 HOLDERS_EVERY_S = 5.0
+PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("ampacity.device_probe")
 
@@ -104,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     pulse = Pulse(options.lease_fd)
+    _die_with_parent()
     try:
         reader = open_reader(options.reader)
         probe = Probe(reader, options.folder)
@@ -117,6 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("%s: %s", options.reader, error)
         return 1
     return 0
+
+
+def _die_with_parent() -> None:
+    """A probe that hangs in its vendor's library does not see its lease end: the kernel kills it with its parent."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from .kept_process import KeptProcess
 from .places import LOG, metrics_folder
 
 LOG_KEPT_BYTES = 1 << 20
+LONGEST_PAUSE_S = 5.0
 
 
 class CollectorKeeper:
@@ -26,7 +27,9 @@ class CollectorKeeper:
         log_path = os.path.join(folder, LOG)
         _keep_short(log_path)
         arguments = ["--state", str(state_dir), *(part for name in readers for part in ("--reader", name))]
-        self._process = KeptProcess("ampacity.observe.collector", arguments, log_path=log_path)
+        self._process = KeptProcess(
+            "ampacity.observe.collector", arguments, log_path=log_path, longest_pause_s=LONGEST_PAUSE_S
+        )
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC)
         self._closing = False
         self._thread = threading.Thread(target=self._keep, name="collector", daemon=True)

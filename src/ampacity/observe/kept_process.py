@@ -29,10 +29,12 @@ class KeptProcess:
     Call :meth:`tend` again and again; it never blocks.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], *, log_path: str) -> None:
+    def __init__(
+        self, module: str, arguments: Sequence[str], *, log_path: str, longest_pause_s: float = LONGEST_PAUSE_S
+    ) -> None:
         self.name = module.rpartition(".")[2]
         self._command = [sys.executable, "-P", "-m", module, *arguments]
-        self._log_path = log_path
+        self._log_path, self._longest_pause_s = log_path, longest_pause_s
         self._process: subprocess.Popen[bytes] | None = None
         self._lease = -1
         self._started_at = 0.0
@@ -77,11 +79,11 @@ class KeptProcess:
         if self._process is not None:
             self._process.kill()
 
-    def close(self) -> None:
-        """Have it end: asked first, then killed. Returns when it has, but does not wait for one stuck in the kernel."""
+    def close(self, *, ask: bool = True) -> None:
+        """Have it end: asked first (unless not ``ask``), then killed. Does not wait for one stuck in the kernel."""
         process, self._process = self._process, None
         if process is not None:
-            for signum in (signal.SIGTERM, signal.SIGKILL):
+            for signum in (signal.SIGTERM, signal.SIGKILL) if ask else (signal.SIGKILL,):
                 process.send_signal(signum)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(ENDS_WITHIN_S)
@@ -118,7 +120,7 @@ class KeptProcess:
 
     def _count_failure(self, now: float) -> None:
         self._failures += 1
-        self._not_before = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 4.0 ** (self._failures - 1))
+        self._not_before = now + min(self._longest_pause_s, FIRST_PAUSE_S * 4.0 ** min(self._failures - 1, 10))
 
     def _drop_lease(self) -> None:
         if self._lease >= 0:
