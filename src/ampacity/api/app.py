@@ -29,6 +29,8 @@ from .routes import ENDPOINTS
 from .service import Service
 from .wire import API_PREFIX, NDJSON, OCTETS, REPLAYED_HEADER, StreamLine, encode_lines, error_body
 
+AT_ONCE_BYTES = 16 << 10
+
 
 def create_app(plane: Plane, access: Access) -> Starlette:
     """The API over a plane. ``app.state.service`` is its :class:`Service`: stop and close it with the server."""
@@ -76,7 +78,9 @@ class Resource:
             return self._wrong_method(request)
         call = await self._read(request, endpoint, principal)
         if call.asked is not None:
-            found = await self._repeats.once(call.asked, lambda: self._carry_out(endpoint, call))
+            handler = endpoint.handler
+            assert handler is not None, "what is asked once is answered by a handler"
+            found = await self._repeats.once(call.asked, lambda: handler(call), looked_up=not endpoint.keeps_receipt)
             headers = {REPLAYED_HEADER: "true"} if found.replayed else None
             return json_response(found.content, status=found.status, headers=headers)
         if endpoint.stream is not None:
@@ -116,11 +120,17 @@ class Resource:
         if endpoint.body is RawBytes:
             body: Any = RawBytes(content=content)
         else:
-            body = await self._service.call(read_body, content, endpoint.body)
+            body = await self._read_body(content, endpoint)
         project = getattr(body, "project", None)
         if project is not None:
             authorize(principal, endpoint.action, Target(project=project, ref=ref))
         return Call(service=self._service, principal=principal, ref=ref, query=query, body=body, asked=key)
+
+    async def _read_body(self, content: bytes, endpoint: Endpoint) -> Any:
+        """A large body is read in a thread, so that nobody waits for it."""
+        if len(content) <= AT_ONCE_BYTES:
+            return read_body(content, endpoint.body)
+        return await self._service.call(read_body, content, endpoint.body)
 
     def _wrong_method(self, request: Request) -> Response:
         allowed = ", ".join(sorted(self._endpoints))

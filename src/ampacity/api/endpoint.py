@@ -68,7 +68,8 @@ class Stream(Protocol):
 class Endpoint:
     """``handler`` is called in a thread and gives an answer; ``waiter`` is a coroutine of the event loop (long waits);
     ``stream`` makes the source of a stream of lines, ``content`` one of bytes;
-    ``upgrade`` takes the connection over. Exactly one of them is there.
+    ``upgrade`` takes the connection over. Exactly one of them is there. ``keeps_receipt``: the handler writes the
+    receipt of a write itself, in the transaction of what it does.
 
     ``name``, ``summary``, the type ``answer`` and the ``status`` of success are what the API's description says of it.
     """
@@ -83,6 +84,7 @@ class Endpoint:
     answer: type[Any]
     status: int = 200
     handler: Callable[[Any], Answer] | None = None
+    keeps_receipt: bool = False
     waiter: Callable[[Any], Awaitable[Answer]] | None = None
     stream: Callable[[Any], Stream] | None = None
     content: Callable[[Any], Awaitable[Content]] | None = None

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from ampacity.control.plane import Asked
-from ampacity.model.errors import BadRequest, Repeated, Where
+from ampacity.model.errors import BadRequest, Repeated, UserError, Where
 
 from .authorize import Principal
 from .endpoint import Answer
@@ -59,11 +59,15 @@ class Repeats:
         self._service = service
         self._under_way: dict[str, _UnderWay] = {}
 
-    async def once(self, asked: Asked, run: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The answer of ``run``, or the one that was given before.
+    async def once(self, asked: Asked, run: Callable[[], Answer], *, looked_up: bool = True) -> Answer:
+        """The answer of ``run``, which is called in a thread, or the one that was given before.
 
         One that comes while the first is still under way waits for it. ``run`` is not cut off when the one who asked
         is gone: the repeat finds what came of it. A call that failed is tried anew.
+
+        Args:
+            looked_up: whether it is looked first if the answer is known. Not needed where ``run`` writes the receipt
+                in its own transaction: that refuses to be written twice.
 
         Raises:
             KeyReused: something else was asked under the key.
@@ -71,28 +75,29 @@ class Repeats:
         """
         found = self._under_way.get(asked.key)
         if found is None:
-            found = _UnderWay(asked, asyncio.create_task(self._run(asked, run)))
+            call = self._service.call(self._run, asked, run, looked_up)
+            found = _UnderWay(asked, asyncio.create_task(call))
             self._under_way[asked.key] = found
             found.answer.add_done_callback(lambda _: self._under_way.pop(asked.key, None))
         elif found.asked != asked:
             raise key_reused()
         return await asyncio.shield(found.answer)
 
-    async def _run(self, asked: Asked, run: Callable[[], Awaitable[Answer]]) -> Answer:
-        known = await self._known(asked)
+    def _run(self, asked: Asked, run: Callable[[], Answer], looked_up: bool) -> Answer:
+        known = self._known(asked) if looked_up else None
         if known is not None:
             return known
         try:
-            answer = await run()
+            answer = run()
             if not answer.kept:
-                await self._service.call(self._service.plane.keep_receipt, asked, answer_to_keep(answer))
-        except Repeated:  # another process of this control plane's was asked the same, and was first
-            known = await self._known(asked)
+                self._service.plane.keep_receipt(asked, answer_to_keep(answer))
+        except (Repeated, UserError):  # what it did the first time may be what is in its way now
+            known = self._known(asked)
             if known is None:
                 raise
             return known
         return answer
 
-    async def _known(self, asked: Asked) -> Answer | None:
-        receipt = await self._service.call(self._service.plane.receipt, asked.key)
+    def _known(self, asked: Asked) -> Answer | None:
+        receipt = self._service.plane.receipt(asked.key)
         return None if receipt is None else answer_of(receipt, asked)

@@ -99,6 +99,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=Submitted,
         status=201,
         handler=handlers.submit,
+        keeps_receipt=True,
     ),
     Endpoint(
         name="getWorkload",

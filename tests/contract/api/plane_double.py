@@ -163,23 +163,27 @@ class PlaneDouble:
         indices: Sequence[int] = (),
         receipt: MakeReceipt | None = None,
     ) -> tuple[WorkloadView, ...]:
-        self._called("submit")
         if indices:
             specs = [replace(spec, name=element_name(spec.name, index)) for spec in specs for index in indices]
+        views = tuple(self._view(spec, project, owner, number) for number, spec in enumerate(specs, len(self._views)))
+        if indices:
+            places = [ArrayPlace(array="a", index=index, size=len(indices)) for index in indices]
+            views = tuple(
+                replace(view, workload=replace(view.workload, array=place))
+                for view, place in zip(views, places, strict=True)
+            )
+        kept = None if receipt is None else receipt(views, 1.0)
+        if kept is not None and kept.key in self.receipts:  # in a transaction this comes before all else
+            raise Repeated(kept.key)
+        self._called("submit")
         live = {view.workload.name for view in self._views.values() if not view.workload.phase.ended}
         for spec in specs:
             if spec.name in live:
                 raise NameTaken(f"{spec.name!r} is taken.", hint="Choose another name.")
-        views = tuple(self._new(spec, project, owner, float(len(self._views))) for spec in specs)
-        if indices:
-            views = tuple(
-                replace(
-                    view, workload=replace(view.workload, array=ArrayPlace(array="a", index=index, size=len(indices)))
-                )
-                for view, index in zip(views, indices, strict=True)
-            )
-        if receipt is not None:
-            self._keep(receipt(views, 1.0))
+        for view in views:
+            self._register(view)
+        if kept is not None:
+            self._keep(kept)
         return views
 
     def workloads(
@@ -407,22 +411,36 @@ class PlaneDouble:
         return max(named, key=lambda view: (not view.workload.phase.ended, view.workload.created_at))
 
     def _new(self, spec: WorkloadSpec, project: Project, owner: Owner, created_at: float) -> WorkloadView:
+        view = self._view(spec, project, owner, len(self._views), created_at)
+        self._register(view)
+        return view
+
+    @staticmethod
+    def _view(
+        spec: WorkloadSpec, project: Project, owner: Owner, number: int, created_at: float | None = None
+    ) -> WorkloadView:
+        ident = WorkloadId(f"w{number:04d}")
+        workload = Workload(
+            id=ident,
+            name=spec.name,
+            kind=spec.kind,
+            project=project,
+            owner=owner,
+            created_at=float(number) if created_at is None else created_at,
+        )
+        return WorkloadView(
+            workload=workload,
+            spec=spec,
+            desired=Desired(workload=ident, replicas=spec.replicas),
+            replicas=(Replica(workload=ident, index=0),),
+            attempts=(),
+        )
+
+    def _register(self, view: WorkloadView) -> None:
         with self._changed:
-            ident = WorkloadId(f"w{len(self._views):04d}")
-            workload = Workload(
-                id=ident, name=spec.name, kind=spec.kind, project=project, owner=owner, created_at=created_at
-            )
-            view = WorkloadView(
-                workload=workload,
-                spec=spec,
-                desired=Desired(workload=ident, replicas=spec.replicas),
-                replicas=(Replica(workload=ident, index=0),),
-                attempts=(),
-            )
-            self._views[ident] = view
-            self._logs[ident] = []
-            self._note(EventKind.WORKLOAD_SUBMITTED, f"{spec.name} submitted", workload)
-            return view
+            self._views[view.workload.id] = view
+            self._logs[view.workload.id] = []
+            self._note(EventKind.WORKLOAD_SUBMITTED, f"{view.workload.name} submitted", view.workload)
 
     def _note(self, kind: EventKind, text: str, workload: Workload) -> None:
         fields: dict[str, Any] = {"project": workload.project, "owner": workload.owner, "actor": "test"}
