@@ -55,7 +55,7 @@ class Collector:
     def __init__(self, state_dir: str) -> None:
         self.folder = metrics_folder(state_dir)
         self._host_ring = RingWriter(os.path.join(self.folder, HOST_RING), Layout("host", HOST, {}))
-        last = self._host_ring.last()
+        last = self._host_ring.found
         index = self._host_ring.layout.index
         self._energy_column = index["energy_j"] - 1
         self._host = HostSampler(energy_j=0.0 if last is None else last[index["energy_j"]])

@@ -79,7 +79,7 @@ class _Device:
         labels |= {"uuid": identity.uuid, "bus": identity.bus}
         path = os.path.join(folder, device_ring(identity.vendor, identity.index))
         self._ring = RingWriter(path, Layout("device", DEVICE, labels))
-        last = self._ring.last()
+        last = self._ring.found
         known_j = math.nan if last is None else last[self._ring.layout.index["energy_j"]]
         self._energy_j = 0.0 if math.isnan(known_j) else known_j
         self._before: tuple[float, float] | None = None

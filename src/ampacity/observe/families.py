@@ -90,10 +90,12 @@ def measured_families(seen: Measurements) -> list[Family]:
         (_RANK, seen.ranks[:MOST_RANKS]),
     ):
         families.extend(_families(table, all_series))
+    up = Family("ampacity_collector_up", Kind.GAUGE, "Whether the machine was measured in the last seconds.")
+    up.add(1 if seen.hosts else 0, {})
     dropped = Family("ampacity_series_dropped", Kind.GAUGE, "Members and ranks that are left out here: too many.")
     dropped.add(len(seen.members[MOST_MEMBERS:]), {"of": "members"})
     dropped.add(len(seen.ranks[MOST_RANKS:]), {"of": "ranks"})
-    return [*families, dropped]
+    return [*families, up, dropped]
 
 
 def _families(table: Sequence[tuple[str, Kind, str, str]], all_series: Sequence[Series]) -> list[Family]:

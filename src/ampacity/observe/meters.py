@@ -50,7 +50,7 @@ class _Series:
 
     def __init__(self, path: str, kind: str, columns: Sequence[Column], labels: dict[str, str]) -> None:
         self.writer = RingWriter(path, Layout(kind, columns, labels))
-        self.last = self.writer.last()
+        self.last = self.writer.found
         index = self.writer.layout.index
         self.cpu, self.read, self.written = (
             Counter(self.last[index[name]] if self.last else 0.0)

@@ -196,18 +196,20 @@ class RingReader:
 
 
 class RingWriter(RingReader):
-    """The one writer of a file. One of the same layout is gone on with; any other is replaced.
+    """The one writer of a file. One of the same layout is gone on with; any other is replaced. ``found``: the newest
+    sample that was in it.
 
     Raises:
         OSError: the file cannot be made or written.
     """
 
     def __init__(self, path: str, layout: Layout) -> None:
-        if not _is_same(path, layout):
+        known = _is_same(path, layout)
+        if not known:
             _create(path, layout)
         super().__init__(path, access=os.O_RDWR)
-        newest = self.last()
-        begun_at = 0.0 if newest is None else newest[0]
+        self.found = self.last() if known else None
+        begun_at = 0.0 if self.found is None else self.found[0]
         self._periods = [int(begun_at // ring.step_s) for ring in self.layout.archives]
 
     def append(self, at: float, values: Sequence[float]) -> None:
