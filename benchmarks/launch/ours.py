@@ -85,6 +85,23 @@ class Ours:
         self._empty()
         return rate
 
+    def submits_per_s_batch(self, count: int) -> float:
+        """As one array in one call, durable when it is answered; the node is cordoned."""
+        self.client.set_condition("n1", NodeCondition.CORDONED)
+        self._names += 1
+        spec = WorkloadSpec(
+            name=f"array{self._names}",
+            kind=WorkloadKind.TASK,
+            run="true",
+            resources=ResourceRequest(cpu_milli=Range.exactly(10)),
+        )
+        began = time.perf_counter()
+        made = self.client.submit_array(spec, f"0-{count - 1}")
+        rate = len(made.workloads) / (time.perf_counter() - began)
+        self.client.set_condition("n1", NodeCondition.READY)
+        self._empty()
+        return rate
+
     def tasks_per_s(self, count: int) -> float:
         """From the first submission until all have ended."""
         began = time.perf_counter()

@@ -16,6 +16,7 @@ from ampacity.model.errors import StoreCorrupt, StoreError, StoreTooNew
 
 from .copying import copy_database
 from .failures import FOREIGN_ERRORS, RESTORE, sqlite_error
+from .place import network_filesystem
 from .schema import HEAD
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,12 @@ def prepare(path: str, engine: Engine) -> None:
         raise StoreError("A store needs a file.", hint="Give its path, or memory: for one that is not kept.")
     if not Path(path).absolute().parent.is_dir():
         raise StoreError(f"The folder of {path} is not there.")
+    kind = network_filesystem(path)
+    if kind is not None:
+        raise StoreError(
+            f"{path} lies on a network file system ({kind}), where SQLite's locks do not hold.",
+            hint="Use a state folder on a local disk, or keep the state in PostgreSQL with --store.",
+        )
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)) as plain:
             standing = _standing(path, lambda query: [first for first, *_ in plain.execute(query)])

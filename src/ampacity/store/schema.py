@@ -76,6 +76,7 @@ workloads = _table(
         Index("ux_workloads_live_name", "project", "name", unique=True, **_LIVE),
         Index("ix_workloads_name", "project", "name", "created_at"),
         Index("ix_workloads_created", "created_at", "key"),
+        Index("ix_workloads_page", "project", "created_at", "key"),
         Index("ix_workloads_live", "key", **_LIVE),
         Index("ix_workloads_ended", "ended_at", **_ENDED),
     ),

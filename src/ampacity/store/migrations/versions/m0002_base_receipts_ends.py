@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String, primary_key=True),
         sa.Column("value", sa.BigInteger, nullable=False),
     )
+    op.create_index("ix_workloads_page", "workloads", ["project", "created_at", "key"])
     op.add_column("workloads", sa.Column("ended_at", sa.Float))
     ended = sa.text("ended_at IS NOT NULL")
     op.create_index("ix_workloads_ended", "workloads", ["ended_at"], sqlite_where=ended, postgresql_where=ended)
