@@ -122,14 +122,13 @@ async def workload(call: Call[WorkloadQuery, Nothing]) -> Answer:
     ref = call.ref
     while True:
         with service.bell.end_of(ref) as ending:
+            if (left_s := until - loop.time()) > 0 and not service.stopping and service.plane.lives(ref):
+                await service.bell.wait_end(ending, left_s)  # there is nothing to be told of it yet
+                continue
             view = await service.call(service.plane.workload, ref, project=query.project)
-            known = ref == view.workload.id  # else a name: whoever takes it next is another
-            ref = view.workload.id
-            left_s = until - loop.time()
-            if view.workload.phase.ended or left_s <= 0 or service.stopping:
+            if view.workload.phase.ended or until - loop.time() <= 0 or service.stopping:
                 return Answer(content=await service.call(encode, view))
-            if known:
-                await service.bell.wait_end(ending, left_s)
+            ref = view.workload.id  # it was a name: whoever takes it next is another
 
 
 def set_desired(call: Call[InProject, DesiredChange]) -> Answer:

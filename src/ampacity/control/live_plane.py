@@ -14,7 +14,7 @@ from ampacity.hub import Hub
 from ampacity.hub.code_revision import code_revision
 from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.errors import Conflict, InvalidSpec, Where
-from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project
+from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
 from ampacity.model.view import EventView, LogHit, NodeView, ProgressPoint, Status, Why, WorkloadView
@@ -116,6 +116,9 @@ class LivePlane:
 
     def workload(self, ref: str, *, project: Project) -> WorkloadView:
         return self._reading.workload(ref, project=project)
+
+    def lives(self, workload: str) -> bool:
+        return self._store.lives(WorkloadId(workload))
 
     def why(self, ref: str, *, project: Project) -> Why:
         view = self.workload(ref, project=project)

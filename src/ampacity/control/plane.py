@@ -100,6 +100,10 @@ class Plane(Protocol):
 
     def workload(self, ref: str, *, project: Project) -> WorkloadView: ...
 
+    def lives(self, workload: str) -> bool:
+        """Whether there is a workload of that id that has not ended. Answered at once, without reading."""
+        ...
+
     def set_desired(
         self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
     ) -> WorkloadView:

@@ -50,6 +50,11 @@ class FeedStore:
         with self._news:
             return tuple(self._live.values())
 
+    def lives(self, workload: WorkloadId) -> bool:
+        """Whether there is such a workload that has not ended."""
+        with self._news:
+            return workload in self._live
+
     # Writing -------------------------------------------------------------------------------------------------------
 
     def append(

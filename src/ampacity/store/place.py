@@ -11,7 +11,7 @@ share, and locks that hold: neither is to be had over a network (sqlite.org/wal.
 
 
 def network_filesystem(path: str, *, mountinfo: str = "/proc/self/mountinfo") -> str | None:
-    """The network file system that the path lies on, by its name, if it is one; ``None`` also where it cannot be told."""
+    """The network file system that the path lies on, by name, if it is one; ``None`` also where it cannot be told."""
     try:
         lines = Path(mountinfo).read_text(errors="replace").splitlines()
     except OSError:

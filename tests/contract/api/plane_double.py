@@ -386,6 +386,10 @@ class PlaneDouble:
             # fewer than there were: it was reset between two tests, and whoever followed looks anew
             return self._changed.wait_for(lambda: len(self._events) != after, timeout_s)
 
+    def lives(self, workload: str) -> bool:
+        view = self._views.get(workload)
+        return view is not None and not view.workload.phase.ended
+
     def news(self, *, after: int | None) -> News:
         self._called("news")
         ended = (view.workload.id for view in self._views.values() if view.workload.phase.ended)
