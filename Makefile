@@ -4,13 +4,16 @@ BIN := .venv/bin
 CODE := src tests $(wildcard benchmarks)
 TESTS ?= tests/unit tests/property tests/contract tests/faults tests/end_to_end
 
-.PHONY: help install demo test test-engines lint format bench clean
+MINUTES ?= 10
+
+.PHONY: help install demo test test-engines soak lint format bench clean
 
 help:
 	@echo "make install  set up .venv with the pinned packages"
 	@echo "make demo     train a model through a crash, host it, serve it, and write a report (report/)"
 	@echo "make test     unit, property, contract, fault and end-to-end tests, with coverage"
 	@echo "make test-engines  tests against servers that Debian has (PostgreSQL); skips what is missing, and says so"
+	@echo "make soak     random work and random kills on a real platform: MINUTES=10 SEED=…"
 	@echo "make lint     ruff, mypy --strict, import-linter"
 	@echo "make bench    the benchmarks under benchmarks/, each with --quick"
 
@@ -30,6 +33,9 @@ test: install
 
 test-engines: install
 	$(BIN)/python -m pytest tests/engines
+
+soak: install
+	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lint: install
 	$(BIN)/ruff check $(CODE)

@@ -1,0 +1,90 @@
+"""The soak in short: a fixed seed on a real platform; and that its oracle sees what it is there for."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOAK = Path(__file__).parents[1] / "soak"
+sys.path.insert(0, str(SOAK))
+from soak_actions import actions
+from soak_jobs import Job
+from soak_oracle import Deeds, Start, judge
+
+from ampacity.model.workload import WorkloadPhase
+
+OK = Job(name="a", shape="task", end=WorkloadPhase.SUCCEEDED, tries=1, retries=1, starts=1)
+FLAKY = Job(name="b", shape="task", end=WorkloadPhase.SUCCEEDED, tries=2, retries=1, starts=1)
+LASTING = Job(name="c", shape="task", end=None, tries=1, retries=0, starts=1)
+GANG = Job(name="d", shape="gang", end=WorkloadPhase.SUCCEEDED, tries=1, retries=0, starts=2)
+
+
+def starts(*epochs: int, members: int = 1) -> list[Start]:
+    return [
+        Start(epoch=epoch, member=f"w.0.{epoch}-{member}", incarnation=0, rank=0)
+        for epoch in epochs
+        for member in range(members)
+    ]
+
+
+def wrong(
+    job: Job,
+    phase: str,
+    notes: list[Start],
+    *,
+    kills: int = 0,
+    stopped: bool = False,
+    before: WorkloadPhase | None = None,
+) -> list[str]:
+    done = Deeds(stopped=stopped, kills=kills)
+    return list(judge(job, done, WorkloadPhase(phase), notes, before))
+
+
+def test_what_may_be_is_allowed() -> None:
+    assert not wrong(OK, "succeeded", starts(1))
+    assert not wrong(OK, "succeeded", starts(1, 2), kills=1)
+    assert not wrong(OK, "succeeded", starts(2), kills=1)
+    assert not wrong(OK, "failed", starts(1, 2), kills=2)
+    assert not wrong(OK, "cancelled", [], stopped=True)
+    assert not wrong(OK, "cancelled", [], before=WorkloadPhase.FAILED)
+    assert not wrong(FLAKY, "succeeded", starts(1, 2))
+    assert not wrong(LASTING, "cancelled", starts(1), stopped=True)
+    assert not wrong(GANG, "succeeded", starts(1, members=2))
+
+
+@pytest.mark.parametrize(
+    ("job", "phase", "notes", "more", "told"),
+    [
+        (OK, "failed", starts(1), {}, "allowed: succeeded"),
+        (OK, "failed", starts(1, 2), {"kills": 1}, "allowed: succeeded"),
+        (OK, "running", starts(1), {}, "is running"),
+        (OK, "succeeded", starts(1, 1), {"kills": 1}, "2 times"),
+        (OK, "succeeded", starts(1, 2), {}, "tried 2 times; 1 at most"),
+        (OK, "succeeded", [], {"kills": 1}, "no attempt of it began"),
+        (OK, "cancelled", starts(1), {"before": WorkloadPhase.FAILED}, "which it comes after"),
+        (OK, "succeeded", starts(1), {"before": WorkloadPhase.CANCELLED}, "allowed: cancelled"),
+        (FLAKY, "succeeded", starts(2), {}, "began 1 times in place of 2"),
+        (FLAKY, "succeeded", starts(1, 2, 3), {"kills": 1}, "2 at most"),
+        (LASTING, "succeeded", starts(1), {"stopped": True}, "allowed: cancelled"),
+        (GANG, "succeeded", starts(1, members=1), {}, "all 2 processes"),
+    ],
+)
+def test_what_cannot_be_is_told(job: Job, phase: str, notes: list[Start], more: dict, told: str) -> None:
+    found = wrong(job, phase, notes, **more)
+    assert any(told in words for words in found), found
+
+
+def test_a_seed_is_a_sequence_of_actions() -> None:
+    first, again, other = (list(itertools.islice(actions(seed), 500)) for seed in (7, 7, 8))
+    assert first == again != other
+
+
+def test_random_work_and_random_kills_for_some_seconds_break_nothing() -> None:
+    command = [sys.executable, str(SOAK / "run.py"), "--minutes", "0.15", "--seed", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing was lost, doubled, orphaned or overcommitted" in done.stdout
