@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-SOAK = Path(__file__).parents[1] / "soak"
-sys.path.insert(0, str(SOAK))
+sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
 from soak_actions import actions
 from soak_jobs import Job
 from soak_oracle import Deeds, Start, judge
 
 from ampacity.model.workload import WorkloadPhase
 
+RUN = Path(__file__).parents[1] / "soak" / "run.py"
 OK = Job(name="a", shape="task", end=WorkloadPhase.SUCCEEDED, tries=1, retries=1, starts=1)
 FLAKY = Job(name="b", shape="task", end=WorkloadPhase.SUCCEEDED, tries=2, retries=1, starts=1)
 LASTING = Job(name="c", shape="task", end=None, tries=1, retries=0, starts=1)
@@ -84,7 +84,7 @@ def test_a_seed_is_a_sequence_of_actions() -> None:
 
 
 def test_random_work_and_random_kills_for_some_seconds_break_nothing() -> None:
-    command = [sys.executable, str(SOAK / "run.py"), "--minutes", "0.15", "--seed", "20"]
+    command = [sys.executable, str(RUN), "--minutes", "0.15", "--seed", "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing was lost, doubled, orphaned or overcommitted" in done.stdout
