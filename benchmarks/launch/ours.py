@@ -130,15 +130,13 @@ class Ours:
         return took
 
     def idle(self, seconds: float) -> tuple[float, float]:
-        """CPU in per cent of a core, and resident memory in MB, of the control plane and its warm parent."""
-        root = psutil.Process(self.client.status().pid)
-        mine = [root]
-        for process in psutil.process_iter(["cmdline"]):
-            if (
-                "parent.py" in " ".join(process.info["cmdline"] or [])
-                and str(self._folder) in process.info["cmdline"][-1]
-            ):
-                mine.append(process)
+        """CPU in per cent of a core, and resident memory in MB, of the control plane's processes together: itself, the
+        collector of measurements, and the parent that supervisors are forked from. No gateway runs."""
+        mine = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if any(word.startswith(str(self._folder)) for word in process.info["cmdline"] or [])
+        ]
         before = sum(sum(process.cpu_times()[:2]) for process in mine)
         time.sleep(seconds)
         used = sum(sum(process.cpu_times()[:2]) for process in mine) - before
