@@ -6,7 +6,7 @@ TESTS ?= tests/unit tests/property tests/contract tests/faults tests/end_to_end
 
 MINUTES ?= 10
 
-.PHONY: help install demo test test-engines soak lint format bench clean
+.PHONY: help install demo test test-engines soak soak-points lint format bench clean
 
 help:
 	@echo "make install  set up .venv with the pinned packages"
@@ -14,6 +14,7 @@ help:
 	@echo "make test     unit, property, contract, fault and end-to-end tests, with coverage"
 	@echo "make test-engines  tests against servers that Debian has (PostgreSQL); skips what is missing, and says so"
 	@echo "make soak     random work and random kills on a real platform: MINUTES=10 SEED=…"
+	@echo "make soak-points  a control plane killed at every point, at each of its passes"
 	@echo "make lint     ruff, mypy --strict, import-linter"
 	@echo "make bench    the benchmarks under benchmarks/, each with --quick"
 
@@ -36,6 +37,9 @@ test-engines: install
 
 soak: install
 	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+soak-points: install
+	$(BIN)/python tests/soak/points.py
 
 lint: install
 	$(BIN)/ruff check $(CODE)

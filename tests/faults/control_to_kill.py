@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kill_points import DriverAt, store_at
+
+import ampacity.control.daemon as parts
 from ampacity.control.daemon import Daemon
 from ampacity.control.jobs import Job
 from ampacity.control.state_folder import Settings, StateFolder
 from ampacity.drivers.base import Launch
-from ampacity.model.errors import LaunchFailed
+from ampacity.model.errors import Conflict, LaunchFailed, NotFound
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT
 from ampacity.model.resources import Range, ResourceRequest
-from ampacity.model.workload import RetryPolicy, WorkloadKind, WorkloadSpec
+from ampacity.model.workload import RetryPolicy, Wish, WorkloadKind, WorkloadSpec
 
 SETTINGS = Settings(nodes=("n1:cpus=8,memory=4GB",), gateway_port=0)
 NOTE = 'echo "$AMPACITY_ATTEMPT" >> "$RUNS/$AMPACITY_WORKLOAD_NAME"; '
+FIRST_WAIT_S, NEXT_WAIT_S = 30.0, 1.0
+"""How long a point is waited for; what is passed for a second time may not be passed again."""
 
 
-def run_and_die(state: Path, work: Path, point: str, hit: int) -> None:
+def run_and_die(state: Path, work: Path, point: str, hit: int, wait_s: float) -> None:
     """Take up the state folder, and be killed when the point is passed for the given time."""
     hits = 0
 
@@ -31,14 +38,25 @@ def run_and_die(state: Path, work: Path, point: str, hit: int) -> None:
         if passed == point and hits == hit:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    put_points(at)
     daemon = Daemon(StateFolder(state), SETTINGS, at=at)
     refuse_one(daemon)
-    if not (state / "submitted").exists():
-        submit_all(daemon, work)
-        (state / "submitted").touch()
+    submit_all(daemon, work)
     daemon.start()
-    threading.Event().wait(30.0 if hit == 1 else 1.0)  # what is not passed so often any more does not kill
+    until = time.monotonic() + wait_s
+    while time.monotonic() < until:
+        if (work / "halted").exists():
+            halt(daemon)
+        time.sleep(0.02)
     os._exit(0)
+
+
+def put_points(at: Callable[[str], None]) -> None:
+    """Into the drivers and the store of every daemon of this process."""
+    made: Any = parts
+    open_driver, open_store = made.open_driver, made.open_store
+    made.open_driver = lambda *args, **keys: DriverAt(open_driver(*args, **keys), at)
+    made.open_store = lambda where: store_at(open_store(where), at)
 
 
 def refuse_one(daemon: Daemon) -> None:
@@ -55,21 +73,29 @@ def refuse_one(daemon: Daemon) -> None:
     actor._launcher.launch = refusing
 
 
+def halt(daemon: Daemon) -> None:
+    """Wish that the job of that name ends, unless it has."""
+    with suppress(Conflict):
+        daemon.plane.set_desired("halted", project=DEFAULT_PROJECT, by="test", wish=Wish.STOP)
+
+
 def submit_all(daemon: Daemon, work: Path) -> None:
-    """One job of each fate: it succeeds; it succeeds at the second try; it comes after; it lasts; it is stopped; it
-    cannot be launched, or else fails."""
+    """One job of each fate, unless it is known already: it succeeds; it succeeds at the second try; it comes after; it
+    lasts; it is stopped at the end; it is stopped as soon as it runs; it cannot be launched, or else fails."""
     jobs: dict[str, dict[str, Any]] = {
         "once": {},
         "twice": {"retry": RetryPolicy(maximum=1)},
         "later": {"after": ("once",)},
         "lasting": {},
         "stopped": {},
+        "halted": {},
         "refused": {},
     }
     scripts = {
         "twice": "test $AMPACITY_EPOCH = 2 || exit 3",
         "lasting": 'while ! test -e "$RUNS/go"; do sleep 0.05; done',
         "stopped": "while true; do sleep 0.05; done",
+        "halted": "while true; do sleep 0.05; done",
         "refused": "exit 1",
     }
     for name, keys in jobs.items():
@@ -82,4 +108,13 @@ def submit_all(daemon: Daemon, work: Path) -> None:
             grace_s=2.0,
             **keys,
         )
-        daemon.plane.submit((spec,), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
+        if not is_known(daemon, name):
+            daemon.plane.submit((spec,), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
+
+
+def is_known(daemon: Daemon, name: str) -> bool:
+    try:
+        daemon.plane.workload(name, project=DEFAULT_PROJECT)
+    except NotFound:
+        return False
+    return True

@@ -96,8 +96,8 @@ class Scene:
                 self._two_ups()
 
     def _submit(self, action: Action) -> None:
-        if len(self.live) >= MOST_LIVE:
-            self.stop(self._pick(sorted(self.live), action))
+        if len(self.live) >= MOST_LIVE:  # room is made by those that would never end; the others are waited for
+            self.stop(self._pick(sorted(name for name in self.live if not self.entries[name].job.end), action))
             return
         self._number += 1
         dice = random.Random(action.seed)
