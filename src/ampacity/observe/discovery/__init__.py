@@ -1,0 +1,1 @@
+"""What this machine is: CPUs, memory, disks, network and accelerators, and which of it may be used."""
