@@ -13,7 +13,6 @@ from typing import Any, overload
 
 from ampacity.api.answers import (
     Done,
-    NodePage,
     Points,
     Submitted,
     SubmittedArray,
@@ -24,10 +23,8 @@ from ampacity.api.wire import MAX_WAIT_S, EndReason, StreamLine, error_from_wire
 from ampacity.model.array import parse_indices
 from ampacity.model.errors import InvalidSpec, NotRunning, Where
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
-from ampacity.model.node import NodeCondition
-from ampacity.model.view import EventView, LogHit, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.view import EventView, LogHit, LogRecord, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
-from ampacity.observe.measured import Measurements
 
 from .calls import path_of
 from .files import JobFiles
@@ -35,6 +32,7 @@ from .follow import Patience, follow
 from .link import Link, Query
 from .locate import Endpoint, from_environment, locate
 from .model_calls import ModelCalls
+from .node_calls import NodeCalls
 from .secret_calls import SecretCalls
 from .terminal import Terminal
 
@@ -42,7 +40,7 @@ THERE_S = 0.5
 """A control plane that was lost sooner than this was not there when it was asked."""
 
 
-class Client(ModelCalls, SecretCalls):
+class Client(NodeCalls, ModelCalls, SecretCalls):
     """Talks to one control plane. Safe to use from several threads; a context manager.
 
     Without arguments it is the one that ``AMPACITY_URL`` (with ``AMPACITY_TOKEN``) names, else the one whose state
@@ -387,26 +385,6 @@ class Client(ModelCalls, SecretCalls):
             "rows": None if tty_size is None else tty_size.rows,
         }
         return Terminal(self._link.upgrade(path_of("workloads", ref, "exec"), UPGRADE, query=query))
-
-    # Nodes ---------------------------------------------------------------------------------------------------------
-
-    def nodes(self) -> tuple[NodeView, ...]:
-        """All nodes by name, and what is given out on them."""
-        found = self._link.call("GET", "/nodes", NodePage)
-        views = list(found.nodes)
-        while found.next is not None:
-            found = self._link.call("GET", "/nodes", NodePage, query={"next": found.next})
-            views.extend(found.nodes)
-        return tuple(views)
-
-    def measurements(self, *, points: int = 0, step_s: float = 1.0) -> Measurements:
-        """What the nodes, devices, attempts and ranks use now; with ``points`` of their past, ``step_s`` apart."""
-        return self._link.call("GET", "/measurements", Measurements, query={"points": points, "step_s": step_s})
-
-    def set_condition(self, node: str, condition: NodeCondition) -> NodeView:
-        """Cordon a node (nothing new is placed there) or make it ready again."""
-        path = path_of("nodes", node, "condition")
-        return self._link.call("POST", path, NodeView, body={"condition": condition})
 
     # ---------------------------------------------------------------------------------------------------------------
 
