@@ -253,6 +253,8 @@ class State:
                 return self.pools.get(key)
             case Table.QUEUES:
                 return self.queues.get(key)
+            case Table.API_KEYS | Table.PROJECT_LIMITS:  # the gateway's, not held here
+                return None
 
 
 def build(rows: Rows) -> State:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from typing import cast
 
 import httptools
 import orjson
 
-from .answers import JSON, LAST_CHUNK, Header, Refusal, chunk, head, whole
-from .body import read_body
+from ampacity.model.access import ApiKey
+from ampacity.serving.admission import Refused
+from ampacity.serving.admission.access import may_use, model_refused
+
+from .answers import JSON, LAST_CHUNK, Header, Refusal, chunk, head, refusal_of, whole
+from .body import Asked, read_body
 from .relay import Relay, Request
 from .tables import Tables
 
@@ -192,16 +197,18 @@ class Connection(asyncio.Protocol):
         if path == b"/health":
             self.answer(200, [JSON], b'{"status":"ok"}')
         elif path == b"/v1/models" and method == b"GET":
-            self.answer(200, [JSON], self._models())
+            self.answer(200, [JSON], self._models(self._who()))
         elif path.startswith(b"/v1/") and method == b"POST":
+            who = self._who()
             body = b"".join(self._body)
+            asked = self._allowed(read_body(body), who)
             ident = next((value for name, value in self._headers if name == b"x-request-id"), b"")
             request = Request(
                 method=method,
                 target=self._target,
                 headers=tuple(header for header in self._headers if header[0] != b"x-request-id"),
                 body=body,
-                asked=read_body(body),
+                asked=asked,
                 id=ident or secrets.token_hex(8).encode(),
             )
             await self._relay.serve(request, self)
@@ -211,10 +218,26 @@ class Connection(asyncio.Protocol):
             shown = path.decode(errors="replace")
             raise Refusal(404, f"There is nothing at {shown}. The API is under /v1, as in /v1/chat/completions.")
 
-    def _models(self) -> bytes:
+    def _who(self) -> ApiKey | None:
+        """Whose key came with the request. Raises ``Refusal`` (401)."""
+        shown = next((value for name, value in self._headers if name == b"authorization"), None)
+        who = self._tables.doorkeeper.who(shown, time.time())
+        if isinstance(who, Refused):
+            raise refusal_of(who)
+        return who
+
+    def _allowed(self, asked: Asked, who: ApiKey | None) -> Asked:
+        """Raises ``Refusal`` where the model is not there, or the key does not open it."""
+        self._tables.route(asked.model)
+        if who is not None and not may_use(who, asked.model):
+            raise refusal_of(model_refused(who, asked.model))
+        return asked
+
+    def _models(self, who: ApiKey | None) -> bytes:
         data = [
             {"id": route.name, "object": "model", "created": 0, "owned_by": "ampacity"}
             for route in self._tables.table.models
+            if may_use(who, route.name)
         ]
         return orjson.dumps({"object": "list", "data": data})
 

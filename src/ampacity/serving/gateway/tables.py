@@ -7,6 +7,7 @@ import logging
 from difflib import get_close_matches
 from pathlib import Path
 
+from ampacity.serving.admission import Doorkeeper
 from ampacity.serving.table import ModelRoute, RoutingTable, UnreadableTable, read_table
 
 from .answers import Refusal
@@ -25,6 +26,7 @@ class Tables:
         self._trouble = ""
         self._routes: dict[str, ModelRoute] = {}
         self.table = RoutingTable(version=0)
+        self.doorkeeper = Doorkeeper()
         self.changed = asyncio.Condition()
         self.refresh()
 
@@ -41,6 +43,7 @@ class Tables:
             return False
         self._mark, self._trouble, self.table = mark, "", table
         self._routes = {route.name: route for route in table.models}
+        self.doorkeeper.set_keys(table.keys, closed=table.closed)
         return True
 
     def _complain(self, trouble: str) -> None:
