@@ -11,7 +11,7 @@ from ampacity.model.node import Node
 from ampacity.model.resources import Allocation, DeviceShare
 
 Hold = tuple[AttemptId, int]
-"""An attempt and the index of its member: who holds an allocation."""
+"""An attempt and the index of its member, below 0 for what is promised to its successor: who holds an allocation."""
 
 
 @dataclass(slots=True)
@@ -36,20 +36,20 @@ class Ledger:
         self.free.pop(node, None)
 
     def hold(self, attempt: Attempt) -> None:
-        for member in attempt.members:
-            self.held.setdefault(member.node, {})[attempt.id, member.index] = member.allocation
-            if member.node in self.free:
-                self.free[member.node] = less(self.free[member.node], member.allocation)
+        for index, place in attempt.held:
+            self.held.setdefault(place.node, {})[attempt.id, index] = place.allocation
+            if place.node in self.free:
+                self.free[place.node] = less(self.free[place.node], place.allocation)
 
     def release(self, attempt: Attempt) -> None:
-        """Give back what :meth:`hold` took for the very same members."""
-        for member in attempt.members:
-            on_node = self.held[member.node]
-            del on_node[attempt.id, member.index]
+        """Give back what :meth:`hold` took for the very same attempt."""
+        for index, place in attempt.held:
+            on_node = self.held[place.node]
+            del on_node[attempt.id, index]
             if not on_node:
-                del self.held[member.node]
-            if member.node in self.free:
-                self.free[member.node] = less(self.free[member.node], _negative(member.allocation))
+                del self.held[place.node]
+            if place.node in self.free:
+                self.free[place.node] = less(self.free[place.node], _negative(place.allocation))
 
 
 def _amounts(node: Node) -> tuple[object, ...]:
