@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ampacity.model.fits import fits
 from ampacity.model.plan import Placement, Start
 
-from .fit import Board
+from .board import Board
 from .order import Want
 
 
@@ -20,7 +20,7 @@ def keep_promises(board: Board, wants: Iterable[Want]) -> tuple[list[Start], lis
             others.append(want)
             continue
         for place in want.replica.then:
-            board.take(place.node, want.workload.id, place.allocation)
+            board.take_place(place, want.workload.id)
         starts.append(
             Start(
                 workload=want.workload.id,
@@ -33,4 +33,8 @@ def keep_promises(board: Board, wants: Iterable[Want]) -> tuple[list[Start], lis
 
 
 def _are_free(board: Board, places: Iterable[Placement]) -> bool:
-    return all(place.node in board.free and fits(board.free[place.node], place.allocation) for place in places)
+    fleet = board.fleet
+    rows = [(fleet.row_of.get(place.node), place) for place in places]
+    return all(
+        row is not None and fleet.open[row] and fits(board.free(place.node), place.allocation) for row, place in rows
+    )
