@@ -8,8 +8,8 @@ from heapq import heapify, heappop, heappush
 from ampacity.model.plan import Plan, Start, Wait, Waits
 from ampacity.model.quantities import print_cpus
 
+from .board import Board, Fit
 from .explain import Explainer, Reason
-from .fit import Board, Fit
 from .gates import held_back
 from .order import Shape, Turn, Want
 from .place import place, placements
@@ -32,7 +32,7 @@ def plan(state: State, now: float) -> Plan:
         state: is read, never changed.
         now: seconds since the epoch.
     """
-    board = Board.of(state.ledger)
+    board = Board.of(state.fleet, state.answers)
     held: list[Wait] = []
     heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
     for want in state.line.apart.values():
@@ -66,7 +66,7 @@ def _serve(board: Board, heads: list[Head]) -> tuple[list[Start], dict[Shape, li
             crowded.setdefault(shape, []).append(group[position:])
             continue
         for fit in fits:
-            board.take(fit.node, want.workload.id, fit.allocation)
+            board.take(fit, want.workload.id)
         starts.append(_start(want, fits))
         if position + 1 < len(group):
             heappush(heads, (group[position + 1][0], group, position + 1))
