@@ -12,8 +12,11 @@ from enum import StrEnum
 
 from .attempt import Attempt
 from .errors import StaleVersion
+from .history import RuntimeHistory, Usage
 from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, NodeId, Owner, Project, WorkloadId
-from .node import Node, Pool, Queue
+from .node import Node, Pool
+from .policy import POLICY_KEY, SchedulerPolicy
+from .queue import Queue
 from .workload import Desired, Replica, SpecRevision, Workload
 
 EVENT_VERSION = 1
@@ -38,6 +41,7 @@ class EventKind(StrEnum):
     NODE_REMOVED = "node.removed"
     POOL_CHANGED = "pool.changed"
     QUEUE_CHANGED = "queue.changed"
+    QUEUES_CHANGED = "queues.changed"
     WORKLOAD_FORGOTTEN = "workload.forgotten"
     SNAPSHOT = "snapshot"
 
@@ -51,9 +55,24 @@ class Table(StrEnum):
     NODES = "nodes"
     POOLS = "pools"
     QUEUES = "queues"
+    POLICIES = "policies"
+    USAGE = "usage"
+    RUNTIMES = "runtimes"
 
 
-Row = Workload | SpecRevision | Desired | Replica | Attempt | Node | Pool | Queue
+Row = (
+    Workload
+    | SpecRevision
+    | Desired
+    | Replica
+    | Attempt
+    | Node
+    | Pool
+    | Queue
+    | SchedulerPolicy
+    | Usage
+    | RuntimeHistory
+)
 
 ROW_TYPES: dict[Table, type[Row]] = {
     Table.WORKLOADS: Workload,
@@ -64,6 +83,9 @@ ROW_TYPES: dict[Table, type[Row]] = {
     Table.NODES: Node,
     Table.POOLS: Pool,
     Table.QUEUES: Queue,
+    Table.POLICIES: SchedulerPolicy,
+    Table.USAGE: Usage,
+    Table.RUNTIMES: RuntimeHistory,
 }
 
 
@@ -80,6 +102,10 @@ def row_key(row: Row) -> str:
             return f"{row.workload}.{row.index}"
         case Pool() | Queue():
             return str(row.name)
+        case SchedulerPolicy():
+            return POLICY_KEY
+        case Usage() | RuntimeHistory():
+            return row.key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +187,9 @@ class Rows:
     nodes: dict[str, Node] = field(default_factory=dict)
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    policies: dict[str, SchedulerPolicy] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
+    runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
     seq: int = 0
 
     def table(self, table: Table) -> dict[str, Row]:

@@ -107,14 +107,3 @@ class Pool:
     driver: str
     places_itself: bool = False
     version: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
-    """Who may use how much. Quotas are in whole devices by kind; an absent kind is not limited."""
-
-    name: str
-    parent: str = ""
-    weight: float = 1.0
-    quota: Mapping[str, int] = field(default_factory=dict)
-    version: int = 1

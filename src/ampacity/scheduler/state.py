@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Row, Rows, Table, row_key
 from ampacity.model.ids import AttemptId, NodeId, WorkloadId
-from ampacity.model.node import Node, Pool, Queue
+from ampacity.model.node import Node, Pool
+from ampacity.model.policy import DEFAULT_POLICY, POLICY_KEY, SchedulerPolicy
+from ampacity.model.queue import Queue
 from ampacity.model.resources import Range
 from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Wish, Workload, WorkloadSpec
 

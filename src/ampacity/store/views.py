@@ -49,6 +49,9 @@ def live_part(rows: Rows) -> Rows:
         nodes=dict(rows.nodes),
         pools=dict(rows.pools),
         queues=dict(rows.queues),
+        policies=dict(rows.policies),
+        usage=dict(rows.usage),
+        runtimes=dict(rows.runtimes),
         seq=rows.seq,
     )
 
