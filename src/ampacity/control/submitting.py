@@ -6,14 +6,16 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from ampacity.hub import Hub
 from ampacity.model.array import ArrayPlace, element_name
 from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, NameTaken, StaleVersion, Where
 from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put
-from ampacity.model.ids import Owner, Project, WorkloadId
+from ampacity.model.ids import DEFAULT_QUEUE, Owner, Project, QueueName, WorkloadId
 from ampacity.model.node import Node
+from ampacity.model.queue import Queue
 from ampacity.model.receipt import Receipt
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload, WorkloadKind, WorkloadPhase, WorkloadSpec
@@ -63,9 +65,10 @@ class Submitting:
         checkpoints: Path,
         clock: Callable[[], float],
         nodes: Callable[[], Collection[Node]],
+        queues: Callable[[], Collection[Queue]] = tuple,
     ) -> None:
         self._store, self._hub, self._checkpoints = store, hub, checkpoints
-        self._clock, self._nodes = clock, nodes
+        self._clock, self._nodes, self._queues = clock, nodes, queues
         self._one_at_a_time = threading.Lock()
 
     def submit(
@@ -106,6 +109,7 @@ class Submitting:
         ident = _new_ident()
         spec = replace(spec, name=spec.name or f"{spec.kind}-{ident[-5:]}")
         self._refuse_impossible(spec)
+        self._refuse_unknown_queue(spec.queue)
         spec = self._with_exact_model(spec)
         if not indices:
             yield _Request(ident=ident, spec=self._with_checkpoint_folder(spec, ident))
@@ -172,6 +176,22 @@ class Submitting:
         refusal = could_ever_fit(spec, self._nodes())
         if refusal is not None:
             raise ImpossibleRequest(f"{spec.name} {refusal.message}", hint=refusal.hint)
+
+    def _refuse_unknown_queue(self, queue: QueueName) -> None:
+        """Work goes into a queue that is there and has no parts."""
+        known = {str(each.name): each for each in self._queues()}
+        parts = sorted(name for name, each in known.items() if each.parent == queue)
+        if parts:
+            raise InvalidSpec(
+                f"the queue {queue!r} has parts, and work goes into those.",
+                where=Where(key="queue"),
+                hint=f"Name one of them: {', '.join(parts)}.",
+            )
+        if queue != DEFAULT_QUEUE and not isinstance(self._store.get(Table.QUEUES, queue), Queue):
+            names = sorted({*known, DEFAULT_QUEUE})
+            near = get_close_matches(queue, names, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"The queues are {', '.join(names)}."
+            raise InvalidSpec(f"there is no queue {queue!r}.", where=Where(key="queue"), hint=hint)
 
     def _with_exact_model(self, spec: WorkloadSpec) -> WorkloadSpec:
         """The version that a tag or a bare name means now, so that all replicas serve the same one."""

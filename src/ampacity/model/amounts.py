@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from .errors import InvalidSpec
 from .node import Node
 from .quantities import parse_bytes, parse_cpus, print_bytes, print_cpus
 from .resources import ANY_KIND, WHOLE_MILLI, Allocation, ResourceRequest
@@ -70,10 +71,17 @@ def capacity_of(nodes: Iterable[Node]) -> dict[str, int]:
 
 
 def parse_amount(name: str, text: str) -> int:
-    """An amount as people write it: ``4TB`` of memory and disk, else a number (``16``, ``0.5``). Raises ``InvalidSpec``."""
+    """An amount as people write it: ``4TB`` of memory and disk, else a number (``16``, ``0.5``).
+
+    Raises:
+        InvalidSpec: it is none.
+    """
     if name in IN_BYTES:
         return 0 if text.strip() == "0" else parse_bytes(text)
-    return parse_cpus(text).minimum
+    found = parse_cpus(text)
+    if found.maximum != found.minimum:
+        raise InvalidSpec(f"{text!r} is a range.", hint=f"Write one number, such as {print_cpus(found.minimum)}.")
+    return found.minimum
 
 
 def print_amount(name: str, amount: int) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ampacity.model.ids import WorkloadId
+from ampacity.model.ids import QueueName, WorkloadId
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import Replica, Workload, WorkloadSpec
 
@@ -15,6 +16,9 @@ Turn = tuple[int, float, str, int]
 
 Shape = tuple[ResourceRequest, int]
 """What a gang's room depends on: what each member asks for, and on how many nodes at least."""
+
+Group = tuple[QueueName, Shape]
+"""Who waits for the same: room of one shape, and what one queue may use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,10 @@ class Want:
         return self.spec.resources, self.size.minimum
 
     @property
+    def group(self) -> Group:
+        return self.spec.queue, self.shape
+
+    @property
     def turn(self) -> Turn:
         return -self.spec.priority, self.workload.created_at, self.workload.id, self.replica.index
 
@@ -45,13 +53,15 @@ class Line:
     """All that want a start, kept in order as they come and go, so that planning need not look at each of them.
 
     Attributes:
-        groups: those that only wait for room, by shape, each group in its order: where the first of a group finds no
-            room, none behind it does.
+        groups: those that only wait for room and their queue's quota, each group in its order: where the first of a
+            group finds none, none behind it does.
         apart: those that other workloads or time may hold back.
+        waiting: how many there are of each queue that has any.
     """
 
-    groups: dict[Shape, list[tuple[Turn, Want]]] = field(default_factory=dict)
+    groups: dict[Group, list[tuple[Turn, Want]]] = field(default_factory=dict)
     apart: dict[tuple[WorkloadId, int], Want] = field(default_factory=dict)
+    waiting: Counter[str] = field(default_factory=Counter)
     _of: dict[WorkloadId, tuple[Want, ...]] = field(default_factory=dict)
 
     def put(self, workload: WorkloadId, wants: Iterable[Want]) -> None:
@@ -62,24 +72,28 @@ class Line:
         if fresh:
             self._of[workload] = fresh
         for want in fresh:
+            self.waiting[want.spec.queue] += 1
             if want.may_be_held_back:
                 self.apart[workload, want.replica.index] = want
             else:
-                insort(self.groups.setdefault(want.shape, []), (want.turn, want), key=_by_turn)
+                insort(self.groups.setdefault(want.group, []), (want.turn, want), key=_by_turn)
 
     def all(self) -> list[Want]:
         """Everyone, in order."""
         return sorted((want for wants in self._of.values() for want in wants), key=lambda want: want.turn)
 
     def _drop(self, want: Want) -> None:
+        self.waiting[want.spec.queue] -= 1
+        if not self.waiting[want.spec.queue]:
+            del self.waiting[want.spec.queue]
         if want.may_be_held_back:
             del self.apart[want.workload.id, want.replica.index]
             return
-        shape = want.shape
-        group = self.groups[shape]
+        key = want.group
+        group = self.groups[key]
         del group[bisect_left(group, want.turn, key=_by_turn)]
         if not group:
-            del self.groups[shape]
+            del self.groups[key]
 
 
 def _by_turn(entry: tuple[Turn, Want]) -> Turn:

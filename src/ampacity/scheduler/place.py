@@ -8,7 +8,8 @@ from dataclasses import replace
 from ampacity.model.plan import Placement
 from ampacity.model.resources import Range, ResourceRequest
 
-from .fit import Board, Fit, fitting
+from .board import Board, Fit
+from .fit import best, fit_on
 
 
 def place(board: Board, request: ResourceRequest, size: Range) -> tuple[Fit, ...] | None:
@@ -18,10 +19,9 @@ def place(board: Board, request: ResourceRequest, size: Range) -> tuple[Fit, ...
     ``size.maximum``. All members get the same one of the alternative accelerators, the best liked that does.
     """
     for single in alternatives(request):
-        found = fitting(board, single)
-        if len(found) >= size.minimum:
-            chosen = found[: size.maximum]
-            return tuple(sorted(chosen, key=lambda fit: fit.node))
+        rows = best(board, single, size.maximum)
+        if len(rows) >= size.minimum:
+            return tuple(sorted((fit_on(board, single, int(row)) for row in rows), key=lambda fit: fit.node))
     return None
 
 

@@ -33,6 +33,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "setCondition": {"condition": "ready"},
     "addModel": {"name": "m", "path": "/m"},
     "putSecret": {"value": "dmFsdWU="},
+    "applyQueues": {"file": "queues: {research: {weight: 2}}"},
 }
 QUERIES = {"searchLogs": {"pattern": "line"}, "readFile": {"path": "f"}, "writeFile": {"path": "g", "size": 2}}
 NAMES = {"setCondition": "n0", "getModel": "m", "removeModel": "m", "putSecret": "S", "removeSecret": "S"}

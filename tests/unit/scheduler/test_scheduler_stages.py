@@ -8,11 +8,12 @@ from ampacity.model.fits import capacity, free_on, less
 from ampacity.model.ids import WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.quantities import parse_accelerators
-from ampacity.model.resources import Allocation, DeviceShare, Range
+from ampacity.model.resources import Allocation, DeviceShare, Range, ResourceRequest
 from ampacity.model.workload import Desired, SpecRevision, Wish
 from ampacity.scheduler import build
-from ampacity.scheduler.fit import Board, fitting
-from ampacity.scheduler.ledger import Ledger
+from ampacity.scheduler.board import Board, Fit
+from ampacity.scheduler.fit import best, fit_on
+from ampacity.scheduler.fleet import Fleet
 from ampacity.scheduler.place import place
 from ampacity.scheduler.shortfall import Dimension, most_to_ask, shortfall
 from ampacity.scheduler.words import listed, say_request
@@ -20,10 +21,14 @@ from scheduler_cluster import GIB, node, request, rows_of, running, workload
 
 
 def board(*nodes: Node) -> Board:
-    ledger = Ledger()
+    fleet = Fleet()
     for each in nodes:
-        ledger.put_node(each)
-    return Board.of(ledger)
+        fleet.put_node(each)
+    return Board.of(fleet)
+
+
+def fitting(on: Board, asked: ResourceRequest) -> list[Fit]:
+    return [fit_on(on, asked, int(row)) for row in best(on, asked, None)]
 
 
 def test_order_passes_over_what_must_not_start() -> None:
@@ -48,10 +53,10 @@ def test_what_was_taken_is_not_given_again() -> None:
     on = board(node("n1", devices=2), node("n2", devices=1))
     (first,) = place(on, request("H100:1"), Range.exactly(1)) or ()
     assert first.node == "n2"
-    on.take(first.node, WorkloadId("w1"), first.allocation)
+    on.take(first, WorkloadId("w1"))
     (second,) = place(on, request("H100:1"), Range.exactly(1)) or ()
     assert second.node == "n1"
-    on.take(second.node, WorkloadId("w2"), second.allocation)
+    on.take(second, WorkloadId("w2"))
     assert place(on, request("H100:2"), Range.exactly(1)) is None
 
 

@@ -87,12 +87,12 @@ def _beyond_parent(queues: dict[str, Queue]) -> Iterator[Mistake]:
             parts = [each for each in queues.values() if each.parent == name and resource in each.quota]
             total = sum(each.quota[resource] for each in parts)
             if total > quota:
+                sums, has = print_amount(resource, total), print_amount(resource, quota)
+                names = ", ".join(str(each.name) for each in parts)
                 yield Mistake(
-                    f"its parts have {print_amount(resource, total)} in all, and it has {print_amount(resource, quota)}.",
+                    f"its parts have {sums} in all, and it has {has}.",
                     path=("queues", name, "quota", resource),
-                    hint=f"Give it {print_amount(resource, total)}, or its parts less: "
-                    + ", ".join(str(each.name) for each in parts)
-                    + ".",
+                    hint=f"Give it {sums}, or its parts less: {names}.",
                 )
 
 

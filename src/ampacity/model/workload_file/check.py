@@ -12,7 +12,6 @@ from .keys import MEANT, NOT_BUILT, WorkloadKeys
 from .mistakes import Mistake, Mistakes, Path
 from .types import nearest, said
 
-
 Keys = TypeVar("Keys", bound=BaseModel)
 
 

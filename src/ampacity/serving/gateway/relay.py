@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ampacity.serving.routing import Load, Router
-from ampacity.serving.routing.least_loaded import restore, set_aside
+from ampacity.serving.routing import Engine, EngineId, Router, Ticket, TicketId
 from ampacity.serving.table import ModelRoute, ReplicaRoute
 
 from .answers import Header, Refusal, error_body
@@ -75,34 +74,62 @@ class Request:
     id: bytes
 
 
-class Relay:
-    """Knows the table, the replicas' loads and the connections to them."""
+class Choosing:
+    """The router of one model, and the replicas that it has been told of."""
 
-    def __init__(self, tables: Tables, router: Router) -> None:
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.replicas: dict[EngineId, ReplicaRoute] = {}
+        self._route: ModelRoute | None = None
+
+    def follow(self, route: ModelRoute, now: float) -> None:
+        """Tell the router of the table's replicas, when they are others than before."""
+        if route is not self._route:
+            self._route = route
+            self.replicas = {EngineId(replica.id): replica for replica in route.replicas}
+            self.router.set_engines([Engine(id=engine) for engine in self.replicas], now)
+
+
+class Relay:
+    """Knows the table, the router of each model and the connections to the replicas."""
+
+    def __init__(self, tables: Tables, router: Callable[[], Router]) -> None:
         self._tables, self._router, self._pool = tables, router, Pool()
-        self._loads: dict[str, Load] = defaultdict(Load)
+        self._choosing: dict[str, Choosing] = {}
+        self._last_ticket = 0
 
     async def serve(self, request: Request, client: Answering) -> None:
         """Answer the request. Raises ``Refusal`` when nothing was passed on and nobody can answer it."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WAIT_FOR_REPLICA_S
-        tried: set[str] = set()
+        tried: frozenset[EngineId] = frozenset()
         while True:
             route = self._tables.route(request.asked.model)
-            replica = self._router.choose(route, self._loads, now=loop.time(), exclude=tried)
-            if replica is None:
+            choosing = self._choosing_for(route)
+            self._last_ticket += 1
+            ticket = Ticket(TicketId(self._last_ticket), arrived=loop.time(), excluded=tried)
+            engine = choosing.router.offer(ticket, loop.time())
+            if engine is None:  # there is none that it has not tried
+                choosing.router.withdrawn(ticket.id, loop.time())
                 await self._await_replica(route, deadline)
-                tried.clear()
+                tried = frozenset()
                 continue
             try:
-                await self._attempt(request, client, route, replica)
+                await self._attempt(request, client, choosing, ticket, route, choosing.replicas[engine])
                 return
             except ReplicaLost as error:
-                self._note_loss(replica, error)
+                self._note_loss(choosing.replicas.get(engine), error)
                 if client.begun:
                     await self._break_off(request, client, error)
                     return
-                tried.add(replica.id)
+                tried |= {engine}
+
+    def _choosing_for(self, route: ModelRoute) -> Choosing:
+        choosing = self._choosing.get(route.name)
+        if choosing is None:
+            choosing = self._choosing[route.name] = Choosing(self._router())
+        choosing.follow(route, asyncio.get_running_loop().time())
+        return choosing
 
     async def _await_replica(self, route: ModelRoute, deadline: float) -> None:
         left = deadline - asyncio.get_running_loop().time()
@@ -115,10 +142,10 @@ class Relay:
             raise Refusal(503, message, code="no_replica", headers=((b"retry-after", b"5"),))
         await self._tables.wait(min(left, LOOK_AGAIN_S))
 
-    def _note_loss(self, replica: ReplicaRoute, error: ReplicaLost) -> None:
-        log.warning("replica %s at %s: %s", replica.id, replica.url, error)
-        set_aside(self._loads[replica.id], asyncio.get_running_loop().time())
-        self._pool.forget(replica.url)
+    def _note_loss(self, replica: ReplicaRoute | None, error: ReplicaLost) -> None:
+        if replica is not None:  # it may have left the table meanwhile
+            log.warning("replica %s at %s: %s", replica.id, replica.url, error)
+            self._pool.forget(replica.url)
 
     @staticmethod
     async def _break_off(request: Request, client: Answering, error: ReplicaLost) -> None:
@@ -127,19 +154,28 @@ class Relay:
             await client.piece(b"data: " + error_body(502, f"The replica was lost: {error}.", "replica_lost") + b"\n\n")
         client.cut()
 
-    async def _attempt(self, request: Request, client: Answering, route: ModelRoute, replica: ReplicaRoute) -> None:
-        load = self._loads[replica.id]
-        load.in_flight += 1
+    async def _attempt(
+        self,
+        request: Request,
+        client: Answering,
+        choosing: Choosing,
+        ticket: Ticket,
+        route: ModelRoute,
+        replica: ReplicaRoute,
+    ) -> None:
         exchange: Exchange | None = None
+        clock, failed = asyncio.get_running_loop().time, False
         try:
             exchange = await self._send(request, route, replica)
+            choosing.router.answered(ticket.id, clock())
             await self._relay(exchange, client)
-            load.served += 1
-            restore(load)
             self._pool.give_back(replica.url, exchange)
             exchange = None
+        except ReplicaLost:
+            failed = True
+            raise
         finally:
-            load.in_flight -= 1
+            choosing.router.ended(ticket.id, clock(), failed=failed)
             if exchange is not None:
                 exchange.abort()  # also when the client has left: that frees the engine
 

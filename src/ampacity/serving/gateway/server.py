@@ -26,7 +26,7 @@ async def run(table: Path, *, host: str, port: int, router: str = "least_loaded"
     loop = asyncio.get_running_loop()
     tables = Tables(table)
     connections: set[Connection] = set()
-    relay = Relay(tables, ROUTERS[router]())
+    relay = Relay(tables, ROUTERS[router])
     try:
         server = await loop.create_server(factory(relay, tables, connections), host, port, backlog=BACKLOG)
     except OSError as error:
