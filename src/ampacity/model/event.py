@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from .access import ApiKey, ProjectLimits
 from .attempt import Attempt
 from .errors import StaleVersion
 from .history import RuntimeHistory, Usage
@@ -42,6 +43,10 @@ class EventKind(StrEnum):
     POOL_CHANGED = "pool.changed"
     QUEUE_CHANGED = "queue.changed"
     QUEUES_CHANGED = "queues.changed"
+    KEY_CREATED = "key.created"
+    KEY_CHANGED = "key.changed"
+    KEY_REVOKED = "key.revoked"
+    PROJECT_LIMITED = "project.limited"
     WORKLOAD_FORGOTTEN = "workload.forgotten"
     SNAPSHOT = "snapshot"
 
@@ -58,6 +63,8 @@ class Table(StrEnum):
     POLICIES = "policies"
     USAGE = "usage"
     RUNTIMES = "runtimes"
+    API_KEYS = "api_keys"
+    PROJECT_LIMITS = "project_limits"
 
 
 Row = (
@@ -72,6 +79,8 @@ Row = (
     | SchedulerPolicy
     | Usage
     | RuntimeHistory
+    | ApiKey
+    | ProjectLimits
 )
 
 ROW_TYPES: dict[Table, type[Row]] = {
@@ -86,13 +95,15 @@ ROW_TYPES: dict[Table, type[Row]] = {
     Table.POLICIES: SchedulerPolicy,
     Table.USAGE: Usage,
     Table.RUNTIMES: RuntimeHistory,
+    Table.API_KEYS: ApiKey,
+    Table.PROJECT_LIMITS: ProjectLimits,
 }
 
 
 def row_key(row: Row) -> str:
     """The key of a row in its table."""
     match row:
-        case Workload() | Attempt() | Node():
+        case Workload() | Attempt() | Node() | ApiKey():
             return str(row.id)
         case SpecRevision():
             return f"{row.workload}@{row.revision}"
@@ -106,6 +117,8 @@ def row_key(row: Row) -> str:
             return POLICY_KEY
         case Usage() | RuntimeHistory():
             return row.key
+        case ProjectLimits():
+            return str(row.project)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +203,8 @@ class Rows:
     policies: dict[str, SchedulerPolicy] = field(default_factory=dict)
     usage: dict[str, Usage] = field(default_factory=dict)
     runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
+    api_keys: dict[str, ApiKey] = field(default_factory=dict)
+    project_limits: dict[str, ProjectLimits] = field(default_factory=dict)
     seq: int = 0
 
     def table(self, table: Table) -> dict[str, Row]:

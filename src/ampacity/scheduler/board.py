@@ -9,6 +9,7 @@ from ampacity.model.attempt import Attempt
 from ampacity.model.fits import Free
 from ampacity.model.ids import NodeId, WorkloadId
 from ampacity.model.node import Node
+from ampacity.model.plan import Placement
 from ampacity.model.resources import Allocation, ResourceRequest
 
 from .fleet import Counts, Fleet, Ints, free_of_row
@@ -98,12 +99,20 @@ class Board:
         """Give a place out."""
         self._do(fit.row, fit.allocation, -1, by)
 
+    def take_place(self, place: Placement, by: WorkloadId) -> None:
+        """Give out a place on a known node."""
+        self._do(self.fleet.row_of[place.node], place.allocation, -1, by)
+
+    def give_place(self, place: Placement) -> None:
+        """As if what is held there were gone. On a node that is not known it leaves nothing."""
+        row = self.fleet.row_of.get(place.node)
+        if row is not None:
+            self._do(row, place.allocation, 1, None)
+
     def give(self, attempt: Attempt) -> None:
         """As if the attempt were gone. Members on nodes that are not known leave nothing."""
         for member in attempt.members:
-            row = self.fleet.row_of.get(member.node)
-            if row is not None:
-                self._do(row, member.allocation, 1, None)
+            self.give_place(Placement(node=member.node, allocation=member.allocation))
 
     def give_back(self, fit: Fit) -> None:
         """Take the place of a :meth:`take` back, where what was decided since then shall stand."""

@@ -57,11 +57,13 @@ class Line:
             group finds none, none behind it does.
         apart: those that other workloads or time may hold back.
         waiting: how many there are of each queue that has any.
+        promised: those for which places are kept.
     """
 
     groups: dict[Group, list[tuple[Turn, Want]]] = field(default_factory=dict)
     apart: dict[tuple[WorkloadId, int], Want] = field(default_factory=dict)
     waiting: Counter[str] = field(default_factory=Counter)
+    promised: dict[tuple[WorkloadId, int], Want] = field(default_factory=dict)
     _of: dict[WorkloadId, tuple[Want, ...]] = field(default_factory=dict)
 
     def put(self, workload: WorkloadId, wants: Iterable[Want]) -> None:
@@ -73,7 +75,9 @@ class Line:
             self._of[workload] = fresh
         for want in fresh:
             self.waiting[want.spec.queue] += 1
-            if want.may_be_held_back:
+            if want.replica.then:
+                self.promised[workload, want.replica.index] = want
+            elif want.may_be_held_back:
                 self.apart[workload, want.replica.index] = want
             else:
                 insort(self.groups.setdefault(want.group, []), (want.turn, want), key=_by_turn)
@@ -86,8 +90,8 @@ class Line:
         self.waiting[want.spec.queue] -= 1
         if not self.waiting[want.spec.queue]:
             del self.waiting[want.spec.queue]
-        if want.may_be_held_back:
-            del self.apart[want.workload.id, want.replica.index]
+        if want.replica.then or want.may_be_held_back:
+            del (self.promised if want.replica.then else self.apart)[want.workload.id, want.replica.index]
             return
         key = want.group
         group = self.groups[key]

@@ -13,6 +13,7 @@ from .explain import Explainer, Reason
 from .gates import held_back
 from .order import Shape, Turn, Want
 from .place import place, placements
+from .promises import keep_promises
 from .queues.purse import Purse, wanted
 from .queues.rules import Barred
 from .queues.words import say_barred
@@ -46,12 +47,16 @@ def plan(state: State, now: float) -> Plan:
             held.append(wait)
     shares = state.shares
     purse = Purse.of(shares, board)
+    kept, others = keep_promises(board, state.line.promised.values())
+    for start in kept:
+        purse.take(state.queue_of(start.workload), purse.amounts(start.placements))
+    heads += [(want.turn, [(want.turn, want)], 0) for want in others]
     starts, crowded, barred = _serve(board, purse, heads)
     explainer = Explainer(state, board)
     reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
     reasons += [(say_barred(bar, rest[0][1].spec.queue), [rest]) for bar, rest in barred]
     return Plan(
-        starts=tuple(starts),
+        starts=(*kept, *starts),
         waits=Waits(lambda: _write_out(held, reasons)),
         queues=purse.standings(state.line.waiting),
         next_wake=_next_wake(state.line.apart.values(), now),
@@ -76,17 +81,21 @@ def _serve(
         want = group[position][1]
         shape = want.shape
         queue = want.spec.queue
-        bar = purse.barred(queue, wanted(want))
+        size = purse.allowed(want)
+        bar = purse.barred(queue, wanted(want)) if size is None else None
+        fits = None if size is None or shape in crowded else place(board, want.spec.resources, size)
+        amounts = {} if fits is None else purse.amounts(placements(fits))
+        if fits is not None:
+            bar = purse.barred(queue, amounts)
         if bar is not None:
             barred.append((bar, group[position:]))
             continue
-        fits = None if shape in crowded else place(board, want.spec.resources, want.size)
         if fits is None:
             crowded.setdefault(shape, []).append(group[position:])
             continue
         for fit in fits:
             board.take(fit, want.workload.id)
-        purse.take(queue, purse.amounts(fits))
+        purse.take(queue, amounts)
         starts.append(_start(want, fits))
         if position + 1 < len(group):
             heappush(heads, (group[position + 1][0], group, position + 1))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Row, Rows, Table, row_key
 from ampacity.model.history import RuntimeHistory, Usage
-from ampacity.model.ids import AttemptId, NodeId, WorkloadId
+from ampacity.model.ids import DEFAULT_QUEUE, AttemptId, NodeId, QueueName, WorkloadId
 from ampacity.model.node import Node, Pool
 from ampacity.model.policy import DEFAULT_POLICY, SchedulerPolicy
 from ampacity.model.queue import Queue
@@ -103,6 +103,11 @@ class State:
         """The row of a workload that is alive or that a live one comes after."""
         held = self.live.get(workload)
         return self.ended.get(workload) if held is None else held.workload
+
+    def queue_of(self, workload: WorkloadId) -> QueueName:
+        """The queue that a live workload is in."""
+        spec = self.live[workload].spec
+        return DEFAULT_QUEUE if spec is None else spec.queue
 
     def wants(self, workload: WorkloadId) -> list[Want]:
         """The workload's replicas that need a start."""
@@ -319,16 +324,13 @@ class State:
                 return self.attempts.get(AttemptId(key))
             case Table.NODES:
                 return self.fleet.get(NodeId(key))
-            case Table.POOLS:
-                return self.pools.get(key)
-            case Table.QUEUES:
-                return self.queues.get(key)
             case Table.POLICIES:
                 return self.policy
-            case Table.USAGE:
-                return self.usage.get(key)
-            case Table.RUNTIMES:
-                return self.runtimes.get(key)
+            case Table.POOLS | Table.QUEUES | Table.USAGE | Table.RUNTIMES:
+                rows: dict[str, Row] = getattr(self, table.value)
+                return rows.get(key)
+            case Table.API_KEYS | Table.PROJECT_LIMITS:  # the gateway's, not held here
+                return None
 
 
 def build(rows: Rows) -> State:
@@ -348,7 +350,7 @@ def _turn(row: Row) -> int:
 
 def _places(attempt: Attempt) -> object:
     """What its hold on the fleet follows from."""
-    return attempt.workload, attempt.replica, [(each.index, each.node, each.allocation) for each in attempt.members]
+    return attempt.workload, attempt.replica, attempt.held
 
 
 def _by_key(rows: Iterable[SpecRevision] | Iterable[Replica], key: str) -> Row | None:

@@ -52,6 +52,8 @@ def live_part(rows: Rows) -> Rows:
         policies=dict(rows.policies),
         usage=dict(rows.usage),
         runtimes=dict(rows.runtimes),
+        api_keys=dict(rows.api_keys),
+        project_limits=dict(rows.project_limits),
         seq=rows.seq,
     )
 

@@ -29,6 +29,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/shutdown": {},
     "/queues": {"file": "queues: {}"},
     "/secrets/{ref}": {"value": "dmFsdWU="},
+    "/keys": {"name": "k", "digest": "ab" * 32},
+    "/keys/{ref}/limits": {"limits": {}},
+    "/limits": {"limits": {}},
 }
 
 

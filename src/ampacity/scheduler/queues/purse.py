@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from ampacity.model.amounts import Amounts, demand, given
 from ampacity.model.attempt import Attempt
-from ampacity.model.plan import QueueStanding
-from ampacity.scheduler.board import Board, Fit
+from ampacity.model.plan import Placement, QueueStanding
+from ampacity.model.resources import Range
+from ampacity.scheduler.board import Board
 from ampacity.scheduler.order import Want
 
 from .rules import Barred, barred
@@ -34,10 +35,25 @@ class Purse:
         """Why the queue may not take so much more."""
         return barred(self.shares.tree, self.used, self.shares.capacity, queue, amounts)
 
-    def amounts(self, fits: Iterable[Fit]) -> dict[str, int]:
+    def allowed(self, want: Want) -> Range | None:
+        """On how many nodes the replica may run by its queue's limits; ``None`` = not even on the least number."""
+        queue, request, size = want.spec.queue, want.spec.resources, want.size
+        if self.barred(queue, demand(request, size.minimum)) is not None:
+            return None
+        most = len(self.board.fleet.row_of) if size.maximum is None else size.maximum
+        fewest = size.minimum
+        while fewest < most:  # halving: a larger gang takes more of everything
+            middle = (fewest + most + 1) // 2
+            if self.barred(queue, demand(request, middle)) is None:
+                fewest = middle
+            else:
+                most = middle - 1
+        return Range(minimum=size.minimum, maximum=fewest)
+
+    def amounts(self, places: Iterable[Placement]) -> dict[str, int]:
         """What these places come to, by the kinds of their devices."""
         fleet = self.board.fleet
-        return given((fit.allocation, kinds_of(fleet.node(fit.row)).get) for fit in fits)
+        return given((place.allocation, kinds_of(fleet.get(place.node)).get) for place in places)
 
     def take(self, queue: str, amounts: Amounts) -> None:
         """A queue has so much more, in one attempt more."""
