@@ -9,6 +9,7 @@ from enum import StrEnum
 from .array import ArrayPlace
 from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, QueueName, WorkloadId
 from .resources import Range, ResourceRequest
+from .rules import PlacementRules
 
 
 class WorkloadKind(StrEnum):
@@ -104,6 +105,7 @@ class WorkloadSpec:
     grace_s: float = 10.0
     service: ServiceSpec | None = None
     secrets: SecretUse = field(default_factory=SecretUse)
+    rules: PlacementRules = field(default_factory=PlacementRules)
 
 
 class WorkloadPhase(StrEnum):

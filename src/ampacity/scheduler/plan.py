@@ -32,7 +32,7 @@ def plan(state: State, now: float) -> Plan:
         state: is read, never changed.
         now: seconds since the epoch.
     """
-    board = Board.of(state.fleet, state.answers)
+    board = Board.of(state.fleet, state.neighbours, state.answers)
     held: list[Wait] = []
     heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
     for want in state.line.apart.values():
@@ -61,7 +61,7 @@ def _serve(board: Board, heads: list[Head]) -> tuple[list[Start], dict[Shape, li
         _, group, position = heappop(heads)
         want = group[position][1]
         shape = want.shape
-        fits = None if shape in crowded else place(board, want.spec.resources, want.size)
+        fits = None if shape in crowded else place(board, want.gang)
         if fits is None:
             crowded.setdefault(shape, []).append(group[position:])
             continue

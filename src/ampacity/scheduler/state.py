@@ -14,6 +14,8 @@ from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision
 
 from .board import Answers
 from .fleet import Fleet
+from .gang import Gang, Name
+from .neighbours import Neighbours
 from .order import Line, Want
 
 ReplicaKey = tuple[WorkloadId, int]
@@ -49,6 +51,7 @@ class State:
         attempts: those that have not ended.
         attempts_of: their ids, by replica.
         fleet: nodes, what is held there and what is left.
+        neighbours: which workloads keep apart, and where they are.
         answers: how requests fit, as earlier plans found out. They follow from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
     """
@@ -60,6 +63,7 @@ class State:
     attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
     attempts_of: dict[ReplicaKey, set[AttemptId]] = field(default_factory=dict)
     fleet: Fleet = field(default_factory=Fleet)
+    neighbours: Neighbours = field(default_factory=Neighbours)
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
     line: Line = field(default_factory=Line, compare=False, repr=False)
@@ -97,8 +101,11 @@ class State:
         if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
             return []
         size = held.spec.num_nodes if held.desired.size is None else Range.exactly(held.desired.size)
+        name: Name = held.workload.project, held.workload.name
+        concerned = held.spec.rules.apart is not None or self.neighbours.concerns(name)
+        gang = Gang(resources=held.spec.resources, size=size, rules=held.spec.rules, name=name if concerned else None)
         return [
-            Want(workload=held.workload, spec=held.spec, replica=replica, size=size)
+            Want(workload=held.workload, spec=held.spec, replica=replica, gang=gang)
             for index, replica in held.replicas.items()
             if replica.phase is ReplicaPhase.WAITING
             and index < held.desired.replicas
@@ -107,6 +114,11 @@ class State:
 
     def _line_up(self) -> None:
         """Those that were touched take their places anew."""
+        for workload in sorted(self._touched):
+            held = self.live.get(workload)
+            name = None if held is None else (held.workload.project, held.workload.name)
+            rule = None if held is None or held.spec is None else held.spec.rules.apart
+            self._touched |= self.neighbours.put(workload, name, rule)
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
         self._touched.clear()
@@ -184,6 +196,7 @@ class State:
         self.attempts[attempt.id] = attempt
         self.attempts_of.setdefault((attempt.workload, attempt.replica), set()).add(attempt.id)
         self.fleet.hold(attempt)
+        self.neighbours.hold(attempt)
 
     def _drop_attempt(self, id: AttemptId) -> None:
         attempt = self.attempts.pop(id, None)
@@ -191,6 +204,7 @@ class State:
             return
         self._touch(attempt)
         self.fleet.release(attempt)
+        self.neighbours.release(attempt)
         key = (attempt.workload, attempt.replica)
         self.attempts_of[key].discard(id)
         if not self.attempts_of[key]:
