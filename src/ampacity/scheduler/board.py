@@ -9,6 +9,7 @@ from ampacity.model.attempt import Attempt
 from ampacity.model.fits import Free
 from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.node import Node
+from ampacity.model.plan import Placement
 from ampacity.model.resources import Allocation, ResourceRequest
 
 from .columns import Codes, Counts, Flags, Ints, free_of_row, give
@@ -156,11 +157,18 @@ class Board:
         """Give a place out."""
         self._do(fit.row, fit.allocation, -1, by=by)
 
+    def take_place(self, place: Placement, by: WorkloadId) -> None:
+        """Give out a place on a known node."""
+        self._do(self.fleet.row_of[place.node], place.allocation, -1, by=by)
+
+    def give_place(self, place: Placement) -> None:
+        """As if what is held there were gone. On a node that is not known it leaves nothing but its licences."""
+        self._do(self.fleet.row_of.get(place.node, -1), place.allocation, 1)
+
     def give(self, attempt: Attempt) -> None:
         """As if the attempt were gone. Members on nodes that are not known leave nothing but their licences."""
         for member in attempt.members:
-            row = self.fleet.row_of.get(member.node, -1)
-            self._do(row, member.allocation, 1, gone=attempt.id)
+            self._do(self.fleet.row_of.get(member.node, -1), member.allocation, 1, gone=attempt.id)
 
     def mark(self) -> Mark:
         """A point that :meth:`rollback` goes back to."""

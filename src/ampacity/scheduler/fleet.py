@@ -8,10 +8,11 @@ from itertools import count
 
 import numpy as np
 
-from ampacity.model.attempt import Attempt, Member
+from ampacity.model.attempt import Attempt
 from ampacity.model.fits import Free, usable
 from ampacity.model.ids import AttemptId, NodeId
 from ampacity.model.node import Device, Health, Node
+from ampacity.model.plan import Placement
 from ampacity.model.resources import WHOLE_MILLI, Allocation
 from ampacity.model.site import Site
 
@@ -19,7 +20,7 @@ from .columns import Codes, Counts, Flags, Ints, free_of_row, give, larger
 from .marked import Marked
 
 Hold = tuple[AttemptId, int]
-"""An attempt and the index of its member: who holds an allocation."""
+"""An attempt and the index of its member, below 0 for what is promised to its successor: who holds an allocation."""
 
 ABSENT = -1
 """The kind of a device slot without a device."""
@@ -195,27 +196,27 @@ class Fleet:
 
     def hold(self, attempt: Attempt) -> None:
         """An attempt has its places from now on."""
-        for member in attempt.members:
-            self.held.setdefault(member.node, {})[attempt.id, member.index] = member.allocation
-            self._add(member, -1)
+        for index, place in attempt.held:
+            self.held.setdefault(place.node, {})[attempt.id, index] = place.allocation
+            self._add(place, -1)
 
     def release(self, attempt: Attempt) -> None:
-        """Give back what :meth:`hold` took for the very same members."""
-        for member in attempt.members:
-            on_node = self.held[member.node]
-            del on_node[attempt.id, member.index]
+        """Give back what :meth:`hold` took for the very same attempt."""
+        for index, place in attempt.held:
+            on_node = self.held[place.node]
+            del on_node[attempt.id, index]
             if not on_node:
-                del self.held[member.node]
-            self._add(member, 1)
+                del self.held[place.node]
+            self._add(place, 1)
 
-    def _add(self, member: Member, sign: int) -> None:
-        for each in member.allocation.licences:
+    def _add(self, place: Placement, sign: int) -> None:
+        for each in place.allocation.licences:
             self.licences_used[each.name] = self.licences_used.get(each.name, 0) - sign * each.amount
             if not self.licences_used[each.name]:
                 del self.licences_used[each.name]
-        row = self.row_of.get(member.node)
+        row = self.row_of.get(place.node)
         if row is not None:
-            self._give(row, member.allocation, sign)
+            self._give(row, place.allocation, sign)
             self.version[row] = next(self.stamps)
 
     def _give(self, row: int, allocation: Allocation, sign: int) -> None:

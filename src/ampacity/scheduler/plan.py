@@ -13,6 +13,7 @@ from .explain import Explainer, Reason
 from .gates import held_back
 from .order import Shape, Turn, Want
 from .place import place, placements
+from .promises import keep_promises
 from .state import State
 
 Head = tuple[Turn, list[tuple[Turn, Want]], int]
@@ -41,11 +42,13 @@ def plan(state: State, now: float) -> Plan:
             heads.append((want.turn, [(want.turn, want)], 0))
         else:
             held.append(wait)
+    kept, others = keep_promises(board, state.line.promised.values())
+    heads += [(want.turn, [(want.turn, want)], 0) for want in others]
     starts, crowded = _serve(board, heads)
     explainer = Explainer(state, board)
     reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
     return Plan(
-        starts=tuple(starts),
+        starts=(*kept, *starts),
         waits=Waits(lambda: _write_out(held, reasons)),
         next_wake=_next_wake(state.line.apart.values(), now),
     )

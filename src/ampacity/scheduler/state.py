@@ -277,6 +277,8 @@ class State:
                 return self.pools.get(key)
             case Table.QUEUES:
                 return self.queues.get(key)
+            case Table.API_KEYS | Table.PROJECT_LIMITS:  # the gateway's, not held here
+                return None
 
 
 def build(rows: Rows) -> State:
@@ -296,7 +298,7 @@ def _turn(row: Row) -> int:
 
 def _places(attempt: Attempt) -> object:
     """What its hold on the fleet follows from."""
-    return attempt.workload, attempt.replica, [(each.index, each.node, each.allocation) for each in attempt.members]
+    return attempt.workload, attempt.replica, attempt.held
 
 
 def _by_key(rows: Iterable[SpecRevision] | Iterable[Replica], key: str) -> Row | None:
