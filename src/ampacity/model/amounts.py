@@ -1,7 +1,8 @@
 """Amounts of resources by name: what queues are measured in.
 
 Names: ``cpus`` (thousandths of a CPU), ``memory`` and ``disk`` (bytes), ``accelerators`` (thousandths of devices of any
-kind, all together), and each kind of accelerator by its own name (thousandths of devices).
+kind, all together), each kind of accelerator by its own name (thousandths of devices), and what is counted, licences
+too, by its name (thousandths).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def demand(request: ResourceRequest, members: int) -> dict[str, int]:
         found[ACCELERATORS] = wanted.count.minimum * wanted.milli
         if wanted.kind != ANY_KIND:
             found[wanted.kind] = found[ACCELERATORS]
+    for each in (*request.counted, *request.licences):
+        found[each.name] = found.get(each.name, 0) + each.amount * WHOLE_MILLI
     return {name: amount * members for name, amount in found.items() if amount}
 
 
@@ -46,6 +49,7 @@ def given(allocations: Iterable[tuple[Allocation, Callable[[str], str | None]]])
     found: dict[str, int] = {}
     for allocation, kind_of in allocations:
         parts = [(CPUS, allocation.cpu_milli), (MEMORY, allocation.memory_bytes), (DISK, allocation.disk_bytes)]
+        parts += [(each.name, each.amount * WHOLE_MILLI) for each in (*allocation.counted, *allocation.licences)]
         for share in allocation.devices:
             parts.append((ACCELERATORS, share.milli))
             kind = kind_of(share.device)
@@ -67,6 +71,8 @@ def capacity_of(nodes: Iterable[Node]) -> dict[str, int]:
         for device in node.devices:
             found[ACCELERATORS] += WHOLE_MILLI
             found[device.kind] = found.get(device.kind, 0) + WHOLE_MILLI
+        for name, count in node.counted.items():
+            found[name] = found.get(name, 0) + count * WHOLE_MILLI
     return found
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor, log2
 
+from .amounts import ACCELERATORS, CPUS, KINDLESS
 from .attempt import Attempt
 from .ids import Owner, Project, QueueName
+from .resources import WHOLE_MILLI
 from .workload import Workload
 
 BUCKETS_PER_OCTAVE = 2
@@ -62,12 +64,11 @@ def used_since(rate: float, begun_at: float, now: float, half_life_s: float) -> 
 
 def usage_rate(amounts: Mapping[str, int], weights: Mapping[str, float]) -> float:
     """Weighted seconds a second of holding these amounts."""
-    other = weights.get("accelerators", 0.0)
-    kinds = [name for name in amounts if name not in ("accelerators", "cpus", "memory", "disk")]
-    named = sum(amounts[kind] for kind in kinds)
-    devices = sum(amounts[kind] * weights.get(kind, other) for kind in sorted(kinds))
-    devices += (amounts.get("accelerators", 0) - named) * other
-    return max(devices, amounts.get("cpus", 0) * weights.get("cpus", 0.0)) / 1000.0
+    kinds = [name for name in sorted(weights) if name not in KINDLESS]
+    devices = sum(amounts.get(kind, 0) * weights[kind] for kind in kinds)
+    unnamed = amounts.get(ACCELERATORS, 0) - sum(amounts.get(kind, 0) for kind in kinds)
+    devices += unnamed * weights.get(ACCELERATORS, 0.0)
+    return max(devices, amounts.get(CPUS, 0) * weights.get(CPUS, 0.0)) / WHOLE_MILLI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ampacity.model.ids import QueueName, WorkloadId
-from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, Workload, WorkloadSpec
+
+from .gang import Gang
 
 Turn = tuple[int, float, str, int]
 """Sorts as replicas are served: the highest priority first, then the oldest, then by id and index."""
 
-Shape = tuple[ResourceRequest, int]
-"""What a gang's room depends on: what each member asks for, and on how many nodes at least."""
+Shape = Gang
+"""What a gang's room depends on: what each member asks for, on how many nodes at least, and by which rules."""
 
 Group = tuple[QueueName, Shape]
 """Who waits for the same: room of one shape, and what one queue may use."""
@@ -23,16 +25,21 @@ Group = tuple[QueueName, Shape]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
-    """A replica that needs a start. ``size``: how many nodes its gang may have."""
+    """A replica that needs a start, and what it needs for one."""
 
     workload: Workload
     spec: WorkloadSpec
     replica: Replica
-    size: Range
+    gang: Gang
 
     @property
     def shape(self) -> Shape:
-        return self.spec.resources, self.size.minimum
+        return self.gang.shape
+
+    @property
+    def size(self) -> Range:
+        """How many nodes its gang may have."""
+        return self.gang.size
 
     @property
     def group(self) -> Group:

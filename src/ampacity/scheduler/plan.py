@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
 from ampacity.model.plan import Plan, Start, Wait, Waits
@@ -36,7 +37,7 @@ def plan(state: State, now: float) -> Plan:
         state: is read, never changed.
         now: seconds since the epoch.
     """
-    board = Board.of(state.fleet, state.answers)
+    board = Board.of(state.fleet, state.neighbours, state.answers)
     held: list[Wait] = []
     heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
     for want in state.line.apart.values():
@@ -83,7 +84,7 @@ def _serve(
         queue = want.spec.queue
         size = purse.allowed(want)
         bar = purse.barred(queue, wanted(want)) if size is None else None
-        fits = None if size is None or shape in crowded else place(board, want.spec.resources, size)
+        fits = None if size is None or shape in crowded else place(board, replace(want.gang, size=size))
         amounts = {} if fits is None else purse.amounts(placements(fits))
         if fits is not None:
             bar = purse.barred(queue, amounts)

@@ -17,6 +17,8 @@ from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision
 
 from .board import Answers
 from .fleet import Fleet
+from .gang import Gang, Name
+from .neighbours import Neighbours
 from .order import Line, Want
 from .queues.shares import Shares, kinds_of
 
@@ -57,6 +59,7 @@ class State:
         usage: what each owner has used of each queue; without what runs.
         runtimes: how long jobs of each kind took.
         shares: what each queue holds. It follows from the rest.
+        neighbours: which workloads keep apart, and where they are.
         answers: how requests fit, as earlier plans found out. They follow from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
     """
@@ -68,6 +71,7 @@ class State:
     attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
     attempts_of: dict[ReplicaKey, set[AttemptId]] = field(default_factory=dict)
     fleet: Fleet = field(default_factory=Fleet)
+    neighbours: Neighbours = field(default_factory=Neighbours)
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
     policy: SchedulerPolicy = DEFAULT_POLICY
@@ -115,8 +119,11 @@ class State:
         if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
             return []
         size = held.spec.num_nodes if held.desired.size is None else Range.exactly(held.desired.size)
+        name: Name = held.workload.project, held.workload.name
+        concerned = held.spec.rules.apart is not None or self.neighbours.concerns(name)
+        gang = Gang(resources=held.spec.resources, size=size, rules=held.spec.rules, name=name if concerned else None)
         return [
-            Want(workload=held.workload, spec=held.spec, replica=replica, size=size)
+            Want(workload=held.workload, spec=held.spec, replica=replica, gang=gang)
             for index, replica in held.replicas.items()
             if replica.phase is ReplicaPhase.WAITING
             and index < held.desired.replicas
@@ -128,6 +135,11 @@ class State:
         if self._another_tree:
             self.shares.plant(self.queues)
             self._another_tree = False
+        for workload in sorted(self._touched):
+            held = self.live.get(workload)
+            name = None if held is None else (held.workload.project, held.workload.name)
+            rule = None if held is None or held.spec is None else held.spec.rules.apart
+            self._touched |= self.neighbours.put(workload, name, rule)
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
         self._touched.clear()
@@ -241,6 +253,7 @@ class State:
         self.attempts_of.setdefault((attempt.workload, attempt.replica), set()).add(attempt.id)
         self.fleet.hold(attempt)
         self._count(attempt)
+        self.neighbours.hold(attempt)
 
     def _drop_attempt(self, id: AttemptId) -> None:
         attempt = self.attempts.pop(id, None)
@@ -249,6 +262,7 @@ class State:
         self._touch(attempt)
         self.fleet.release(attempt)
         self.shares.release(id)
+        self.neighbours.release(attempt)
         key = (attempt.workload, attempt.replica)
         self.attempts_of[key].discard(id)
         if not self.attempts_of[key]:
