@@ -36,6 +36,8 @@ class Action(StrEnum):
     READ_SECRET = "secret.read"
     CHANGE_SECRET = "secret.change"
     ROTATE_SECRET_KEY = "secret_key.rotate"
+    READ_KEY = "key.read"
+    CHANGE_KEY = "key.change"
     SHUT_DOWN = "control.shutdown"
 
 

@@ -50,6 +50,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
     "Models": (
         Verb("serve", f"{_HERE}.serve:command", "Serve a model behind the OpenAI-compatible endpoint."),
         Verb("models", f"{_HERE}.models:group", "Keep models: add, list, show, get, rm."),
+        Verb("keys", f"{_HERE}.keys:group", "Say who may use the endpoint, and how much."),
     ),
     "Secrets": (Verb("secrets", f"{_HERE}.secrets:group", "Keep values that jobs need and nobody else may read."),),
     "The machines": (

@@ -29,6 +29,7 @@ from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadS
 from .calls import path_of
 from .files import JobFiles
 from .follow import Patience, follow
+from .key_calls import KeyCalls
 from .link import Link, Query
 from .locate import Endpoint, from_environment, locate
 from .model_calls import ModelCalls
@@ -40,7 +41,7 @@ THERE_S = 0.5
 """A control plane that was lost sooner than this was not there when it was asked."""
 
 
-class Client(NodeCalls, ModelCalls, SecretCalls):
+class Client(NodeCalls, ModelCalls, SecretCalls, KeyCalls):
     """Talks to one control plane. Safe to use from several threads; a context manager.
 
     Without arguments it is the one that ``AMPACITY_URL`` (with ``AMPACITY_TOKEN``) names, else the one whose state

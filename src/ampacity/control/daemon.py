@@ -24,6 +24,7 @@ from .figures import Figures
 from .followers import ProbeFeed, RoutingFeed
 from .gateway import GatewayKeeper, gateway_port, gateway_spec
 from .housekeeping import Housekeeping
+from .keys import Keys
 from .launching import Launcher
 from .live_plane import LivePlane, Place
 from .logs import Output
@@ -140,6 +141,7 @@ class Daemon:
             output=output,
             members=Members(self._store, drivers),
             writing=writing,
+            keys=Keys(self._store, clock, self._bell.set),
             secrets=secrets,
             measuring=measuring,
             place=Place(state_dir=str(folder.path), started_at=clock(), gateway_url=f"http://{HOST}:{port}"),

@@ -24,6 +24,7 @@ from ampacity.secrets.keeper import Secrets
 from ampacity.secrets.secret import Secret
 from ampacity.store.feed import FeedStore
 
+from .keys import Keys
 from .logs import Output
 from .measuring import Measuring
 from .members import Members
@@ -69,6 +70,7 @@ class LivePlane:
         output: Output,
         members: Members,
         writing: Writing,
+        keys: Keys,
         secrets: Secrets,
         measuring: Measuring,
         place: Place,
@@ -80,6 +82,7 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
+        self.keys = keys
         self._secrets, self._members = secrets, members
         self._measuring = measuring
         self._searching = Searching(self._reading, output)
@@ -88,6 +91,7 @@ class LivePlane:
 
     def status(self) -> Status:
         live = [row for row in self._store.live_workloads() if row.project != SYSTEM_PROJECT]
+        keys = self.keys.all()
         waiting = sum(row.phase is WorkloadPhase.WAITING for row in live)
         return Status(
             version=ampacity.__version__,
@@ -101,6 +105,8 @@ class LivePlane:
             socket=self._place.socket,
             api_url=self._place.api_url,
             gateway_url=self._place.gateway_url,
+            keys=sum(key.usable(self._clock()) for key in keys),
+            endpoint_open=not keys,
         )
 
     def workloads(

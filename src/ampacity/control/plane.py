@@ -16,6 +16,7 @@ from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadS
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
+from .keys import Keys
 from .submitting import MakeReceipt
 
 
@@ -193,6 +194,11 @@ class Plane(Protocol):
 
     def rotate_secret_key(self) -> int:
         """Seal all secrets with a new key; answers how many."""
+        ...
+
+    @property
+    def keys(self) -> Keys:
+        """API keys, and the limits of keys and projects."""
         ...
 
     def receipt(self, key: str) -> Receipt | None:

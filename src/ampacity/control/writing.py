@@ -16,7 +16,7 @@ from ampacity.model.workload import Desired, Wish, Workload, WorkloadKind, Workl
 from ampacity.store.feed import FeedStore
 
 from .lookup import find
-from .submitting import MakeReceipt, Submitting
+from .submitting import MakeReceipt, Submitting, random_ident
 
 TRIES = 5
 
@@ -28,6 +28,7 @@ class Writing:
         checkpoints: where checkpoints of jobs lie that name no folder of their own.
         clock: seconds since the epoch.
         nodes: all that are known now.
+        new_ident: makes the id of a new workload.
     """
 
     def __init__(
@@ -37,9 +38,11 @@ class Writing:
         checkpoints: Path,
         clock: Callable[[], float],
         nodes: Callable[[], Collection[Node]],
+        *,
+        new_ident: Callable[[], WorkloadId] = random_ident,
     ) -> None:
         self._store, self._clock = store, clock
-        self._submitting = Submitting(store, hub, checkpoints, clock, nodes)
+        self._submitting = Submitting(store, hub, checkpoints, clock, nodes, new_ident)
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
         """One new workload. Durable when it returns. Raises what ``Plane.submit`` raises."""

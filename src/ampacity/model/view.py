@@ -111,7 +111,10 @@ class ProgressPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The control plane. Addresses are empty when they do not listen. Times in seconds since the epoch."""
+    """The control plane. Addresses are empty when they do not listen. Times in seconds since the epoch.
+
+    ``keys``: API keys that work. ``endpoint_open``: no key was ever made, and the endpoint asks for none.
+    """
 
     version: str
     pid: int
@@ -124,3 +127,5 @@ class Status:
     socket: str
     api_url: str
     gateway_url: str
+    keys: int = 0
+    endpoint_open: bool = True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ampacity.model.fits import Free, capacity
+from ampacity.model.fits import Free, capacity, usable
 from ampacity.model.node import Node, NodeCondition
 from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
 
-from .fit import Board
+from .board import Board
 from .holders import say_holders
 from .impossible import able, could_ever_fit
 from .order import Want
@@ -27,7 +27,7 @@ class Explainer:
     def __init__(self, state: State, board: Board) -> None:
         self._state = state
         self._board = board
-        self._known = [state.ledger.nodes[id] for id in sorted(state.ledger.nodes)]
+        self._known = state.fleet.known()
 
     def reason(self, want: Want) -> Reason:
         """Why there is no room for this replica, and so for all of its shape."""
@@ -52,21 +52,17 @@ class Explainer:
 
     def _nearest(self, request: ResourceRequest, nodes: Sequence[Node]) -> list[Shortfall]:
         """Those that could hold a member: the nodes that have the room now first, then the nearest to it."""
-        found = [shortfall(node, self._free(node), capacity(node), request) for node in able(nodes, request)]
+        found = [shortfall(node, self._board.free(node.id), capacity(node), request) for node in able(nodes, request)]
         return sorted(found, key=Shortfall.size)
 
-    def _free(self, node: Node) -> Free:
-        """On a node that takes no work, this plan has given out nothing."""
-        return self._board.free.get(node.id) or self._state.ledger.free[node.id]
-
     def _open_nodes(self) -> Iterator[tuple[Node, Free]]:
-        return ((node, self._board.free[node.id]) for node in self._board.nodes)
+        return ((node, self._board.free(node.id)) for node in self._board.nodes)
 
     def _insufficient(self, request: ResourceRequest, count: int) -> Reason:
         nearest = self._nearest(request, self._board.nodes)
         fitting = [each.node for each in nearest if not each.shorts]
         lacking = nearest[len(fitting) : count]
-        closed_nodes = [node for node in self._known if node.id not in self._board.free]
+        closed_nodes = [node for node in self._known if not usable(node)]
         closed = self._nearest(request, closed_nodes)
         sentence = [_need(request, count, lacking), _have(fitting, count)]
         if lacking:

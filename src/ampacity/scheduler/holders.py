@@ -9,7 +9,7 @@ from ampacity.model.ids import NodeId, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation, ResourceRequest
 
-from .fit import Board
+from .board import Board
 from .shortfall import Dimension
 from .state import State
 from .words import listed, say_amount
@@ -19,7 +19,7 @@ def say_holders(state: State, board: Board, node: NodeId, request: ResourceReque
     """``3 held by pretrain (w1)``, the largest holder first; empty when nobody holds any."""
     held: dict[str, int] = {}
     for workload, allocation in _allocations(state, board, node):
-        amount = _amount_held(state.ledger.nodes[node], allocation, request, dimension)
+        amount = _amount_held(board.fleet.node(board.fleet.row_of[node]), allocation, request, dimension)
         if amount > 0:
             name = _name(state, workload)
             held[name] = held.get(name, 0) + amount
@@ -34,9 +34,9 @@ def say_holders(state: State, board: Board, node: NodeId, request: ResourceReque
 
 def _allocations(state: State, board: Board, node: NodeId) -> Iterator[tuple[WorkloadId, Allocation]]:
     """What is held by attempts, and what the plan that is being made has just given out."""
-    for (attempt, _), allocation in state.ledger.held.get(node, {}).items():
+    for (attempt, _), allocation in board.fleet.held.get(node, {}).items():
         yield state.attempts[attempt].workload, allocation
-    yield from board.taken.get(node, [])
+    yield from board.taken(node)
 
 
 def _amount_held(node: Node, allocation: Allocation, request: ResourceRequest, dimension: Dimension) -> int:

@@ -7,28 +7,35 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ampacity.model.ids import WorkloadId
-from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, Workload, WorkloadSpec
+
+from .gang import Gang
 
 Turn = tuple[int, float, str, int]
 """Sorts as replicas are served: the highest priority first, then the oldest, then by id and index."""
 
-Shape = tuple[ResourceRequest, int]
-"""What a gang's room depends on: what each member asks for, and on how many nodes at least."""
+Shape = Gang
+"""What a gang's room depends on: what each member asks for, on how many nodes at least, and by which rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
-    """A replica that needs a start. ``size``: how many nodes its gang may have."""
+    """A replica that needs a start, and what it needs for one."""
 
     workload: Workload
     spec: WorkloadSpec
     replica: Replica
-    size: Range
+    gang: Gang
 
     @property
     def shape(self) -> Shape:
-        return self.spec.resources, self.size.minimum
+        return self.gang.shape
+
+    @property
+    def size(self) -> Range:
+        """How many nodes its gang may have."""
+        return self.gang.size
 
     @property
     def turn(self) -> Turn:
@@ -48,10 +55,12 @@ class Line:
         groups: those that only wait for room, by shape, each group in its order: where the first of a group finds no
             room, none behind it does.
         apart: those that other workloads or time may hold back.
+        promised: those for which places are kept.
     """
 
     groups: dict[Shape, list[tuple[Turn, Want]]] = field(default_factory=dict)
     apart: dict[tuple[WorkloadId, int], Want] = field(default_factory=dict)
+    promised: dict[tuple[WorkloadId, int], Want] = field(default_factory=dict)
     _of: dict[WorkloadId, tuple[Want, ...]] = field(default_factory=dict)
 
     def put(self, workload: WorkloadId, wants: Iterable[Want]) -> None:
@@ -62,7 +71,9 @@ class Line:
         if fresh:
             self._of[workload] = fresh
         for want in fresh:
-            if want.may_be_held_back:
+            if want.replica.then:
+                self.promised[workload, want.replica.index] = want
+            elif want.may_be_held_back:
                 self.apart[workload, want.replica.index] = want
             else:
                 insort(self.groups.setdefault(want.shape, []), (want.turn, want), key=_by_turn)
@@ -72,8 +83,8 @@ class Line:
         return sorted((want for wants in self._of.values() for want in wants), key=lambda want: want.turn)
 
     def _drop(self, want: Want) -> None:
-        if want.may_be_held_back:
-            del self.apart[want.workload.id, want.replica.index]
+        if want.replica.then or want.may_be_held_back:
+            del (self.promised if want.replica.then else self.apart)[want.workload.id, want.replica.index]
             return
         shape = want.shape
         group = self.groups[shape]

@@ -8,11 +8,12 @@ from heapq import heapify, heappop, heappush
 from ampacity.model.plan import Plan, Start, Wait, Waits
 from ampacity.model.quantities import print_cpus
 
+from .board import Board, Fit
 from .explain import Explainer, Reason
-from .fit import Board, Fit
 from .gates import held_back
 from .order import Shape, Turn, Want
 from .place import place, placements
+from .promises import keep_promises
 from .state import State
 
 Head = tuple[Turn, list[tuple[Turn, Want]], int]
@@ -32,7 +33,7 @@ def plan(state: State, now: float) -> Plan:
         state: is read, never changed.
         now: seconds since the epoch.
     """
-    board = Board.of(state.ledger)
+    board = Board.of(state.fleet, state.neighbours, state.answers)
     held: list[Wait] = []
     heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
     for want in state.line.apart.values():
@@ -41,11 +42,13 @@ def plan(state: State, now: float) -> Plan:
             heads.append((want.turn, [(want.turn, want)], 0))
         else:
             held.append(wait)
+    kept, others = keep_promises(board, state.line.promised.values())
+    heads += [(want.turn, [(want.turn, want)], 0) for want in others]
     starts, crowded = _serve(board, heads)
     explainer = Explainer(state, board)
     reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
     return Plan(
-        starts=tuple(starts),
+        starts=(*kept, *starts),
         waits=Waits(lambda: _write_out(held, reasons)),
         next_wake=_next_wake(state.line.apart.values(), now),
     )
@@ -61,12 +64,12 @@ def _serve(board: Board, heads: list[Head]) -> tuple[list[Start], dict[Shape, li
         _, group, position = heappop(heads)
         want = group[position][1]
         shape = want.shape
-        fits = None if shape in crowded else place(board, want.spec.resources, want.size)
+        fits = None if shape in crowded else place(board, want.gang)
         if fits is None:
             crowded.setdefault(shape, []).append(group[position:])
             continue
         for fit in fits:
-            board.take(fit.node, want.workload.id, fit.allocation)
+            board.take(fit, want.workload.id)
         starts.append(_start(want, fits))
         if position + 1 < len(group):
             heappush(heads, (group[position + 1][0], group, position + 1))

@@ -9,10 +9,13 @@ from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Row, Rows, Table, row_key
 from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.node import Node, Pool, Queue
-from ampacity.model.resources import Range
+from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Wish, Workload, WorkloadSpec
 
-from .ledger import Ledger
+from .board import Answers
+from .fleet import Fleet
+from .gang import Gang, Name
+from .neighbours import Neighbours
 from .order import Line, Want
 
 ReplicaKey = tuple[WorkloadId, int]
@@ -47,7 +50,9 @@ class State:
         dependants: by workload, the live ones that come after it.
         attempts: those that have not ended.
         attempts_of: their ids, by replica.
-        ledger: nodes, what is held there and what is free.
+        fleet: nodes, what is held there and what is left.
+        neighbours: which workloads keep apart, and where they are.
+        answers: how requests fit, as earlier plans found out. They follow from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
     """
 
@@ -57,10 +62,12 @@ class State:
     dependants: dict[WorkloadId, set[WorkloadId]] = field(default_factory=dict)
     attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
     attempts_of: dict[ReplicaKey, set[AttemptId]] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
+    fleet: Fleet = field(default_factory=Fleet)
+    neighbours: Neighbours = field(default_factory=Neighbours)
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
     line: Line = field(default_factory=Line, compare=False, repr=False)
+    answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
 
     def apply(self, event: Event) -> None:
@@ -94,8 +101,11 @@ class State:
         if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
             return []
         size = held.spec.num_nodes if held.desired.size is None else Range.exactly(held.desired.size)
+        name: Name = held.workload.project, held.workload.name
+        concerned = held.spec.rules.apart is not None or self.neighbours.concerns(name)
+        gang = Gang(resources=held.spec.resources, size=size, rules=held.spec.rules, name=name if concerned else None)
         return [
-            Want(workload=held.workload, spec=held.spec, replica=replica, size=size)
+            Want(workload=held.workload, spec=held.spec, replica=replica, gang=gang)
             for index, replica in held.replicas.items()
             if replica.phase is ReplicaPhase.WAITING
             and index < held.desired.replicas
@@ -104,6 +114,11 @@ class State:
 
     def _line_up(self) -> None:
         """Those that were touched take their places anew."""
+        for workload in sorted(self._touched):
+            held = self.live.get(workload)
+            name = None if held is None else (held.workload.project, held.workload.name)
+            rule = None if held is None or held.spec is None else held.spec.rules.apart
+            self._touched |= self.neighbours.put(workload, name, rule)
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
         self._touched.clear()
@@ -132,11 +147,9 @@ class State:
             case Replica():
                 self._put_replica(row)
             case Attempt():
-                self._drop_attempt(row.id)
-                if not row.phase.ended:
-                    self._hold_attempt(row)
+                self._put_attempt(row)
             case Node():
-                self.ledger.put_node(row)
+                self.fleet.put_node(row)
             case Pool():
                 self.pools[row.name] = row
             case Queue():
@@ -170,17 +183,28 @@ class State:
         if (held := self.live.get(row.workload)) is not None:
             held.replicas[row.index] = row
 
+    def _put_attempt(self, row: Attempt) -> None:
+        known = self.attempts.get(row.id)
+        if known is not None and not row.phase.ended and _places(known) == _places(row):
+            self.attempts[row.id] = row
+            return
+        self._drop_attempt(row.id)
+        if not row.phase.ended:
+            self._hold_attempt(row)
+
     def _hold_attempt(self, attempt: Attempt) -> None:
         self.attempts[attempt.id] = attempt
         self.attempts_of.setdefault((attempt.workload, attempt.replica), set()).add(attempt.id)
-        self.ledger.hold(attempt)
+        self.fleet.hold(attempt)
+        self.neighbours.hold(attempt)
 
     def _drop_attempt(self, id: AttemptId) -> None:
         attempt = self.attempts.pop(id, None)
         if attempt is None:
             return
         self._touch(attempt)
-        self.ledger.release(attempt)
+        self.fleet.release(attempt)
+        self.neighbours.release(attempt)
         key = (attempt.workload, attempt.replica)
         self.attempts_of[key].discard(id)
         if not self.attempts_of[key]:
@@ -214,7 +238,7 @@ class State:
             case Table.ATTEMPTS:
                 self._drop_attempt(AttemptId(key))
             case Table.NODES:
-                self.ledger.remove_node(NodeId(key))
+                self.fleet.remove_node(NodeId(key))
             case Table.POOLS:
                 self.pools.pop(key, None)
             case Table.QUEUES:
@@ -248,16 +272,19 @@ class State:
             case Table.ATTEMPTS:
                 return self.attempts.get(AttemptId(key))
             case Table.NODES:
-                return self.ledger.nodes.get(NodeId(key))
+                return self.fleet.get(NodeId(key))
             case Table.POOLS:
                 return self.pools.get(key)
             case Table.QUEUES:
                 return self.queues.get(key)
+            case Table.API_KEYS | Table.PROJECT_LIMITS:  # the gateway's, not held here
+                return None
 
 
 def build(rows: Rows) -> State:
     """The state that these rows amount to. The rows are not kept."""
     state = State(seq=rows.seq)
+    state.fleet.reserve(len(rows.nodes), max((len(node.devices) for node in rows.nodes.values()), default=0))
     state._put_all(row for table in Table for row in rows.table(table).values())
     state._line_up()
     return state
@@ -267,6 +294,11 @@ def _turn(row: Row) -> int:
     if not isinstance(row, Workload):
         return 1
     return 2 if row.phase.ended else 0
+
+
+def _places(attempt: Attempt) -> object:
+    """What its hold on the fleet follows from."""
+    return attempt.workload, attempt.replica, attempt.held
 
 
 def _by_key(rows: Iterable[SpecRevision] | Iterable[Replica], key: str) -> Row | None:

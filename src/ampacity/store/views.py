@@ -49,6 +49,8 @@ def live_part(rows: Rows) -> Rows:
         nodes=dict(rows.nodes),
         pools=dict(rows.pools),
         queues=dict(rows.queues),
+        api_keys=dict(rows.api_keys),
+        project_limits=dict(rows.project_limits),
         seq=rows.seq,
     )
 

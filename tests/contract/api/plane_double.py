@@ -18,6 +18,7 @@ from typing import Any
 from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
+from ampacity.control.keys import Keys
 from ampacity.control.plane import Asked, LogSearch, LogSlice, News
 from ampacity.control.submitting import MakeReceipt
 from ampacity.drivers.base import Exec
@@ -52,6 +53,7 @@ from ampacity.model.workload import (
 )
 from ampacity.observe.measured import Measurements, Series
 from ampacity.secrets.secret import Secret, check_name, check_value
+from ampacity.store.memory import MemoryStore
 
 TOKEN = "a-token-of-the-test"
 METRICS_TOKEN = "a-token-for-metrics"
@@ -100,6 +102,7 @@ class PlaneDouble:
         }
         self.folder: Path | None = None
         self._secrets: dict[str, Secret] = {}
+        self.keys = Keys(MemoryStore(), time.time)
         self.receipts: dict[str, Receipt] = {}
         self.searches: list[LogSearch] = []
         self.points: tuple[ProgressPoint, ...] = ()

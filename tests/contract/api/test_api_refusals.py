@@ -28,6 +28,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/models": {"name": "m", "path": "/m"},
     "/shutdown": {},
     "/secrets/{ref}": {"value": "dmFsdWU="},
+    "/keys": {"name": "k", "digest": "ab" * 32},
+    "/keys/{ref}/limits": {"limits": {}},
+    "/limits": {"limits": {}},
 }
 
 

@@ -1,4 +1,4 @@
-"""The pure rules of serving: routing, readiness, names, and the rewriting of bodies."""
+"""The pure rules of serving: readiness, names, and the rewriting of bodies."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from ampacity.serving.gateway.answers import Refusal
 from ampacity.serving.gateway.body import read_body, with_model
 from ampacity.serving.launch import health_path, replica_command, served_name, upstream_name
 from ampacity.serving.probing import FIRST_INTERVAL_S, Health, Verdict
-from ampacity.serving.routing import ROUTERS, LeastLoaded, Load
-from ampacity.serving.routing.least_loaded import restore, set_aside
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, UnreadableTable, read_table, write_table
 
 ROUTE = ModelRoute(
@@ -26,49 +24,6 @@ ROUTE = ModelRoute(
     upstream="m",
     replicas=tuple(ReplicaRoute(id=i, url=f"http://127.0.0.1:{ord(i)}") for i in "abc"),
 )
-
-
-def choose(loads: dict[str, Load], *, now: float = 0.0, exclude: tuple[str, ...] = ()) -> str | None:
-    found = LeastLoaded().choose(ROUTE, loads, now=now, exclude=exclude)
-    return None if found is None else found.id
-
-
-def test_the_replica_with_the_fewest_in_flight_is_chosen() -> None:
-    assert choose({"a": Load(in_flight=2), "b": Load(in_flight=1), "c": Load(in_flight=3)}) == "b"
-
-
-def test_of_equals_the_one_that_served_fewest() -> None:
-    assert choose({"a": Load(served=2), "b": Load(served=1), "c": Load(served=9)}) == "b"
-
-
-def test_one_that_failed_is_left_alone_until_others_are_too() -> None:
-    loads = {"a": Load(in_flight=0, aside_until=5.0), "b": Load(in_flight=9), "c": Load(in_flight=9, served=1)}
-    assert choose(loads, now=4.0) == "b"
-    assert choose(loads, now=6.0) == "a"
-    assert choose(loads, now=4.0, exclude=("b", "c")) == "a"
-    assert choose(loads, exclude=("a", "b", "c")) is None
-
-
-def test_a_replica_is_set_aside_ever_longer_and_forgiven_at_once() -> None:
-    load = Load()
-    pauses = []
-    for _ in range(9):
-        set_aside(load, now=100.0)
-        pauses.append(load.aside_until - 100.0)
-    assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0]
-    restore(load)
-    assert (load.failures, load.aside_until) == (0, 0.0)
-
-
-@given(
-    loads=st.dictionaries(st.sampled_from("abc"), st.builds(Load, st.integers(0, 9), st.integers(0, 9))),
-    exclude=st.sets(st.sampled_from("abc")),
-)
-def test_every_policy_chooses_one_that_is_not_excluded(loads: dict[str, Load], exclude: set[str]) -> None:
-    for router in ROUTERS.values():
-        found = router().choose(ROUTE, loads, now=0.0, exclude=exclude)
-        assert (found is None) == (exclude == set("abc"))
-        assert found is None or found.id not in exclude
 
 
 OK, MISS, REFUSED = Verdict(ok=True), Verdict(ok=False, detail="500"), Verdict(ok=False, refused=True, detail="refused")

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from .base import Load, Router
+from collections.abc import Callable
+
+from .base import NO_ENGINES, Engine, EngineId, Report, Router, Ticket, TicketId
+from .immediate import Immediate
 from .least_loaded import LeastLoaded
+from .round_robin import RoundRobin
+from .session import Session
 
-ROUTERS: dict[str, type[Router]] = {"least_loaded": LeastLoaded}
+ROUTERS: dict[str, Callable[[], Router]] = {
+    "least_loaded": lambda: Immediate(LeastLoaded()),
+    "round_robin": lambda: Immediate(RoundRobin()),
+    "session": lambda: Immediate(Session()),
+}
 
-__all__ = ["ROUTERS", "LeastLoaded", "Load", "Router"]
+__all__ = ["NO_ENGINES", "ROUTERS", "Engine", "EngineId", "Report", "Router", "Ticket", "TicketId"]

@@ -1,0 +1,1 @@
+"""Placement policies: which of the nodes that fit, and which devices there."""
