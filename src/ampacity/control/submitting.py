@@ -65,10 +65,11 @@ class Submitting:
         checkpoints: Path,
         clock: Callable[[], float],
         nodes: Callable[[], Collection[Node]],
+        new_ident: Callable[[], WorkloadId],
         queues: Callable[[], Collection[Queue]] = tuple,
     ) -> None:
         self._store, self._hub, self._checkpoints = store, hub, checkpoints
-        self._clock, self._nodes, self._queues = clock, nodes, queues
+        self._clock, self._nodes, self._queues, self._new_ident = clock, nodes, queues, new_ident
         self._one_at_a_time = threading.Lock()
 
     def submit(
@@ -106,7 +107,7 @@ class Submitting:
 
     def _requests(self, spec: WorkloadSpec, indices: Sequence[int]) -> Iterator[_Request]:
         """Checked, and with all that it is to have from now on."""
-        ident = _new_ident()
+        ident = self._new_ident()
         spec = replace(spec, name=spec.name or f"{spec.kind}-{ident[-5:]}")
         self._refuse_impossible(spec)
         self._refuse_unknown_queue(spec.queue)
@@ -114,7 +115,7 @@ class Submitting:
         if not indices:
             yield _Request(ident=ident, spec=self._with_checkpoint_folder(spec, ident))
         for index in indices:
-            ident = _new_ident()
+            ident = self._new_ident()
             element = replace(spec, name=element_name(spec.name, index))
             place = ArrayPlace(array=spec.name, index=index, size=len(indices))
             yield _Request(ident=ident, spec=self._with_checkpoint_folder(element, ident), array=place)
@@ -223,6 +224,7 @@ class Submitting:
             taken[name] = "another workload of the same submission"
 
 
-def _new_ident() -> WorkloadId:
+def random_ident() -> WorkloadId:
+    """One that nobody has had, or will have."""
     letters = bytes(_ALPHABET[byte & 31] for byte in secrets.token_bytes(_IDENT_LETTERS))
     return WorkloadId("w" + letters.decode())

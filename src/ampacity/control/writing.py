@@ -17,7 +17,7 @@ from ampacity.model.workload import Desired, Wish, Workload, WorkloadKind, Workl
 from ampacity.store.feed import FeedStore
 
 from .lookup import find
-from .submitting import MakeReceipt, Submitting
+from .submitting import MakeReceipt, Submitting, random_ident
 
 TRIES = 5
 
@@ -29,6 +29,7 @@ class Writing:
         checkpoints: where checkpoints of jobs lie that name no folder of their own.
         clock: seconds since the epoch.
         nodes, queues: all that are known now.
+        new_ident: makes the id of a new workload.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class Writing:
         clock: Callable[[], float],
         nodes: Callable[[], Collection[Node]],
         queues: Callable[[], Collection[Queue]] = tuple,
+        *,
+        new_ident: Callable[[], WorkloadId] = random_ident,
     ) -> None:
         self._store, self._clock = store, clock
-        self._submitting = Submitting(store, hub, checkpoints, clock, nodes, queues)
+        self._submitting = Submitting(store, hub, checkpoints, clock, nodes, new_ident, queues)
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
         """One new workload. Durable when it returns. Raises what ``Plane.submit`` raises."""
