@@ -30,6 +30,8 @@ class Action(StrEnum):
     READ_NODE = "node.read"
     READ_METRICS = "metrics.read"
     CHANGE_NODE = "node.change"
+    READ_QUEUE = "queue.read"
+    CHANGE_QUEUES = "queues.change"
     READ_MODEL = "model.read"
     ADD_MODEL = "model.add"
     REMOVE_MODEL = "model.remove"

@@ -195,6 +195,14 @@ class ModelAddition(_Strict):
     project: Project = DEFAULT_PROJECT
 
 
+class QueueFileBody(_Strict):
+    """``file``: the text of a queue file, with the ``name`` that it came from. ``dry_run``: change nothing."""
+
+    file: str
+    name: str = "queues.yaml"
+    dry_run: bool = False
+
+
 class SecretsQuery(InProject):
     """``next`` is that of the page before."""
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from ampacity.hub.version import ModelVersion
 from ampacity.model.access import ProjectLimits
-from ampacity.model.view import NodeView, Status, Why, WorkloadView
+from ampacity.model.view import NodeView, QueueChanges, QueueTreeView, Status, Why, WorkloadView
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
-from . import file_handlers, handlers, key_handlers, openapi, secret_handlers
+from . import file_handlers, handlers, key_handlers, openapi, queue_handlers, secret_handlers
 from .answers import (
     Done,
     FilePage,
@@ -44,6 +44,7 @@ from .bodies import (
     Nothing,
     PageQuery,
     ProjectLimitsChange,
+    QueueFileBody,
     RawBytes,
     SearchQuery,
     SecretsQuery,
@@ -251,6 +252,25 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=ConditionChange,
         answer=NodeView,
         handler=handlers.set_condition,
+    ),
+    Endpoint(
+        name="listQueues",
+        summary="The queues, what they hold, and the scheduler's settings.",
+        method="GET",
+        path="/queues",
+        action=Action.READ_QUEUE,
+        answer=QueueTreeView,
+        handler=queue_handlers.queues,
+    ),
+    Endpoint(
+        name="applyQueues",
+        summary="Make the queue tree and the settings what a queue file says; with `dry_run` say what would move.",
+        method="PUT",
+        path="/queues",
+        action=Action.CHANGE_QUEUES,
+        body=QueueFileBody,
+        answer=QueueChanges,
+        handler=queue_handlers.apply_queues,
     ),
     Endpoint(
         name="events",

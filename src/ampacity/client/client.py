@@ -34,6 +34,7 @@ from .link import Link, Query
 from .locate import Endpoint, from_environment, locate
 from .model_calls import ModelCalls
 from .node_calls import NodeCalls
+from .queue_calls import QueueCalls
 from .secret_calls import SecretCalls
 from .terminal import Terminal
 
@@ -41,7 +42,7 @@ THERE_S = 0.5
 """A control plane that was lost sooner than this was not there when it was asked."""
 
 
-class Client(NodeCalls, ModelCalls, SecretCalls, KeyCalls):
+class Client(NodeCalls, QueueCalls, ModelCalls, SecretCalls, KeyCalls):
     """Talks to one control plane. Safe to use from several threads; a context manager.
 
     Without arguments it is the one that ``AMPACITY_URL`` (with ``AMPACITY_TOKEN``) names, else the one whose state

@@ -99,7 +99,14 @@ class Daemon:
             driver.on_wake(self._bell.set)
         prober.on_wake(self._bell.set)
         checkpoints = folder.file("checkpoints")
-        self._writing = writing = Writing(self._store, hub, checkpoints, clock, lambda: self.control.nodes)
+        self._writing = writing = Writing(
+            self._store,
+            hub,
+            checkpoints,
+            clock,
+            lambda: self.control.nodes,
+            lambda: [standing.queue for standing in self.control.plan.queues],
+        )
         secrets = open_secrets(folder.path, clock)
         launcher = Launcher(folder.path, hub, secrets=secrets)
         launcher.tidy(self._store.live().attempts)

@@ -17,7 +17,17 @@ from ampacity.model.errors import Conflict, InvalidSpec, Where
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
-from ampacity.model.view import EventView, LogHit, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.view import (
+    EventView,
+    LogHit,
+    NodeView,
+    ProgressPoint,
+    QueueChanges,
+    QueueTreeView,
+    Status,
+    Why,
+    WorkloadView,
+)
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.keeper import Secrets
@@ -29,6 +39,7 @@ from .logs import Output
 from .measuring import Measuring
 from .members import Members
 from .plane import Asked, LogSearch, LogSlice, News
+from .queueing import Queueing
 from .reading import Reading
 from .searching import Searching
 from .step import Control
@@ -86,6 +97,7 @@ class LivePlane:
         self._secrets, self._members = secrets, members
         self._measuring = measuring
         self._searching = Searching(self._reading, output)
+        self._queueing = Queueing(store, control, clock)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -168,6 +180,15 @@ class LivePlane:
 
     def nodes(self) -> tuple[NodeView, ...]:
         return self._reading.nodes()
+
+    def queues(self) -> QueueTreeView:
+        return self._queueing.tree()
+
+    def apply_queues(self, text: str, *, file: str, by: str, dry_run: bool) -> QueueChanges:
+        found = self._queueing.apply(text, file=file, by=by, dry_run=dry_run)
+        if not dry_run:
+            self._wake()
+        return found
 
     def measurements(self, *, history_points: int, step_s: float) -> Measurements:
         return self._measuring.measurements(history_points=history_points, step_s=step_s)

@@ -13,8 +13,11 @@ from enum import StrEnum
 from .access import ApiKey, ProjectLimits
 from .attempt import Attempt
 from .errors import StaleVersion
+from .history import RuntimeHistory, Usage
 from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, NodeId, Owner, Project, WorkloadId
-from .node import Node, Pool, Queue
+from .node import Node, Pool
+from .policy import POLICY_KEY, SchedulerPolicy
+from .queue import Queue
 from .workload import Desired, Replica, SpecRevision, Workload
 
 EVENT_VERSION = 1
@@ -39,6 +42,7 @@ class EventKind(StrEnum):
     NODE_REMOVED = "node.removed"
     POOL_CHANGED = "pool.changed"
     QUEUE_CHANGED = "queue.changed"
+    QUEUES_CHANGED = "queues.changed"
     KEY_CREATED = "key.created"
     KEY_CHANGED = "key.changed"
     KEY_REVOKED = "key.revoked"
@@ -56,11 +60,28 @@ class Table(StrEnum):
     NODES = "nodes"
     POOLS = "pools"
     QUEUES = "queues"
+    POLICIES = "policies"
+    USAGE = "usage"
+    RUNTIMES = "runtimes"
     API_KEYS = "api_keys"
     PROJECT_LIMITS = "project_limits"
 
 
-Row = Workload | SpecRevision | Desired | Replica | Attempt | Node | Pool | Queue | ApiKey | ProjectLimits
+Row = (
+    Workload
+    | SpecRevision
+    | Desired
+    | Replica
+    | Attempt
+    | Node
+    | Pool
+    | Queue
+    | SchedulerPolicy
+    | Usage
+    | RuntimeHistory
+    | ApiKey
+    | ProjectLimits
+)
 
 ROW_TYPES: dict[Table, type[Row]] = {
     Table.WORKLOADS: Workload,
@@ -71,6 +92,9 @@ ROW_TYPES: dict[Table, type[Row]] = {
     Table.NODES: Node,
     Table.POOLS: Pool,
     Table.QUEUES: Queue,
+    Table.POLICIES: SchedulerPolicy,
+    Table.USAGE: Usage,
+    Table.RUNTIMES: RuntimeHistory,
     Table.API_KEYS: ApiKey,
     Table.PROJECT_LIMITS: ProjectLimits,
 }
@@ -89,6 +113,10 @@ def row_key(row: Row) -> str:
             return f"{row.workload}.{row.index}"
         case Pool() | Queue():
             return str(row.name)
+        case SchedulerPolicy():
+            return POLICY_KEY
+        case Usage() | RuntimeHistory():
+            return row.key
         case ProjectLimits():
             return str(row.project)
 
@@ -172,6 +200,9 @@ class Rows:
     nodes: dict[str, Node] = field(default_factory=dict)
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    policies: dict[str, SchedulerPolicy] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
+    runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     project_limits: dict[str, ProjectLimits] = field(default_factory=dict)
     seq: int = 0

@@ -10,6 +10,7 @@ from .array import ArrayPlace
 from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, QueueName, WorkloadId
 from .plan import Placement
 from .resources import Range, ResourceRequest
+from .rules import PlacementRules
 
 
 class WorkloadKind(StrEnum):
@@ -109,6 +110,7 @@ class WorkloadSpec:
     grace_s: float = 10.0
     service: ServiceSpec | None = None
     secrets: SecretUse = field(default_factory=SecretUse)
+    rules: PlacementRules = field(default_factory=PlacementRules)
 
 
 class WorkloadPhase(StrEnum):

@@ -29,6 +29,10 @@ from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Re
 from ampacity.model.event import EventKind
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
+from ampacity.model.plan import QueueStanding
+from ampacity.model.policy import DEFAULT_POLICY
+from ampacity.model.queue import Queue
+from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.receipt import Receipt
 from ampacity.model.resources import Allocation
 from ampacity.model.view import (
@@ -37,6 +41,8 @@ from ampacity.model.view import (
     LogRecord,
     NodeView,
     ProgressPoint,
+    QueueChanges,
+    QueueTreeView,
     Status,
     StoryKind,
     Why,
@@ -102,6 +108,7 @@ class PlaneDouble:
         }
         self.folder: Path | None = None
         self._secrets: dict[str, Secret] = {}
+        self._queues: tuple[Queue, ...] = ()
         self.keys = Keys(MemoryStore(), time.time)
         self.receipts: dict[str, Receipt] = {}
         self.searches: list[LogSearch] = []
@@ -351,6 +358,19 @@ class PlaneDouble:
         model = self.model(ref)
         self._models.remove(model)
         return model
+
+    def queues(self) -> QueueTreeView:
+        self._called("queues")
+        standings = [QueueStanding(queue=queue, quota=queue.quota) for queue in self._queues]
+        return QueueTreeView(queues=tuple(standings), policy=DEFAULT_POLICY, capacity={"cpus": 16000})
+
+    def apply_queues(self, text: str, *, file: str, by: str, dry_run: bool) -> QueueChanges:
+        self._called("apply_queues")
+        read = parse_queue_file(text, file=file)
+        added = tuple(str(queue.name) for queue in read.queues or ())
+        if not dry_run:
+            self._queues = read.queues or ()
+        return QueueChanges(dry_run=dry_run, added=added)
 
     def secrets(self, project: Project) -> tuple[Secret, ...]:
         self._called("secrets")

@@ -33,6 +33,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "setCondition": {"condition": "ready"},
     "addModel": {"name": "m", "path": "/m"},
     "putSecret": {"value": "dmFsdWU="},
+    "applyQueues": {"file": "queues: {research: {weight: 2}}"},
     "createKey": {"name": "k", "digest": "ab" * 32},
     "limitKey": {"limits": {"concurrency": 4}},
     "setLimits": {"limits": {"budget": {"amount": 5.0, "period": "day"}}, "weight": 2.0},

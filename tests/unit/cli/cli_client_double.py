@@ -18,9 +18,21 @@ from ampacity.model.errors import AmpacityError, Conflict, NameTaken, NotFound
 from ampacity.model.event import EventKind
 from ampacity.model.ids import AttemptId, DeviceId, KeyId, NodeId, Project, WorkloadId
 from ampacity.model.node import Device, Node, NodeCondition
-from ampacity.model.plan import Wait, WaitCode
+from ampacity.model.plan import QueueStanding, Wait, WaitCode
+from ampacity.model.policy import DEFAULT_POLICY
+from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.resources import Allocation, DeviceShare
-from ampacity.model.view import EventView, LogRecord, NodeView, Status, StoryKind, Why, WorkloadView
+from ampacity.model.view import (
+    EventView,
+    LogRecord,
+    NodeView,
+    QueueChanges,
+    QueueTreeView,
+    Status,
+    StoryKind,
+    Why,
+    WorkloadView,
+)
 from ampacity.model.workload import (
     Desired,
     Replica,
@@ -48,6 +60,7 @@ class ClientDouble:
         self.records: dict[str, list[LogRecord]] = {}
         self.node_views: dict[str, NodeView] = {}
         self.model_list: list[ModelVersion] = []
+        self.standings: tuple[QueueStanding, ...] = ()
         self.event_list: list[EventView] = []
         self.fail: dict[str, Exception] = {}
         self.calls: list[tuple[Any, ...]] = []
@@ -169,6 +182,16 @@ class ClientDouble:
         view = self.node_views[node]
         self.node_views[node] = replace(view, node=replace(view.node, condition=condition))
         return self.node_views[node]
+
+    def queues(self) -> QueueTreeView:
+        self._called("queues")
+        return QueueTreeView(queues=self.standings, policy=DEFAULT_POLICY)
+
+    def apply_queues(self, text: str, *, name: str, dry_run: bool = False) -> QueueChanges:
+        self._called("apply_queues", name, dry_run)
+        read = parse_queue_file(text, file=name)
+        added = tuple(str(queue.name) for queue in read.queues or ())
+        return QueueChanges(dry_run=dry_run, added=added, changes=("default: weight 1 -> 2",))
 
     def secrets(self) -> tuple[Secret, ...]:
         return tuple(
