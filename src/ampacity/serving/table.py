@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from ampacity.model.access import ApiKey, ProjectLimits
 from ampacity.model.errors import AmpacityError
+from ampacity.model.service_terms import Overload, Price
 
 TABLE_FORMAT = 1
 
@@ -30,12 +31,16 @@ class ReplicaRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRoute:
-    """``name`` is what clients ask for, ``upstream`` what the engine calls it."""
+    """``name`` is what clients ask for, ``upstream`` what the engine calls it. ``concurrency``: so many requests each
+    replica takes at once; 0 = no limit."""
 
     name: str
     workload: str
     upstream: str
     replicas: tuple[ReplicaRoute, ...]
+    concurrency: int = 0
+    price: Price | None = None
+    overload: Overload = field(default_factory=Overload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

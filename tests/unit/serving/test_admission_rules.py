@@ -8,12 +8,12 @@ import pytest
 
 from ampacity.model.access import ApiKey, Budget, BudgetPeriod, Limits, ProjectLimits, digest_of, key_id
 from ampacity.model.ids import Project
+from ampacity.model.service_terms import BrownOut
 from ampacity.serving.admission import (
     GO,
     HELD,
     Admission,
     AdmissionPolicy,
-    BrownOut,
     Ending,
     Entry,
     Go,

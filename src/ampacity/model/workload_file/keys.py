@@ -19,6 +19,7 @@ from .types import (
     Filled,
     Memory,
     ModelRef,
+    Money,
     Name,
     Path,
     Port,
@@ -53,6 +54,9 @@ ONLY_FOR = {
     "engine_args": WorkloadKind.SERVICE,
     "served_name": WorkloadKind.SERVICE,
     "readiness": WorkloadKind.SERVICE,
+    "concurrency": WorkloadKind.SERVICE,
+    "price": WorkloadKind.SERVICE,
+    "overload": WorkloadKind.SERVICE,
 }
 """Keys that mean something for one kind alone."""
 
@@ -146,6 +150,29 @@ class ReadinessKeys(_Keys):
     )
 
 
+class PriceKeys(_Keys):
+    """What a million tokens cost, in any one currency."""
+
+    input: Money | None = Field(default=None, description="Of prompts.")
+    cached_input: Money | None = Field(
+        default=None, description="Of prompts, where the engine had them cached. As any input where left out."
+    )
+    output: Money | None = Field(default=None, description="Of answers.")
+
+
+class OverloadKeys(_Keys):
+    """What is done when more is asked for than the replicas can answer."""
+
+    max_wait: Duration | None = Field(
+        default=None, description="Who would stand in line for longer is refused at once: 30s."
+    )
+    after: Duration | None = Field(
+        default=None, description="Once a request would wait so long, max_tokens and model apply: 2s."
+    )
+    max_tokens: Count | None = Field(default=None, description="Answers are cut to so many tokens.")
+    model: ModelRef | None = Field(default=None, description="The name of another model that answers instead.")
+
+
 class SecretKeys(_Keys):
     """Secrets of the project, by the names that `ampacity secrets set` gave them."""
 
@@ -200,6 +227,13 @@ class WorkloadKeys(_Keys):
         description="service only: the model name that the gateway answers to. The model's name where left out.",
     )
     readiness: ReadinessKeys | None = Field(default=None, description="service only: when a replica counts as ready.")
+    concurrency: Count | None = Field(
+        default=None, description="service only: how many requests a replica takes at once. No limit where left out."
+    )
+    price: PriceKeys | None = Field(default=None, description="service only: what a million tokens cost.")
+    overload: OverloadKeys | None = Field(
+        default=None, description="service only: what is done when more is asked for than can be answered."
+    )
     queue: Name | None = Field(default=None, description="The queue. 'default' where left out.")
     priority: Priority | None = Field(default=None, description="low, normal, high, or a number from -1000 to 1000.")
     after: list[Name] | None = Field(default=None, description="Names of workloads that have to succeed first.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .access import Doorkeeper
 from .admission import Admission
 from .model_line import Ending
-from .policy import AdmissionPolicy, BrownOut
+from .policy import AdmissionPolicy
 from .verdict import GO, HELD, Entry, Go, Held, Refused, Verdict
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "HELD",
     "Admission",
     "AdmissionPolicy",
-    "BrownOut",
     "Doorkeeper",
     "Ending",
     "Entry",

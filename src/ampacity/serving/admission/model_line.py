@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from ampacity.model.ids import Project
+from ampacity.model.service_terms import BrownOut
 
 from .fair_line import FairLine
 from .learned import Learned
-from .policy import AdmissionPolicy, BrownOut
+from .policy import AdmissionPolicy
 from .verdict import HELD, Entry, Go, Refused, Verdict
 
 MOST_WAITING = 20_000

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrownOut:
-    """Once a request would wait ``after_s``, its answer is cut to ``max_tokens``, or another ``model`` answers it.
-    ``None`` and empty = not that."""
-
-    after_s: float
-    max_tokens: int | None = None
-    model: str = ""
+from ampacity.model.service_terms import BrownOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
