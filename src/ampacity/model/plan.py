@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import overload
 
 from .ids import AttemptId, NodeId, WorkloadId
+from .queue import Queue
 from .resources import Allocation
 
 
@@ -61,6 +62,26 @@ class Reservation:
     from_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStanding:
+    """How one queue stands. Amounts are those of :mod:`ampacity.model.amounts`, all of its parts included.
+
+    Attributes:
+        share: its dominant share of all that there is, from 0 to 1.
+        borrowed: what it uses beyond its quota. ``lent``: what others hold of its quota.
+        running, waiting: attempts that hold something, and replicas that want a start.
+    """
+
+    queue: Queue
+    quota: Mapping[str, int] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
+    borrowed: Mapping[str, int] = field(default_factory=dict)
+    lent: Mapping[str, int] = field(default_factory=dict)
+    share: float = 0.0
+    running: int = 0
+    waiting: int = 0
+
+
 class WaitCode(StrEnum):
     """The binding constraint."""
 
@@ -70,6 +91,7 @@ class WaitCode(StrEnum):
     IMPOSSIBLE = "impossible"
     NO_NODES = "no_nodes"
     BEHIND = "behind"
+    QUOTA = "quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +154,8 @@ class Waits(Sequence[Wait]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``next_wake``: when to plan again though nothing happens (seconds since the epoch)."""
+    """``queues``: how each stands once the starts are made, the parts of a queue behind it. ``next_wake``: when to plan
+    again though nothing happens (seconds since the epoch)."""
 
     starts: tuple[Start, ...] = ()
     stops: tuple[Stop, ...] = ()
@@ -140,4 +163,5 @@ class Plan:
     moves: tuple[Move, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     waits: Waits = field(default_factory=Waits)
+    queues: tuple[QueueStanding, ...] = ()
     next_wake: float | None = None
