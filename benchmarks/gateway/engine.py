@@ -1,7 +1,7 @@
 """An engine that costs next to nothing: ``python engine.py PORT``. It answers any chat request with fixed bytes.
 
-Not streaming: 300 bytes at once. With ``"stream": true``: 50 chunks at once, or, where the body's ``user`` is ``paced``,
-50 chunks 2 ms apart, all streams in step, as a real engine's steps have it.
+Not streaming: 300 bytes at once. With ``"stream": true``: 50 chunks at once, or, where the body's ``user`` is
+``paced``, 50 chunks 2 ms apart, all streams in step, as a real engine's steps have it.
 """
 
 from __future__ import annotations

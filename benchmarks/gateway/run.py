@@ -25,7 +25,7 @@ from memory import idle_mb_per_10k, rss_growth
 from reporting import Figures, parser
 from targets import Target, engines, litellm, ours, sglang_router, vllm_router
 
-PARTS = ("saturation", "streams", "prefix", "latency", "litellm", "memory", "tls", "workers")
+PARTS = ("saturation", "streams", "latency", "litellm", "memory")
 KEY = "none"
 CPUS = sorted(os.sched_getaffinity(0))
 GATEWAY_CPUS, LOAD_CPUS = {CPUS[0]}, set(CPUS[1:]) or {CPUS[0]}
@@ -88,20 +88,22 @@ def interleaved(scene: Scene, targets: list[Target], **what: object) -> dict[str
     runs: dict[str, list[Run]] = {target.name: [] for target in targets}
     for number in range(scene.rounds):
         for target in targets:
-            run = closed_loop(
-                target, seconds=scene.seconds, seed=scene.seed + number, cpus=LOAD_CPUS, key=KEY, **what
-            )
+            run = closed_loop(target, seconds=scene.seconds, seed=scene.seed + number, cpus=LOAD_CPUS, key=KEY, **what)
             if run.failed:
                 scene.figures.note(f"{target.name}: {run.failed} requests failed with {what}")
             runs[target.name].append(run)
     for name, found in runs.items():
-        rates = sorted(run.per_cpu_s for run in found)
-        scene.figures.note(
-            f"{name} {what}: {statistics.median(rates):.0f}/CPU s ({rates[0]:.0f}-{rates[-1]:.0f}), "
-            f"{statistics.median(run.requests / run.duration_s for run in found):.0f}/s, "
-            f"p50 {statistics.median(run.p50_ms for run in found):.2f} ms, p99 {statistics.median(run.p99_ms for run in found):.2f} ms"
-        )
+        scene.figures.note(f"{name} {what}: {told(found)}")
     return runs
+
+
+def told(runs: list[Run]) -> str:
+    """The middle of some runs, and their spread."""
+    rates = sorted(run.per_cpu_s for run in runs)
+    a_second = statistics.median(run.requests / run.duration_s for run in runs)
+    p50, p99 = (statistics.median(values) for values in zip(*((run.p50_ms, run.p99_ms) for run in runs), strict=True))
+    spread = f"{rates[0]:.0f}-{rates[-1]:.0f}"
+    return f"{rate(runs):.0f}/CPU s ({spread}), {a_second:.0f}/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms"
 
 
 def rate(runs: list[Run]) -> float:
@@ -146,19 +148,6 @@ def measure_streams(scene: Scene) -> None:
                 scene.figures.add(f"vs_best_router_{kind}", ratio, goal)
 
 
-def measure_prefix(scene: Scene) -> None:
-    """All with prefix routing."""
-    with started([partial(scene.ours, "ours", "--router", "prefix"), *scene.routers("cache_aware")]) as targets:
-        ratios = []
-        for size in (200, 4096):
-            runs = interleaved(scene, targets, size=size, kind="whole", connections=64)
-            scene.figures.add(f"prefix_requests_per_cpu_s_{size}", rate(runs["ours"]))
-            if (ratio := versus(runs, "ours")) is not None:
-                ratios.append(ratio)
-        if ratios:
-            scene.figures.add("prefix_vs_best_router_prefix", min(ratios), ">= 3")
-
-
 def measure_latency(scene: Scene) -> None:
     """An open loop of 1,000 requests/s over 64 connections: what each adds to the direct way."""
     with started([partial(scene.ours, "ours"), *scene.routers("round_robin")]) as targets:
@@ -168,9 +157,7 @@ def measure_latency(scene: Scene) -> None:
         for number in range(scene.rounds):
             for name, port in ports.items():
                 seconds, seed = 2 * scene.seconds, scene.seed + number
-                told = open_loop(
-                    port, rate=1000, connections=64, seconds=seconds, seed=seed, cpus=LOAD_CPUS, key=KEY
-                )
+                told = open_loop(port, rate=1000, connections=64, seconds=seconds, seed=seed, cpus=LOAD_CPUS, key=KEY)
                 p50[name].append(told["p50_ms"])
                 p99[name].append(told["p99_ms"])
     middle = {name: (statistics.median(p50[name]), statistics.median(p99[name])) for name in ports}

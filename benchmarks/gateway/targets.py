@@ -83,12 +83,18 @@ def until_healthy(port: int, log: Path, path: str = "/health") -> None:
     """Raises ``RuntimeError`` with the log's end when it does not come up."""
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+        if _answers(port, path):
+            return
         time.sleep(0.1)
     raise RuntimeError(f"{log.name} did not come up: {log.read_text()[-2000:]}")
+
+
+def _answers(port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
 
 
 @contextlib.contextmanager
