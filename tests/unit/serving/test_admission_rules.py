@@ -193,6 +193,21 @@ def test_whose_time_is_up_in_line_is_refused_then() -> None:
     assert desk.admission.next_wake() is None
 
 
+def test_a_model_that_is_gone_is_forgotten_once_nobody_waits_for_it() -> None:
+    desk = Desk(AdmissionPolicy(room=1))
+    under_way, _ = desk.ask()
+    waiting, verdict = desk.ask()
+    assert verdict == HELD
+    desk.admission.set_policies({})
+    desk.admission.withdrawn(waiting, desk.now)
+    desk.admission.ended(under_way, desk.now)
+    desk.admission.set_policies({})
+    assert desk.admission.released(desk.now) == []
+    assert desk.admission.next_wake() is None
+    desk.admission.set_policies({MODEL: AdmissionPolicy(room=1)})
+    assert [desk.ask()[1] for _ in range(2)] == [GO, HELD]
+
+
 def test_what_was_learned_wrongly_is_unlearned() -> None:
     """A slow spell must not shut out those with shorter timeouts for ever."""
     desk = Desk()

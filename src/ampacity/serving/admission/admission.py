@@ -38,6 +38,7 @@ class Admission:
             line = self._lines[model]
             if not len(line.line) and not line.in_flight:
                 del self._lines[model]
+                self._waiting.discard(model)
 
     def set_room(self, model: str, room: int | None) -> None:
         """So many requests of the model are let in at once, from now on; ``None`` = all."""

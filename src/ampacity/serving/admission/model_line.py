@@ -97,6 +97,8 @@ class ModelLine:
             _, _, entry = heapq.heappop(self._dues)
             if self.leave(entry):
                 found.append((entry, self._gave_up(entry, now)))
+        if not len(self.line):
+            self._dues.clear()
         room = self.room
         while len(self.line) and (room is None or self.in_flight < room):
             entry = self.line.pop()

@@ -232,7 +232,7 @@ class Client(asyncio.Protocol):
             if head.method == b"POST" and head.path.startswith(b"/v1/"):
                 who = self._core.who(head)
                 asked = read_body(body)
-                flight = Flight(self._core, self, head, body, asked)
+                flight = Flight(self._core, self, head, body, asked, who)
                 if who is not None and not may_use(who, asked.model):
                     raise refusal_of(model_refused(who, asked.model))
                 self._flight = flight
@@ -243,6 +243,8 @@ class Client(asyncio.Protocol):
             self.refuse(refusal)
         except Exception:
             log.exception("a request could not be served")
+            if self._flight is not None:
+                self._flight.leave()
             self.refuse(Refusal(500, "The gateway failed; its log says why.", close=True))
 
     def _reject(self, refusal: Refusal) -> None:

@@ -15,6 +15,7 @@ from ampacity.serving.table import ModelRoute, RoutingTable
 
 from .answers import refusal_of
 from .engines import Engine
+from .gate import Gate
 from .heads import RequestHead
 from .lines import Line
 from .tables import Tables
@@ -33,6 +34,7 @@ class Core:
         self.tables, self._router = tables, router
         self.wheel = Wheel(monotonic())
         self.clients: set[Client] = set()
+        self.gate = Gate()
         self.engines: dict[EngineId, Engine] = {}
         self.draining = False
         self._lines: dict[str, Line] = {}
@@ -69,8 +71,10 @@ class Core:
             found.close()
 
     def tick(self) -> None:
-        """Called a few times a second: time limits, and what routers put off."""
-        self.wheel.advance(monotonic())
+        """Called a few times a second: time limits, what routers put off, and who has stood in line for too long."""
+        now = monotonic()
+        self.wheel.advance(now)
+        self.gate.tick(now)
 
     def _follow(self, table: RoutingTable) -> None:
         """A new table is in force."""
@@ -88,7 +92,9 @@ class Core:
             line = self._lines.get(route.name)
             if line is None:
                 line = self._lines[route.name] = self._new_line()
-            line.set_engines([EngineId(replica.id) for replica in route.replicas], now)
+            engines = [EngineId(replica.id) for replica in route.replicas]
+            line.set_engines(engines, now, concurrency=route.concurrency)
+        self.gate.follow(table)
 
     def _new_line(self) -> Line:
         alarm = _Alarm(self.wheel)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from ampacity.model.access import ApiKey
+from ampacity.serving.admission import GO, Ending, Entry, Go, Refused
 from ampacity.serving.routing.base import NO_ENGINES, EngineId, Ticket
 from ampacity.serving.table import ModelRoute
 
-from .answers import Refusal, chunk, error_body
-from .body import Asked, with_model
+from .answers import Refusal, chunk, error_body, refusal_of
+from .body import Asked, body_for, timeout_of
 from .chunked import BadChunk, Dechunker
 from .engines import Engine, EngineLost, connect
 from .heads import AnswerHead, RequestHead
 from .streams import Stream, stream_for
 from .upstream import Upstream
+from .wheel import NEVER
 
 if TYPE_CHECKING:
     from .core import Core
@@ -73,10 +77,13 @@ class Flight:
         "_connecting",
         "_core",
         "_deadline",
+        "_entry",
         "_head",
         "_held",
         "_held_bytes",
         "_line",
+        "_max_tokens",
+        "_note",
         "_pending",
         "_request",
         "_retried",
@@ -85,17 +92,24 @@ class Flight:
         "_stream",
         "_through",
         "_upstream",
+        "_who",
         "id",
         "ticket",
     )
 
-    def __init__(self, core: Core, client: Answering, request: RequestHead, body: bytes, asked: Asked) -> None:
+    def __init__(
+        self, core: Core, client: Answering, request: RequestHead, body: bytes, asked: Asked, who: ApiKey | None
+    ) -> None:
         self._core, self._client, self._request, self._body, self._asked = core, client, request, body, asked
         self._route: ModelRoute = core.tables.route(asked.model)
         self._line: Line = core.line(asked.model)
         self.id = request.request_id or core.next_request_id()
         now = monotonic()
         self.ticket = Ticket(core.next_ticket(), arrived=now, tokens=asked.prompt_bytes // 4)
+        self._entry: Entry | None = None
+        self._who = who
+        self._max_tokens: int | None = None
+        self._note = b""
         self._deadline = now + WAIT_FOR_ENGINE_S
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -117,12 +131,52 @@ class Flight:
         return self._through or (self._stream is not None and not self._pending)
 
     def start(self) -> None:
+        """Ask to be let in. Raises ``Refusal``."""
+        ticket, asked = self.ticket, self._asked
+        timeout_s = timeout_of(self._request.timeout) if self._request.timeout else asked.timeout_s
+        entry = Entry(
+            ticket.id,
+            asked.model,
+            arrived=ticket.arrived,
+            tokens=ticket.tokens,
+            key=self._who,
+            max_tokens=asked.max_tokens,
+            deadline=None if timeout_s is None else ticket.arrived + timeout_s,
+        )
+        go = self._core.gate.ask(self, entry, ticket.arrived)
+        self._entry = entry
+        if go is None:
+            self._client.limit(NEVER)  # the gate looks after its time
+        else:
+            self.admitted(go)
+
+    def admitted(self, go: Go) -> None:
+        """Called by the gate, at once or later: find an engine."""
         now = monotonic()
+        if go is not GO:
+            self._brown_out(go)
+        self._deadline = now + WAIT_FOR_ENGINE_S
         engine = self._line.offer(self, now)
         if engine is None:
             self._client.limit(now + LOOK_AGAIN_S)
         else:
             self.bound(engine)
+
+    def refused(self, refused: Refused) -> None:
+        """Called by the gate: it was held, and is not let in."""
+        self._entry = None
+        self._client.refuse(refusal_of(refused))
+
+    def _brown_out(self, go: Go) -> None:
+        """Fewer tokens, or another model: the answer's head says so."""
+        notes = []
+        if go.model:
+            self._route, self._line = self._core.tables.route(go.model), self._core.line(go.model)
+            notes.append(f"model={go.model}")
+        if go.max_tokens is not None:
+            self._max_tokens = go.max_tokens
+            notes.append(f"max_tokens={go.max_tokens}")
+        self._note = f"x-ampacity-brown-out: {', '.join(notes)}\r\n".encode()
 
     # Sending ---------------------------------------------------------------------------------------------------------
 
@@ -158,9 +212,7 @@ class Flight:
     def _send(self, upstream: Upstream) -> None:
         self._upstream = upstream
         request = self._request
-        body = self._body
-        if self._asked.model != self._route.upstream:
-            body = with_model(body, self._asked, self._route.upstream)
+        body = body_for(self._body, self._asked, self._route.upstream, self._max_tokens)
         upstream.ask(
             b"%s %s HTTP/1.1\r\nhost: %s\r\n%sx-request-id: %s\r\ncontent-length: %d\r\n\r\n%s"
             % (request.method, request.target, upstream.engine.host, request.forward, self.id, len(body), body),
@@ -175,7 +227,7 @@ class Flight:
             self._upstream = None
             self._fail(upstream.engine.id, f"it answered {head.status}")
             return
-        self._head = head
+        self._head = head = replace(head, forward=head.forward + self._note) if self._note else head
         self._line.answered(self.ticket.id, monotonic())
         if head.events:
             self._stream = stream_for(head, chunks=self._request.chunks)
@@ -221,9 +273,11 @@ class Flight:
         except BadChunk as error:
             self._fail(upstream.engine.id, str(error))
             return
-        self._line.ended(self.ticket.id, monotonic(), None, False)
+        now = monotonic()
+        self._line.ended(self.ticket.id, now, None, False)
         self._client.write(answer)
         self._client.answered()
+        self._end(Ending.COMPLETE if self._head is not None and self._head.status < 400 else Ending.FAILED, now)
 
     def _last(self, data: bytes) -> bytes:
         """What completes the answer. Raises ``BadChunk``."""
@@ -294,6 +348,7 @@ class Flight:
         if self._stream is not None:
             event = b"data: " + error_body(502, f"The replica was lost: {why}.", "replica_lost") + b"\n\n"
             self._client.write(chunk(event) if self._request.chunks else event)
+        self._end(Ending.ABANDONED, monotonic())
         self._client.cut()
 
     # Called by the client's connection -------------------------------------------------------------------------------
@@ -317,6 +372,7 @@ class Flight:
         refusal = Refusal(
             503, f"No replica of {self._route.name!r} {what}.", code="no_replica", headers=((b"retry-after", b"5"),)
         )
+        self._end(Ending.FAILED, now)
         self._client.refuse(refusal)
 
     def _watch(self, now: float, upstream: Upstream) -> None:
@@ -339,8 +395,18 @@ class Flight:
             self._connecting = None
         if upstream is not None:
             upstream.leave()
+        if self._entry is not None and self._core.gate.leave(self._entry, now):
+            self._entry = None
+            return
         self._line.withdrawn(self.ticket.id, now)
         self._line.ended(self.ticket.id, now, None, False)
+        self._end(Ending.ABANDONED, now)
+
+    def _end(self, ending: Ending, now: float) -> None:
+        """Tell the gate, once, how it ended."""
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            self._core.gate.ended(entry, now, ending)
 
     def pause(self) -> None:
         """The client takes no more for now."""

@@ -23,8 +23,9 @@ class Line:
         self._router, self._wake = router, wake
         self._held: dict[TicketId, Bound] = {}
 
-    def set_engines(self, engines: list[EngineId], now: float) -> None:
-        self._router.set_engines([Engine(id=engine) for engine in engines], now)
+    def set_engines(self, engines: list[EngineId], now: float, *, concurrency: int = 0) -> None:
+        """``concurrency``: so many requests each takes at once; 0 = no limit."""
+        self._router.set_engines([Engine(id=engine, concurrency=concurrency) for engine in engines], now)
         self.pump(now)
 
     def offer(self, request: Bound, now: float) -> EngineId | None:
