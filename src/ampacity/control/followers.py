@@ -11,7 +11,7 @@ from typing import Protocol
 from ampacity.model.access import ApiKey
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.workload import Workload, WorkloadSpec
-from ampacity.serving.launch import health_path, served_name, upstream_name
+from ampacity.serving.launch import health_path, resumed, served_name, upstream_name
 from ampacity.serving.prober import Target
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, UnreadableTable, read_table, write_table
 
@@ -107,6 +107,8 @@ def routes(mirror: Mirror) -> Iterator[ModelRoute]:
                     ReplicaRoute(id=attempt.id, url=f"http://{attempt.members[0].endpoint}")
                     for attempt in sorted(attempts, key=lambda attempt: attempt.replica)
                 ),
+                health_path=health_path(spec),
+                resume=resumed(spec),
                 concurrency=spec.service.concurrency,
                 price=spec.service.price,
                 overload=spec.service.overload,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ampacity.model.errors import InvalidSpec
 from ampacity.model.workload import ServiceSpec, WorkloadKind, WorkloadSpec
 from ampacity.serving.gateway.answers import Refusal
-from ampacity.serving.gateway.body import body_for, read_body
+from ampacity.serving.gateway.body import read_body, with_model
 from ampacity.serving.launch import health_path, replica_command, served_name, upstream_name
 from ampacity.serving.probing import FIRST_INTERVAL_S, Health, Verdict
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, UnreadableTable, read_table, write_table
@@ -69,8 +69,8 @@ def test_only_the_model_is_rewritten(fields: dict[str, object], model: str, upst
     body = json.dumps({**fields, "model": model}).encode()
     asked = read_body(body)
     assert asked.model == model
-    assert json.loads(body_for(body, asked, upstream)) == {**fields, "model": upstream}
-    assert body_for(body, asked, model) is body
+    assert json.loads(with_model(body, asked, upstream)) == {**fields, "model": upstream}
+    assert with_model(body, asked, model) is body
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"{", b'{"model": null}', b'{"model": "\xff"}', b'{"a": 1}', b"\x00"])

@@ -81,12 +81,16 @@ def _what_is_wrong(body: bytes, error: Exception) -> Refusal:
     return Refusal(400, f"The body's 'model' is not a string: {error}.")
 
 
-def body_for(body: bytes, asked: Asked, upstream: str, max_tokens: int | None = None) -> bytes:
-    """The body as the engine wants it: with its own name for the model, without the ``timeout``, which is for the
-    gateway, and in a brown-out with fewer tokens."""
-    if asked.model == upstream and max_tokens is None and not asked.timeout:
+def with_model(body: bytes, asked: Asked, upstream: str) -> bytes:
+    """The body as the engine wants it: with its own name for the model."""
+    if asked.model == upstream:
         return body
-    fields: dict[str, object] = {**_fields.decode(body), "model": upstream}
+    return msgspec.json.encode({**_fields.decode(body), "model": upstream})
+
+
+def with_fields(body: bytes, asked: Asked, *, max_tokens: int | None) -> bytes:
+    """The body without its ``timeout``, which is for the gateway, and with other ``max_tokens`` if they are given."""
+    fields: dict[str, object] = dict(_fields.decode(body))
     fields.pop("timeout", None)
     if max_tokens is not None:
         fields["max_completion_tokens" if asked.max_completion_tokens else "max_tokens"] = max_tokens
