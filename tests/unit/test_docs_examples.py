@@ -13,7 +13,10 @@ import pytest
 from ampacity.model.workload_file import parse_workload
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("training", "models", "serving"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("training", "models", "serving", "scheduling")),
+]
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -61,6 +61,15 @@ class Reservation:
     from_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """Places that a replica gets, and nobody else, as soon as those have left them who were told to."""
+
+    workload: WorkloadId
+    replica: int
+    placements: tuple[Placement, ...]
+
+
 class WaitCode(StrEnum):
     """The binding constraint."""
 
@@ -70,6 +79,7 @@ class WaitCode(StrEnum):
     IMPOSSIBLE = "impossible"
     NO_NODES = "no_nodes"
     BEHIND = "behind"
+    PREEMPTING = "preempting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +142,14 @@ class Waits(Sequence[Wait]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``next_wake``: when to plan again though nothing happens (seconds since the epoch)."""
+    """``promises``: all that stand once this plan is carried out. ``next_wake``: when to plan again though nothing
+    happens (seconds since the epoch)."""
 
     starts: tuple[Start, ...] = ()
     stops: tuple[Stop, ...] = ()
     resizes: tuple[Resize, ...] = ()
     moves: tuple[Move, ...] = ()
     reservations: tuple[Reservation, ...] = ()
+    promises: tuple[Promise, ...] = ()
     waits: Waits = field(default_factory=Waits)
     next_wake: float | None = None

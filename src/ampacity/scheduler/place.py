@@ -10,6 +10,7 @@ from ampacity.model.resources import Range, ResourceRequest
 
 from .board import Board, Fit
 from .fit import best, fit_on
+from .order import Want
 
 
 def place(board: Board, request: ResourceRequest, size: Range) -> tuple[Fit, ...] | None:
@@ -23,6 +24,11 @@ def place(board: Board, request: ResourceRequest, size: Range) -> tuple[Fit, ...
         if len(rows) >= size.minimum:
             return tuple(sorted((fit_on(board, single, int(row)) for row in rows), key=lambda fit: fit.node))
     return None
+
+
+def place_least(board: Board, want: Want) -> tuple[Fit, ...] | None:
+    """As :func:`place`, for the least that the gang may have."""
+    return place(board, want.spec.resources, Range.exactly(want.size.minimum))
 
 
 def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
 from ampacity.model.plan import Plan, Start, Wait, Waits
+from ampacity.model.preemption import DEFAULT_PREEMPTION
 from ampacity.model.quantities import print_cpus
 
 from .board import Board, Fit
@@ -13,6 +14,7 @@ from .explain import Explainer, Reason
 from .gates import held_back
 from .order import Shape, Turn, Want
 from .place import place, placements
+from .preempting.preemptor import Preemptor
 from .promises import keep_promises
 from .state import State
 
@@ -42,21 +44,27 @@ def plan(state: State, now: float) -> Plan:
             heads.append((want.turn, [(want.turn, want)], 0))
         else:
             held.append(wait)
-    kept, others = keep_promises(board, state.line.promised.values())
-    heads += [(want.turn, [(want.turn, want)], 0) for want in others]
-    starts, crowded = _serve(board, heads)
+    kept = keep_promises(state, board, now)
+    heads += [(want.turn, [(want.turn, want)], 0) for want in kept.broken]
+    preemptor = Preemptor(state=state, board=board, now=now, policy=DEFAULT_PREEMPTION)
+    starts, crowded = _serve(board, heads, preemptor)
     explainer = Explainer(state, board)
     reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
     return Plan(
-        starts=(*kept, *starts),
-        waits=Waits(lambda: _write_out(held, reasons)),
-        next_wake=_next_wake(state.line.apart.values(), now),
+        starts=(*kept.starts, *starts),
+        stops=tuple(preemptor.stops),
+        resizes=tuple(preemptor.resizes),
+        promises=(*kept.promises, *preemptor.promises),
+        waits=Waits(lambda: _write_out([*held, *kept.waits, *preemptor.waits], reasons)),
+        next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at),
     )
 
 
-def _serve(board: Board, heads: list[Head]) -> tuple[list[Start], dict[Shape, list[list[tuple[Turn, Want]]]]]:
+def _serve(
+    board: Board, heads: list[Head], preemptor: Preemptor
+) -> tuple[list[Start], dict[Shape, list[list[tuple[Turn, Want]]]]]:
     """The starts, and by shape all who found no room. What is free only shrinks while a plan is made: a shape that
-    found no room once finds none later."""
+    found no room once finds none later. But others may have to give way for it."""
     starts: list[Start] = []
     crowded: dict[Shape, list[list[tuple[Turn, Want]]]] = {}
     heapify(heads)
@@ -65,12 +73,13 @@ def _serve(board: Board, heads: list[Head]) -> tuple[list[Start], dict[Shape, li
         want = group[position][1]
         shape = want.shape
         fits = None if shape in crowded else place(board, want.spec.resources, want.size)
-        if fits is None:
+        if fits is None and not preemptor.help(want):
             crowded.setdefault(shape, []).append(group[position:])
             continue
-        for fit in fits:
+        for fit in fits or ():
             board.take(fit, want.workload.id)
-        starts.append(_start(want, fits))
+        if fits is not None:
+            starts.append(_start(want, fits))
         if position + 1 < len(group):
             heappush(heads, (group[position + 1][0], group, position + 1))
     return starts, crowded
@@ -101,6 +110,10 @@ def _leaves(fit: Fit) -> str:
     if not fit.accelerators_left_milli and not fit.allocation.devices:
         return cpus
     return f"{print_cpus(fit.accelerators_left_milli)} accelerators and {cpus}"
+
+
+def _earliest(one: float | None, other: float | None) -> float | None:
+    return min((time for time in (one, other) if time is not None), default=None)
 
 
 def _next_wake(apart: Iterable[Want], now: float) -> float | None:

@@ -15,6 +15,8 @@ from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision
 from .board import Answers
 from .fleet import Fleet
 from .order import Line, Want
+from .preempting.claims import Claim
+from .preempting.runners import Runner, Runners
 
 ReplicaKey = tuple[WorkloadId, int]
 
@@ -51,6 +53,7 @@ class State:
         fleet: nodes, what is held there and what is left.
         answers: how requests fit, as earlier plans found out. They follow from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
+        runners: what runs, by who may take its place, and what is leaving. It follows from the rest.
     """
 
     seq: int = 0
@@ -63,6 +66,7 @@ class State:
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
     line: Line = field(default_factory=Line, compare=False, repr=False)
+    runners: Runners = field(default_factory=Runners, compare=False, repr=False)
     answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
 
@@ -109,7 +113,25 @@ class State:
         """Those that were touched take their places anew."""
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
+            self._run(workload)
         self._touched.clear()
+
+    def _run(self, workload: WorkloadId) -> None:
+        """What of it runs, and what is leaving."""
+        held = self.live.get(workload)
+        indices = () if held is None else held.replicas
+        attempts = [self.attempts[id] for index in indices for id in self.attempts_of.get((workload, index), ())]
+        leaving = [attempt for attempt in attempts if attempt.stop is not None]
+        runners = [] if held is None else [self._runner(held, each) for each in attempts if each.stop is None]
+        self.runners.put(workload, [each for each in runners if each is not None], leaving)
+
+    @staticmethod
+    def _runner(held: Live, attempt: Attempt) -> Runner | None:
+        revision = held.specs.get(attempt.spec_revision)
+        if revision is None:
+            return None
+        preempted = held.replicas[attempt.replica].preempted
+        return Runner(attempt=attempt, spec=revision.spec, claim=Claim.of(revision.spec), preempted=preempted)
 
     def _clear(self) -> None:
         empty = State()
