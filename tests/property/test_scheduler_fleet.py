@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,10 +14,12 @@ from ampacity.model.attempt import Attempt, Member
 from ampacity.model.fits import allocate, free_on, matching, usable
 from ampacity.model.ids import DeviceId, NodeId, WorkloadId, attempt_id
 from ampacity.model.node import Device, Health, Node, NodeCondition
-from ampacity.model.resources import Allocation, ResourceRequest
-from ampacity.scheduler.board import Board
-from ampacity.scheduler.fit import best, fit_on
+from ampacity.model.resources import Allocation, Range, ResourceRequest
+from ampacity.scheduler.board import Board, Fit
+from ampacity.scheduler.fit import NO_ROOM, best, fits_on, keys_of
 from ampacity.scheduler.fleet import Fleet
+from ampacity.scheduler.gang import Gang
+from ampacity.scheduler.place import place
 from scheduler_cluster import GIB, request
 
 ASKS = [
@@ -92,8 +95,8 @@ class Oracle:
 
     def start(self, asked: ResourceRequest, size: int, number: int) -> None:
         board = Board.of(self.fleet)
-        fits = [fit_on(board, asked, int(row)) for row in best(board, asked, size)]
-        if not fits:
+        fits = place(board, Gang(resources=asked, size=Range(minimum=1, maximum=size)))
+        if fits is None:
             return
         workload = WorkloadId(f"w{number}")
         attempt = Attempt(
@@ -127,6 +130,13 @@ class Oracle:
         return sorted(found)
 
 
+def fitting(board: Board, asked: ResourceRequest, most: int = 100) -> list[Fit]:
+    """Where one member fits, the best first."""
+    keys = keys_of(board, asked)
+    rows = best(board, keys, np.flatnonzero(keys < NO_ROOM), most)
+    return [fits_on(board, asked, [row])[0] for row in rows.tolist()]
+
+
 def history(changes: Sequence[object]) -> Oracle:
     oracle = Oracle()
     for number, change in enumerate(changes):
@@ -145,10 +155,10 @@ def test_the_arrays_say_what_the_records_say(changes: Sequence[object]) -> None:
     board = Board.of(fleet)
     for asked in ASKS:
         expected = oracle.fits(asked)
-        found = [fit_on(board, asked, int(row)) for row in best(board, asked, None)]
+        found = fitting(board, asked)
         assert [(fit.accelerators_left_milli, fit.cpu_left_milli, fit.node) for fit in found] == expected
         for most in (1, 2):
-            assert [fleet.node(int(row)).id for row in best(board, asked, most)] == [fit[2] for fit in expected][:most]
+            assert [fit.node for fit in fitting(board, asked, most)] == [fit[2] for fit in expected][:most]
 
 
 @given(changes=changes)
@@ -163,10 +173,7 @@ def test_a_fleet_kept_current_equals_one_built_anew(changes: Sequence[object]) -
     assert oracle.fleet == anew
     for asked in ASKS:
         one, other = Board.of(oracle.fleet), Board.of(anew)
-        assert [fit_on(one, asked, int(row)) for row in best(one, asked, None)] == [
-            replace(fit_on(other, asked, int(row)), row=oracle.fleet.row_of[other.fleet.node(int(row)).id])
-            for row in best(other, asked, None)
-        ]
+        assert fitting(one, asked) == [replace(fit, row=oracle.fleet.row_of[fit.node]) for fit in fitting(other, asked)]
 
 
 @given(changes=changes, deeds=st.lists(st.tuples(st.sampled_from([*ASKS, None]), st.integers(0, 20)), max_size=12))
@@ -180,9 +187,8 @@ def test_what_is_rolled_back_leaves_no_trace(
     for asked, number in deeds:
         marks.append((board.mark(), _picture(board)))
         if asked is not None:
-            rows = best(board, asked, 1)
-            if len(rows):
-                board.take(fit_on(board, asked, int(rows[0])), WorkloadId("w"))
+            for fit in fitting(board, asked, 1):
+                board.take(fit, WorkloadId("w"))
         elif number < len(oracle.attempts):
             board.give(oracle.attempts[number])
     for mark, picture in reversed(marks):
@@ -191,7 +197,7 @@ def test_what_is_rolled_back_leaves_no_trace(
     untouched = Board.of(oracle.fleet)
     assert _picture(board) == _picture(untouched)
     for asked in ASKS:
-        assert best(board, asked, None).tolist() == best(untouched, asked, None).tolist()
+        assert fitting(board, asked) == fitting(untouched, asked)
 
 
 def _picture(board: Board) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -17,7 +17,7 @@ from ampacity.model.ids import MemberKey
 
 from .fencing import Fence
 from .jobs import Job
-from .launching import Launcher
+from .launching import Launches
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,16 @@ class Actor:
     again.
     """
 
-    def __init__(self, drivers: Mapping[str, Driver], launcher: Launcher, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        drivers: Mapping[str, Driver],
+        launcher: Launches,
+        wake: Callable[[], None],
+        *,
+        pool: Executor | None = None,
+    ) -> None:
         self._drivers, self._launcher, self._wake = drivers, launcher, wake
-        self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="act")
+        self._pool = pool or ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="act")
         self._under_way: dict[MemberKey, _Call] = {}
         self._asked: dict[_Deed, set[MemberKey]] = {deed: set() for deed in _Deed}
         self._cannot_save: set[MemberKey] = set()

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, MemberKey, NodeId, Owner, Project, WorkloadId
+from .ids import (
+    DEFAULT_OWNER,
+    DEFAULT_PROJECT,
+    DEFAULT_QUEUE,
+    AttemptId,
+    MemberKey,
+    NodeId,
+    Owner,
+    Project,
+    QueueName,
+    WorkloadId,
+)
 from .plan import Placement
 from .resources import Allocation
 
@@ -161,6 +172,7 @@ class Attempt:
     members: tuple[Member, ...]
     project: Project = DEFAULT_PROJECT
     owner: Owner = DEFAULT_OWNER
+    queue: QueueName = DEFAULT_QUEUE
     phase: AttemptPhase = AttemptPhase.PLACED
     placed_at: float = 0.0
     started_at: float | None = None

@@ -13,6 +13,7 @@ PoolName = NewType("PoolName", str)
 QueueName = NewType("QueueName", str)
 Project = NewType("Project", str)
 Owner = NewType("Owner", str)
+KeyId = NewType("KeyId", str)
 
 DEFAULT_PROJECT = Project("default")
 DEFAULT_OWNER = Owner("default")

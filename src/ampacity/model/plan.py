@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import overload
 
 from .ids import AttemptId, NodeId, WorkloadId
+from .queue import Queue
 from .resources import Allocation
 
 
@@ -70,6 +71,26 @@ class Promise:
     placements: tuple[Placement, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStanding:
+    """How one queue stands. Amounts are those of :mod:`ampacity.model.amounts`, all of its parts included.
+
+    Attributes:
+        share: its dominant share of all that there is, from 0 to 1.
+        borrowed: what it uses beyond its quota. ``lent``: what others hold of its quota.
+        running, waiting: attempts that hold something, and replicas that want a start.
+    """
+
+    queue: Queue
+    quota: Mapping[str, int] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
+    borrowed: Mapping[str, int] = field(default_factory=dict)
+    lent: Mapping[str, int] = field(default_factory=dict)
+    share: float = 0.0
+    running: int = 0
+    waiting: int = 0
+
+
 class WaitCode(StrEnum):
     """The binding constraint."""
 
@@ -80,6 +101,7 @@ class WaitCode(StrEnum):
     NO_NODES = "no_nodes"
     BEHIND = "behind"
     PREEMPTING = "preempting"
+    QUOTA = "quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +164,9 @@ class Waits(Sequence[Wait]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``promises``: all that stand once this plan is carried out. ``next_wake``: when to plan again though nothing
-    happens (seconds since the epoch)."""
+    """``promises``: all that stand once this plan is carried out. ``queues``: how each stands once the starts are made,
+    the parts of a queue behind it. ``next_wake``: when to plan again though nothing happens (seconds since the epoch).
+    """
 
     starts: tuple[Start, ...] = ()
     stops: tuple[Stop, ...] = ()
@@ -152,4 +175,5 @@ class Plan:
     reservations: tuple[Reservation, ...] = ()
     promises: tuple[Promise, ...] = ()
     waits: Waits = field(default_factory=Waits)
+    queues: tuple[QueueStanding, ...] = ()
     next_wake: float | None = None

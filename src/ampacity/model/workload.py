@@ -10,6 +10,7 @@ from .array import ArrayPlace
 from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, QueueName, WorkloadId
 from .plan import Placement
 from .resources import Range, ResourceRequest
+from .rules import PlacementRules
 
 
 class WorkloadKind(StrEnum):
@@ -132,6 +133,7 @@ class WorkloadSpec:
     service: ServiceSpec | None = None
     secrets: SecretUse = field(default_factory=SecretUse)
     giving_way: GivingWay = GivingWay()
+    rules: PlacementRules = field(default_factory=PlacementRules)
 
     @property
     def preemptible(self) -> bool:

@@ -1,14 +1,17 @@
-"""On which single nodes a member fits, the best first."""
+"""On which single nodes a member fits and what it is given there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ampacity.model.fits import allocate
-from ampacity.model.resources import ANY_KIND, AcceleratorRequest, ResourceRequest
+from ampacity.model.ids import NodeId
+from ampacity.model.resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Allocation, DeviceShare, ResourceRequest
 
 from .board import Answers, Board, Fit
-from .fleet import ABSENT, Flags, Ints
+from .columns import Flags, Ints
+from .fleet import ABSENT
 
 NO_ROOM = np.iinfo(np.int64).max
 """The key of a row on which the member does not fit."""
@@ -17,46 +20,16 @@ _CPU_BITS = 28
 _MOST_CPU = (1 << _CPU_BITS) - 1
 
 
-def best(board: Board, request: ResourceRequest, most: int | None) -> Ints:
-    """Rows on which a member of the request fits, the best first, ``most`` of them where there are more.
+def keys_of(board: Board, request: ResourceRequest) -> Ints:
+    """One number a row, the lower the better; ``NO_ROOM`` where a member does not fit.
 
-    Best fit: the node that is left with the least comes first (accelerators, then CPU, then the rank). Accelerators
-    count where they are of a kind asked for; for a request without any, all count, so that work for CPUs keeps off
-    nodes with free accelerators.
+    Best fit: what would be left counts, accelerators first, then CPU. Accelerators count where they are of a kind
+    asked for; for a request without any, all count, so that work for CPUs keeps off nodes with free accelerators. Only
+    rows that changed since they were last asked for are looked at.
 
     Args:
         request: with one alternative of accelerators at most.
     """
-    keys = _keys(board, request)
-    if most == 1:
-        least = keys.min(initial=NO_ROOM)
-        rows = np.flatnonzero(keys == least) if least < NO_ROOM else np.zeros(0, np.int64)
-        return rows[np.argmin(board.fleet.rank[rows])][None] if len(rows) else rows
-    if most is not None and most < len(keys):
-        bound = np.partition(keys, most - 1)[most - 1]
-        rows = np.flatnonzero((keys <= bound) & (keys < NO_ROOM))
-    else:
-        rows = np.flatnonzero(keys < NO_ROOM)
-    return rows[np.lexsort((board.fleet.rank[rows], keys[rows]))][:most]
-
-
-def fit_on(board: Board, request: ResourceRequest, row: int) -> Fit:
-    """What a member is given on a row where it fits."""
-    node = board.fleet.node(row)
-    allocation = allocate(node, board.free(node.id), request)
-    assert allocation is not None, "it fits there"
-    key = int(_keys(board, request)[row])
-    return Fit(
-        node=node.id,
-        row=row,
-        allocation=allocation,
-        accelerators_left_milli=key >> _CPU_BITS,
-        cpu_left_milli=int(board.cpu_left[row]) - allocation.cpu_milli,
-    )
-
-
-def _keys(board: Board, request: ResourceRequest) -> Ints:
-    """One number a row, the lower the better. Only rows that changed since they were last asked for are looked at."""
     answers = board.answers.get(request)
     size = board.fleet.size
     if answers is None or len(answers.key) != size:
@@ -69,32 +42,95 @@ def _keys(board: Board, request: ResourceRequest) -> Ints:
     return answers.key
 
 
+def best(board: Board, keys: Ints, rows: Ints, count: int) -> Ints:
+    """The ``count`` best of these rows, the best first; ties by rank."""
+    if count < len(rows):
+        found = keys[rows]
+        rows = rows[found <= np.partition(found, count - 1)[count - 1]]
+    return rows[np.lexsort((board.rank[rows], keys[rows]))][:count]
+
+
+def fits_on(board: Board, request: ResourceRequest, rows: Sequence[int]) -> tuple[Fit, ...]:
+    """What the members of a gang are given on rows where they fit, in the same order.
+
+    Whole devices are taken by ascending index, and by the same indices on all nodes where that can be: ranks of the
+    same number then talk over the same rail. A share comes from the fullest device that still holds it.
+    """
+    if not request.accelerators:
+        return tuple(_fit(board, request, row, ()) for row in rows)
+    (wanted,) = request.accelerators
+    index = np.asarray(rows, np.int64)
+    holding = allowed(board, wanted, index) & (board.device_left[index] >= wanted.milli)
+    count = wanted.count.minimum
+    shared = np.flatnonzero(holding.all(axis=0))[:count]
+    if wanted.milli == WHOLE_MILLI and len(shared) == count:
+        slots = shared.tolist()
+        return tuple(_fit(board, request, row, slots) for row in rows)
+    return tuple(
+        _fit(board, request, row, _slots(board, wanted, row, np.flatnonzero(holds).tolist()))
+        for row, holds in zip(rows, holding, strict=True)
+    )
+
+
+def allowed(board: Board, wanted: AcceleratorRequest, rows: Ints) -> Flags:
+    """(rows, slots): the devices of the wanted kind and memory. Instances of a partitioned device are asked for by
+    their own kind alone."""
+    kinds = board.device_kind[rows]
+    found: Flags
+    if wanted.kind == ANY_KIND:
+        found = (kinds != ABSENT) & ~np.isin(kinds, board.fleet.parts_of_devices)
+    else:
+        code = board.fleet.kind_code(wanted.kind)
+        found = kinds == code if code is not None else np.zeros(kinds.shape, np.bool_)
+    if wanted.memory_bytes is not None:
+        found &= board.device_memory[rows] >= wanted.memory_bytes
+    return found
+
+
 def _ask(board: Board, request: ResourceRequest, rows: Ints) -> Ints:
     cpu_left = board.cpu_left[rows] - request.cpu_milli.minimum
-    fits = board.fleet.open[rows] & (cpu_left >= 0)
+    fits = board.open[rows] & (cpu_left >= 0)
     fits &= board.memory_left[rows] >= request.memory_bytes.minimum
     fits &= board.disk_left[rows] >= request.disk_bytes
+    for each in request.counted:
+        counted = board.counted_left.get(each.name)
+        fits &= counted[rows] >= each.amount if counted is not None else np.False_
     device_left = board.device_left[rows]
     if not request.accelerators:
         left = device_left.sum(axis=1, dtype=np.int64)
     else:
         (wanted,) = request.accelerators
-        allowed = _allowed(board, wanted, rows)
-        fits &= (allowed & (device_left >= wanted.milli)).sum(axis=1) >= wanted.count.minimum
-        left = (device_left * allowed).sum(axis=1, dtype=np.int64) - wanted.count.minimum * wanted.milli
+        usable = allowed(board, wanted, rows)
+        fits &= (usable & (device_left >= wanted.milli)).sum(axis=1) >= wanted.count.minimum
+        left = (device_left * usable).sum(axis=1, dtype=np.int64) - wanted.count.minimum * wanted.milli
     key = (left << _CPU_BITS) | np.clip(cpu_left, 0, _MOST_CPU)
     return np.where(fits, key, NO_ROOM)
 
 
-def _allowed(board: Board, wanted: AcceleratorRequest, rows: Ints) -> Flags:
-    """(rows, slots): the devices of the wanted kind and memory."""
-    kinds = board.fleet.device_kind[rows]
-    allowed: Flags
-    if wanted.kind == ANY_KIND:
-        allowed = kinds != ABSENT
-    else:
-        code = board.fleet.kind_code(wanted.kind)
-        allowed = kinds == code if code is not None else np.zeros(kinds.shape, np.bool_)
-    if wanted.memory_bytes is not None:
-        allowed &= board.fleet.device_memory[rows] >= wanted.memory_bytes
-    return allowed
+def _slots(board: Board, wanted: AcceleratorRequest, row: int, holding: list[int]) -> list[int]:
+    if wanted.milli < WHOLE_MILLI:
+        left = board.device_left[row]
+        holding.sort(key=lambda slot: (left[slot], slot))
+    return holding[: wanted.count.minimum]
+
+
+def _fit(board: Board, request: ResourceRequest, row: int, slots: Sequence[int]) -> Fit:
+    fleet = board.fleet
+    milli = request.accelerators[0].milli if slots else 0
+    ids = fleet.device_ids(row) if slots else ()
+    allocation = Allocation(
+        cpu_milli=request.cpu_milli.minimum,
+        memory_bytes=request.memory_bytes.minimum,
+        disk_bytes=request.disk_bytes,
+        devices=tuple(DeviceShare(device=ids[slot], milli=milli) for slot in slots),
+        counted=request.counted,
+        licences=request.licences,
+        power_w=request.power_w,
+    )
+    return Fit(
+        node=NodeId(fleet.node(row).id),
+        row=row,
+        allocation=allocation,
+        accelerators_left_milli=int(keys_of(board, request)[row]) >> _CPU_BITS,
+        cpu_left_milli=int(board.cpu_left[row]) - allocation.cpu_milli,
+    )

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.fits import Free, usable
 from ampacity.model.ids import AttemptId, NodeId
-from ampacity.model.node import Health, Node
+from ampacity.model.node import Device, Health, Node
 from ampacity.model.plan import Placement
 from ampacity.model.resources import WHOLE_MILLI, Allocation
+from ampacity.model.site import Site
 
-Ints = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.int32]
-Codes = npt.NDArray[np.int16]
-Flags = npt.NDArray[np.bool_]
-
-T = TypeVar("T", bound=np.generic)
+from .columns import Codes, Counts, Flags, Ints, free_of_row, give, larger
+from .marked import Marked
 
 Hold = tuple[AttemptId, int]
 """An attempt and the index of its member, below 0 for what is promised to its successor: who holds an allocation."""
@@ -47,7 +42,11 @@ class Fleet:
         device_left: (rows, slots) thousandths of each device, by ascending index; 0 where absent or failed.
             ``device_total``: those of the empty node.
         device_kind: codes of ``kinds``; ``ABSENT`` where there is no device. ``device_memory``: bytes.
+        counted_left: by name, how many of it are left on each row.
+        power_used_w: watts given out on each row.
+        licences_used: how many of each are given out, on whatever node.
         open: takes new work.
+        marked: what is known of the rows by their labels, taints and places.
         version: a number that no other state of any row has: it changes with every change of the row.
         held: who holds what, by node.
     """
@@ -66,13 +65,22 @@ class Fleet:
     device_left: Counts = field(default_factory=lambda: np.zeros((0, 0), np.int32))
     device_memory: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     device_kind: Codes = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    counted_left: dict[str, Ints] = field(default_factory=dict)
+    power_used_w: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    licences_used: dict[str, int] = field(default_factory=dict)
     open: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
     version: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     stamps: count[int] = field(default_factory=lambda: count(1))
+    marked: Marked = field(init=False)
     _kind_codes: dict[str, int] = field(default_factory=dict)
     _slots: list[dict[str, int]] = field(default_factory=list)
+    _ids: list[tuple[str, ...]] = field(default_factory=list)
+    _part_codes: list[int] = field(default_factory=list)
     _unused: list[int] = field(default_factory=list)
     _rank: Counts | None = None
+
+    def __post_init__(self) -> None:
+        self.marked = Marked(nodes=self.nodes, version=np.zeros(self.size, np.int64))
 
     # What there is -------------------------------------------------------------------------------------------------
 
@@ -108,24 +116,35 @@ class Fleet:
         """The number of a kind of accelerator; ``None`` = no node has had one."""
         return self._kind_codes.get(kind)
 
-    def slot(self, row: int, device: str) -> int | None:
-        """Where a device stands in its row; ``None`` = the node has no such device."""
-        return self._slots[row].get(device)
+    @property
+    def parts_of_devices(self) -> list[int]:
+        """The codes of the kinds that are instances of a partitioned device."""
+        return self._part_codes
+
+    def device_ids(self, row: int) -> tuple[str, ...]:
+        """The devices of a row, by slot."""
+        return self._ids[row]
 
     def free(self, id: NodeId) -> Free:
         """What is left on a known node, as a record."""
         row = self.row_of[id]
-        return free_of_row(
-            self.node(row), self.cpu_left[row], self.memory_left[row], self.disk_left[row], self.device_left[row]
-        )
+        return free_of_row(self.node(row), self, row)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Fleet):
             return NotImplemented
-        if self.held != other.held or self.row_of.keys() != other.row_of.keys():
+        if (
+            self.held != other.held
+            or self.row_of.keys() != other.row_of.keys()
+            or self.marked.site != other.marked.site
+        ):
+            return False
+        if self.licences_used != other.licences_used:
             return False
         return all(
-            self.node(row) == other.node(other.row_of[id]) and self.free(id) == other.free(id)
+            self.node(row) == other.node(other.row_of[id])
+            and self.free(id) == other.free(id)
+            and self.power_used_w[row] == other.power_used_w[other.row_of[id]]
             for id, row in self.row_of.items()
         )
 
@@ -151,19 +170,27 @@ class Fleet:
         if not same or self.open[row] != usable(node):
             self.open[row] = usable(node)
             self.version[row] = next(self.stamps)
+        if before is None or _marks(before) != _marks(node):
+            self.marked.version[row] = next(self.stamps)
+
+    def put_site(self, site: Site) -> None:
+        """Trees, feeds and licences as they now are."""
+        self.marked.put_site(site)
 
     def remove_node(self, id: NodeId) -> None:
         row = self.row_of.pop(id, None)
         if row is None:
             return
         self.nodes[row] = None
-        self._slots[row] = {}
-        for column in (self.cpu_total, self.cpu_left, self.memory_total, self.memory_left):
+        self._slots[row], self._ids[row] = {}, ()
+        for column in (self.cpu_total, self.cpu_left, self.memory_total, self.memory_left, self.power_used_w):
             column[row] = 0
         self.disk_total[row] = self.disk_left[row] = 0
+        for counted in self.counted_left.values():
+            counted[row] = 0
         self.device_total[row] = self.device_left[row] = 0
         self.device_memory[row], self.device_kind[row] = 0, ABSENT
-        self.open[row], self.version[row] = False, next(self.stamps)
+        self.open[row], self.version[row], self.marked.version[row] = False, next(self.stamps), next(self.stamps)
         self._unused.append(row)
         self._rank = None
 
@@ -183,17 +210,17 @@ class Fleet:
             self._add(place, 1)
 
     def _add(self, place: Placement, sign: int) -> None:
+        for each in place.allocation.licences:
+            self.licences_used[each.name] = self.licences_used.get(each.name, 0) - sign * each.amount
+            if not self.licences_used[each.name]:
+                del self.licences_used[each.name]
         row = self.row_of.get(place.node)
         if row is not None:
             self._give(row, place.allocation, sign)
             self.version[row] = next(self.stamps)
 
     def _give(self, row: int, allocation: Allocation, sign: int) -> None:
-        self.cpu_left[row] += sign * allocation.cpu_milli
-        self.memory_left[row] += sign * allocation.memory_bytes
-        self.disk_left[row] += sign * allocation.disk_bytes
-        for slot, milli in self.parts(row, allocation):
-            self.device_left[row, slot] += sign * milli
+        give(self, self.parts(row, allocation), row, allocation, sign)
 
     def parts(self, row: int, allocation: Allocation) -> Iterable[tuple[int, int]]:
         """The slots and thousandths of an allocation that count: of devices that are there and have not failed."""
@@ -218,58 +245,54 @@ class Fleet:
         self.cpu_total[row] = self.cpu_left[row] = node.cpu_milli
         self.memory_total[row] = self.memory_left[row] = node.memory_bytes
         self.disk_total[row] = self.disk_left[row] = node.disk_bytes
+        for name in node.counted:
+            if name not in self.counted_left:
+                self.counted_left[name] = np.zeros(self.size, np.int64)
+        for name, counted in self.counted_left.items():
+            counted[row] = node.counted.get(name, 0)
+        self.power_used_w[row] = 0
         self.device_total[row], self.device_memory[row], self.device_kind[row] = 0, 0, ABSENT
         devices = sorted(node.devices, key=lambda device: device.index)
-        self._slots[row] = {device.id: slot for slot, device in enumerate(devices)}
+        self._ids[row] = tuple(device.id for device in devices)
+        self._slots[row] = {id: slot for slot, id in enumerate(self._ids[row])}
         for slot, device in enumerate(devices):
-            self.device_kind[row, slot] = self._code(device.kind)
+            self.device_kind[row, slot] = self._code(device)
             self.device_memory[row, slot] = device.memory_bytes
             self.device_total[row, slot] = 0 if device.health is Health.FAILED else WHOLE_MILLI
         self.device_left[row] = self.device_total[row]
         for allocation in self.held.get(node.id, {}).values():
             self._give(row, allocation, -1)
 
-    def _code(self, kind: str) -> int:
-        if kind not in self._kind_codes:
-            self._kind_codes[kind] = len(self.kinds)
-            self.kinds.append(kind)
-        return self._kind_codes[kind]
+    def _code(self, device: Device) -> int:
+        code = self._kind_codes.get(device.kind)
+        if code is None:
+            code = self._kind_codes[device.kind] = len(self.kinds)
+            self.kinds.append(device.kind)
+        if device.profile and code not in self._part_codes:
+            self._part_codes.append(code)
+        return code
 
     def _grow(self, rows: int, slots: int) -> None:
         before = self.size
-        for name in ("cpu_total", "cpu_left", "memory_total", "memory_left", "disk_total", "disk_left"):
-            setattr(self, name, _larger(getattr(self, name), (rows,), 0))
+        for name in ("cpu_total", "cpu_left", "memory_total", "memory_left", "disk_total", "disk_left", "power_used_w"):
+            setattr(self, name, larger(getattr(self, name), (rows,), 0))
         for name in ("device_total", "device_left", "device_memory"):
-            setattr(self, name, _larger(getattr(self, name), (rows, slots), 0))
-        self.device_kind = _larger(self.device_kind, (rows, slots), ABSENT)
-        self.open = _larger(self.open, (rows,), False)
-        self.version = _larger(self.version, (rows,), 0)
+            setattr(self, name, larger(getattr(self, name), (rows, slots), 0))
+        self.device_kind = larger(self.device_kind, (rows, slots), ABSENT)
+        self.open = larger(self.open, (rows,), False)
+        self.version = larger(self.version, (rows,), 0)
+        self.marked.version = larger(self.marked.version, (rows,), 0)
+        self.counted_left = {name: larger(counted, (rows,), 0) for name, counted in self.counted_left.items()}
         self.nodes.extend([None] * (rows - before))
+        self._ids.extend(() for _ in range(rows - before))
         self._slots.extend({} for _ in range(rows - before))
         self._unused.extend(range(rows - 1, before - 1, -1))
         self._rank = None
 
 
-def free_of_row(node: Node, cpu_milli: int, memory_bytes: int, disk_bytes: int, device_left: Counts) -> Free:
-    """One row as a record. Failed devices are absent, as in :func:`~ampacity.model.fits.capacity`."""
-    devices = sorted(node.devices, key=lambda device: device.index)
-    return Free(
-        cpu_milli=int(cpu_milli),
-        memory_bytes=int(memory_bytes),
-        disk_bytes=int(disk_bytes),
-        device_milli={
-            device.id: int(left)
-            for device, left in zip(devices, device_left, strict=False)
-            if device.health is not Health.FAILED
-        },
-    )
-
-
-def _larger(column: npt.NDArray[T], shape: tuple[int, ...], fill: int) -> npt.NDArray[T]:
-    grown = np.full(shape, fill, column.dtype)
-    grown[tuple(slice(length) for length in column.shape)] = column
-    return grown
-
-
 def _amounts(node: Node) -> tuple[object, ...]:
-    return node.cpu_milli, node.memory_bytes, node.disk_bytes, node.devices
+    return node.cpu_milli, node.memory_bytes, node.disk_bytes, node.devices, node.counted
+
+
+def _marks(node: Node) -> tuple[object, ...]:
+    return node.labels, node.taints, node.marks, node.trees, node.feed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
-from ampacity.model.plan import Plan, Start, Wait, Waits
+from ampacity.model.plan import Plan, Promise, Start, Wait, Waits
 from ampacity.model.preemption import DEFAULT_PREEMPTION
 from ampacity.model.quantities import print_cpus
 
@@ -16,6 +17,9 @@ from .order import Shape, Turn, Want
 from .place import place, placements
 from .preempting.preemptor import Preemptor
 from .promises import keep_promises
+from .queues.purse import Purse, wanted
+from .queues.rules import Barred
+from .queues.words import say_barred
 from .state import State
 
 Head = tuple[Turn, list[tuple[Turn, Want]], int]
@@ -35,7 +39,7 @@ def plan(state: State, now: float) -> Plan:
         state: is read, never changed.
         now: seconds since the epoch.
     """
-    board = Board.of(state.fleet, state.answers)
+    board = Board.of(state.fleet, state.neighbours, state.answers)
     held: list[Wait] = []
     heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
     for want in state.line.apart.values():
@@ -44,48 +48,70 @@ def plan(state: State, now: float) -> Plan:
             heads.append((want.turn, [(want.turn, want)], 0))
         else:
             held.append(wait)
+    purse = Purse.of(state.shares, board)
     kept = keep_promises(state, board, now)
+    given: list[Start | Promise] = [*kept.starts, *kept.promises]
+    for each in given:
+        purse.take(state.queue_of(each.workload), purse.amounts(each.placements))
     heads += [(want.turn, [(want.turn, want)], 0) for want in kept.broken]
-    preemptor = Preemptor(state=state, board=board, now=now, policy=DEFAULT_PREEMPTION)
-    starts, crowded = _serve(board, heads, preemptor)
+    preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=DEFAULT_PREEMPTION)
+    starts, crowded, barred = _serve(board, purse, preemptor, heads)
     explainer = Explainer(state, board)
     reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
+    reasons += [(say_barred(bar, rest[0][1].spec.queue), [rest]) for bar, rest in barred]
     return Plan(
         starts=(*kept.starts, *starts),
         stops=tuple(preemptor.stops),
         resizes=tuple(preemptor.resizes),
         promises=(*kept.promises, *preemptor.promises),
         waits=Waits(lambda: _write_out([*held, *kept.waits, *preemptor.waits], reasons)),
+        queues=purse.standings(state.line.waiting),
         next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at),
     )
 
 
+Rest = list[tuple[Turn, Want]]
+"""One and all behind it in its group."""
+
+
 def _serve(
-    board: Board, heads: list[Head], preemptor: Preemptor
-) -> tuple[list[Start], dict[Shape, list[list[tuple[Turn, Want]]]]]:
-    """The starts, and by shape all who found no room. What is free only shrinks while a plan is made: a shape that
-    found no room once finds none later. But others may have to give way for it."""
+    board: Board, purse: Purse, preemptor: Preemptor, heads: list[Head]
+) -> tuple[list[Start], dict[Shape, list[Rest]], list[tuple[Barred, Rest]]]:
+    """The starts, by shape all who found no room, and those whose queue may not use more. What is left only shrinks
+    while a plan is made: a shape that found no room once finds none later, and a group that was barred stays so. But
+    others may have to give way for it."""
     starts: list[Start] = []
-    crowded: dict[Shape, list[list[tuple[Turn, Want]]]] = {}
+    crowded: dict[Shape, list[Rest]] = {}
+    barred: list[tuple[Barred, Rest]] = []
     heapify(heads)
     while heads:
         _, group, position = heappop(heads)
         want = group[position][1]
         shape = want.shape
-        fits = None if shape in crowded else place(board, want.spec.resources, want.size)
-        if fits is None and not preemptor.help(want):
+        queue = want.spec.queue
+        size = purse.allowed(want)
+        bar = purse.barred(queue, wanted(want)) if size is None else None
+        fits = None if size is None or shape in crowded else place(board, replace(want.gang, size=size))
+        amounts = {} if fits is None else purse.amounts(placements(fits))
+        if fits is not None:
+            bar = purse.barred(queue, amounts)
+        if bar is not None:
+            barred.append((bar, group[position:]))
+            continue
+        if fits is not None:
+            for fit in fits:
+                board.take(fit, want.workload.id)
+            purse.take(queue, amounts)
+            starts.append(_start(want, fits))
+        elif not preemptor.help(want):
             crowded.setdefault(shape, []).append(group[position:])
             continue
-        for fit in fits or ():
-            board.take(fit, want.workload.id)
-        if fits is not None:
-            starts.append(_start(want, fits))
         if position + 1 < len(group):
             heappush(heads, (group[position + 1][0], group, position + 1))
-    return starts, crowded
+    return starts, crowded, barred
 
 
-def _write_out(held: list[Wait], reasons: list[tuple[Reason, list[list[tuple[Turn, Want]]]]]) -> Iterator[Wait]:
+def _write_out(held: list[Wait], reasons: list[tuple[Reason, list[Rest]]]) -> Iterator[Wait]:
     yield from held
     for (code, text, change), rests in reasons:
         for rest in rests:

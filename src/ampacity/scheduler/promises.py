@@ -11,7 +11,7 @@ from ampacity.model.plan import Placement, Promise, Start, Wait, WaitCode
 
 from .board import Board
 from .order import Want
-from .preempting.leaving import leaves, say_leaving
+from .preempting.leaving import leave, say_leaving
 from .state import State
 
 
@@ -87,8 +87,7 @@ def _become_free(state: State, board: Board, places: Iterable[Placement]) -> boo
     leaving = {id for place in places for id, _ in state.fleet.held.get(place.node, ())}
     for id in sorted(leaving):
         if state.attempts[id].stop is not None:
-            for place in leaves(state.attempts[id]):
-                board.give_place(place)
+            leave(board, state.attempts[id])
     found = _are_free(board, places)
     board.rollback(mark)
     return found

@@ -12,7 +12,7 @@ from ampacity.model.resources import ResourceRequest
 
 from ..board import Board, Fit
 from ..order import Want
-from ..place import place_least
+from ..place import place
 from .on_node import cheapest
 from .pieces import SHRINKING, Piece, Price, Rules, Taken, total
 from .rows import promising
@@ -49,7 +49,7 @@ class Chooser:
     def choose(self, request: ResourceRequest) -> Choice | None:
         """For one alternative of accelerators; ``None`` = there is nothing that would make room."""
         members = self.want.size.minimum
-        rows = promising(self.board, self.runners, self.held, request, members)
+        rows = promising(self.board, self.runners, self.held, self.want.gang, request)
         if rows is None:
             return None
         self.taken = Taken()
@@ -118,10 +118,10 @@ class Chooser:
         mark = self.board.mark()
         pieces = []
         asked = Taken(stopped=dict(self.taken.stopped), shrunk=self.taken.shrunk)
-        for runner, place in self._holders(row):
+        for runner, spot in self._holders(row):
             if self.taken.has(runner.attempt.id, node):
-                self.board.give_place(place)
-            elif (piece := self.rules.piece(runner, place, asked)) is not None:
+                self.board.give_place(spot)
+            elif (piece := self.rules.piece(runner, spot, asked)) is not None:
                 pieces.append(piece)
                 if piece.stops:  # of a service's replicas not more than it can do without
                     asked.stopped[runner.attempt.id] = runner
@@ -147,9 +147,8 @@ class Chooser:
     def _room(self) -> tuple[Fit, ...] | None:
         """The places of the one that waits, once all that is taken is gone."""
         mark = self.board.mark()
-        for place in self.taken.places():
-            self.board.give_place(place)
-        fits = place_least(self.board, self.want)
+        self.taken.leave(self.board)
+        fits = place(self.board, self.want.shape)
         self.board.rollback(mark)
         return fits
 

@@ -9,6 +9,7 @@ from ampacity.model.attempt import Attempt
 from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.plan import Placement
 
+from ..board import Board
 from .claims import Claim, may_shrink, may_stop
 from .runners import Runner
 
@@ -48,14 +49,16 @@ class Taken:
         else:
             self.shrunk.setdefault(attempt, {})[piece.place.node] = piece.runner
 
-    def places(self) -> list[Placement]:
-        """All places that become free, those of whole attempts first."""
-        found = [place for id in sorted(self.stopped) for place in places_of(self.stopped[id].attempt)]
+    def leave(self, board: Board) -> None:
+        """As if all of it were gone."""
+        for id in sorted(self.stopped):
+            board.give(self.stopped[id].attempt)
         for id in sorted(self.shrunk):
             nodes = self.shrunk[id]
             runner = next(iter(nodes.values()))
-            found += [place for place in places_of(runner.attempt) if place.node in nodes]
-        return found
+            for spot in places_of(runner.attempt):
+                if spot.node in nodes:
+                    board.give_place(spot)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

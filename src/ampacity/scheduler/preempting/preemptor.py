@@ -10,13 +10,14 @@ from ampacity.model.preemption import PreemptionPolicy
 
 from ..board import Board
 from ..order import Shape, Want
-from ..place import alternatives, place_least, placements
+from ..place import alternatives, place, placements
 from ..promises import wait_for
+from ..queues.purse import Purse
 from ..state import State
 from .choose import Choice, Chooser
 from .claims import Claim, may_shrink, may_stop, say_claim
 from .cost import cost_of
-from .leaving import leaves
+from .leaving import leave
 from .pieces import Rules, Taken, places_of
 from .runners import Held, Runner
 
@@ -34,6 +35,7 @@ class Preemptor:
 
     state: State
     board: Board
+    purse: Purse
     now: float
     policy: PreemptionPolicy
     stops: list[Stop] = field(default_factory=list)
@@ -56,8 +58,9 @@ class Preemptor:
         if promise is None:
             self._hopeless.add((want.shape, claim))
             return False
-        for place in promise.placements:
-            self.board.take_place(place, want.workload.id)
+        for spot in promise.placements:
+            self.board.take_place(spot, want.workload.id)
+        self.purse.take(want.spec.queue, self.purse.amounts(promise.placements))
         self.promises.append(promise)
         also = [self._chosen[id].attempt for id in sorted(self._chosen)]
         self.waits.append(wait_for(self.state, want, promise.placements, self.now, also))
@@ -80,11 +83,9 @@ class Preemptor:
     def _promise(self, want: Want, claim: Claim, held: list[tuple[Claim, Held]]) -> Promise | None:
         mark = self.board.mark()
         for attempt in self.state.runners.leaving.values():
-            for place in leaves(attempt):
-                self.board.give_place(place)
-        for place in self._freed.places():
-            self.board.give_place(place)
-        fits = place_least(self.board, want)
+            leave(self.board, attempt)
+        self._freed.leave(self.board)
+        fits = place(self.board, want.shape)
         choice = None
         if fits is None and held and self._tries < TRIES:
             self._tries += 1
@@ -103,7 +104,7 @@ class Preemptor:
         ranks = sorted({other.rank for other, _ in held if may_stop(claim, other)})
         rules = Rules(
             claim=claim,
-            ranks={rank: place for place, rank in enumerate(ranks)},
+            ranks={rank: level for level, rank in enumerate(ranks)},
             cost=lambda runner: cost_of(runner, self.now, self.policy.restart_s),
             left=self._left,
             is_held=self._is_held,
@@ -140,7 +141,7 @@ class Preemptor:
         for id in sorted(taken.shrunk):
             nodes = taken.shrunk[id]
             runner = next(iter(nodes.values()))
-            left = tuple(place for place in places_of(runner.attempt) if place.node not in nodes)
+            left = tuple(spot for spot in places_of(runner.attempt) if spot.node not in nodes)
             reason = f"goes on with {len(left)} of {len(runner.attempt.members)} nodes: makes room for {name}"
             self.resizes.append(Resize(attempt=id, placements=left, reason=reason))
             self._chosen[id] = runner

@@ -9,6 +9,7 @@ import numpy as np
 from ampacity.model.resources import WHOLE_MILLI, ResourceRequest
 
 from ..board import Board
+from ..gang import Gang
 from .runners import CPU, DEVICES, DISK, MEMORY, Held, Ints, Runners
 
 LOOKED_AT = 64
@@ -16,13 +17,17 @@ LOOKED_AT = 64
 
 
 def promising(
-    board: Board, runners: Runners, held: Sequence[Held], request: ResourceRequest, members: int
+    board: Board, runners: Runners, held: Sequence[Held], gang: Gang, request: ResourceRequest
 ) -> list[int] | None:
     """Rows, those first that lack the least; ``None`` = there cannot be enough of them.
 
-    An upper bound: devices are counted without their kinds, and those of which a part is held as if they were whole.
+    An upper bound: devices are counted without their kinds, and those of which a part is held as if they were whole;
+    neighbours are not looked at.
+
+    Args:
+        request: that of the gang with one of its alternatives of accelerators.
     """
-    fleet = board.fleet
+    fleet, members = board.fleet, gang.size.minimum
     reclaimed = _by_row(board, runners, held)
     wanted = request.accelerators[0] if request.accelerators else None
     devices = 0 if wanted is None else wanted.count.minimum * wanted.milli
@@ -32,7 +37,7 @@ def promising(
         DISK: (request.disk_bytes, board.disk_left),
         DEVICES: (devices, board.device_left.sum(axis=1, dtype=np.int64)),
     }
-    may = fleet.open.copy()
+    may = fleet.open & fleet.marked.allowed(gang.rules)
     for column, (needed, left) in needs.items():
         may &= left + reclaimed[:, column] >= needed
     rows = np.flatnonzero(may)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from http import HTTPStatus
 
 import orjson
+
+from ampacity.serving.admission import Refused
 
 Header = tuple[bytes, bytes]
 
@@ -37,6 +40,16 @@ class Refusal(Exception):
 
     def body(self) -> bytes:
         return error_body(self.status, self.message, self.code)
+
+
+def refusal_of(refused: Refused) -> Refusal:
+    """What admission refused, as an answer."""
+    headers: list[Header] = []
+    if refused.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if refused.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(refused.retry_after_s))))
+    return Refusal(refused.status, refused.message, code=refused.code, headers=tuple(headers))
 
 
 def error_body(status: int, message: str, code: str = "") -> bytes:

@@ -10,7 +10,9 @@ from typing import cast
 
 import httptools
 
-from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, whole
+from ampacity.serving.admission.access import may_use, model_refused
+
+from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, refusal_of, whole
 from .body import read_body
 from .core import Core
 from .flight import Flight
@@ -228,7 +230,12 @@ class Client(asyncio.Protocol):
         self._busy = True
         try:
             if head.method == b"POST" and head.path.startswith(b"/v1/"):
-                self._flight = flight = Flight(self._core, self, head, body, read_body(body))
+                who = self._core.who(head)
+                asked = read_body(body)
+                flight = Flight(self._core, self, head, body, asked)
+                if who is not None and not may_use(who, asked.model):
+                    raise refusal_of(model_refused(who, asked.model))
+                self._flight = flight
                 flight.start()
             else:
                 self.answer(*local_answer(head, self._core))

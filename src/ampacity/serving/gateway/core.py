@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
+from ampacity.model.access import ApiKey
+from ampacity.serving.admission import Refused
 from ampacity.serving.routing.base import EngineId, Router, TicketId
 from ampacity.serving.table import ModelRoute, RoutingTable
 
+from .answers import refusal_of
 from .engines import Engine
+from .heads import RequestHead
 from .lines import Line
 from .tables import Tables
 from .wheel import NEVER, Wheel
@@ -35,6 +39,13 @@ class Core:
         self._id_prefix, self._last_id = secrets.token_hex(6).encode(), 0
         tables.on_change(self._follow)
         self._follow(tables.table)
+
+    def who(self, head: RequestHead) -> ApiKey | None:
+        """Whose key came with the request; ``None`` = nobody's, where none is asked for. Raises ``Refusal`` (401)."""
+        who = self.tables.doorkeeper.who(head.authorization or None, time())
+        if isinstance(who, Refused):
+            raise refusal_of(who)
+        return who
 
     def next_request_id(self) -> bytes:
         self._last_id += 1

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
+from ampacity.serving.admission import Doorkeeper
 from ampacity.serving.table import ModelRoute, RoutingTable, UnreadableTable, read_table
 
 from .answers import Refusal
@@ -26,6 +27,7 @@ class Tables:
         self._routes: dict[str, ModelRoute] = {}
         self._told: list[Callable[[RoutingTable], None]] = []
         self.table = RoutingTable(version=0)
+        self.doorkeeper = Doorkeeper()
         self.refresh()
 
     def on_change(self, tell: Callable[[RoutingTable], None]) -> None:
@@ -45,6 +47,7 @@ class Tables:
             return False
         self._mark, self._trouble, self.table = mark, "", table
         self._routes = {route.name: route for route in table.models}
+        self.doorkeeper.set_keys(table.keys, closed=table.closed)
         for tell in self._told:
             tell(table)
         return True
