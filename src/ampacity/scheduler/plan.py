@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from heapq import heapify, heappop, heappush
 
 from ampacity.model.plan import Plan, Promise, Start, Wait, Waits
@@ -11,7 +12,7 @@ from ampacity.model.preemption import DEFAULT_PREEMPTION
 from ampacity.model.quantities import print_cpus
 
 from .board import Board, Fit
-from .explain import Explainer, Reason
+from .explain import Explainer
 from .gates import held_back
 from .order import Shape, Turn, Want
 from .place import place, placements
@@ -21,6 +22,7 @@ from .queues.purse import Purse, wanted
 from .queues.rules import Barred
 from .queues.words import say_barred
 from .state import State
+from .waiting import Because, Rest, Waiting
 
 Head = tuple[Turn, list[tuple[Turn, Want]], int]
 """The first of a group that has not had its turn: its turn, the group, and its place there."""
@@ -57,21 +59,17 @@ def plan(state: State, now: float) -> Plan:
     preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=DEFAULT_PREEMPTION)
     starts, crowded, barred = _serve(board, purse, preemptor, heads)
     explainer = Explainer(state, board)
-    reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
-    reasons += [(say_barred(bar, rest[0][1].spec.queue), [rest]) for bar, rest in barred]
+    reasons: list[Because] = [(partial(explainer.reason, rests[0][0][1]), rests) for rests in crowded.values()]
+    reasons += [(partial(say_barred, bar, rest[0][1].spec.queue), [rest]) for bar, rest in barred]
     return Plan(
         starts=(*kept.starts, *starts),
         stops=tuple(preemptor.stops),
         resizes=tuple(preemptor.resizes),
         promises=(*kept.promises, *preemptor.promises),
-        waits=Waits(lambda: _write_out([*held, *kept.waits, *preemptor.waits], reasons)),
+        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], reasons).write_out),
         queues=purse.standings(state.line.waiting),
         next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at),
     )
-
-
-Rest = list[tuple[Turn, Want]]
-"""One and all behind it in its group."""
 
 
 def _serve(
@@ -109,14 +107,6 @@ def _serve(
         if position + 1 < len(group):
             heappush(heads, (group[position + 1][0], group, position + 1))
     return starts, crowded, barred
-
-
-def _write_out(held: list[Wait], reasons: list[tuple[Reason, list[Rest]]]) -> Iterator[Wait]:
-    yield from held
-    for (code, text, change), rests in reasons:
-        for rest in rests:
-            for _, want in rest:
-                yield Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
 
 
 def _start(want: Want, fits: tuple[Fit, ...]) -> Start:

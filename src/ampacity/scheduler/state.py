@@ -24,6 +24,9 @@ from .preempting.claims import Claim
 from .preempting.runners import Runner, Runners
 from .queues.shares import Shares, kinds_of
 
+NAMES_KEPT = 10_000
+"""Of so many workloads that have ended the names are remembered, for explanations that are read a little later."""
+
 ReplicaKey = tuple[WorkloadId, int]
 
 
@@ -84,6 +87,7 @@ class State:
     line: Line = field(default_factory=Line, compare=False, repr=False)
     runners: Runners = field(default_factory=Runners, compare=False, repr=False)
     answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
+    _left: dict[WorkloadId, tuple[int, str]] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
     _another_tree: bool = field(default=False, compare=False, repr=False)
 
@@ -133,6 +137,13 @@ class State:
             and index < held.desired.replicas
             and (workload, index) not in self.attempts_of
         ]
+
+    def name_at(self, workload: WorkloadId, seq: int) -> str | None:
+        """The name of a workload that was live as of an event not long ago; ``None`` = it was not."""
+        held, left = self.live.get(workload), self._left.get(workload)
+        if left is not None and left[0] >= seq:
+            return left[1]
+        return None if held is None else held.workload.name
 
     def _line_up(self) -> None:
         """Those that were touched take their places anew."""
@@ -297,6 +308,9 @@ class State:
         if held is None:
             return
         self._unlink(held.workload)
+        self._left[id] = self.seq, held.workload.name
+        if len(self._left) > NAMES_KEPT:
+            del self._left[next(iter(self._left))]
 
     def _link(self, workload: Workload) -> None:
         for target in workload.after:
