@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ampacity.model.access import ApiKey, digest_of, key_id
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, write_table
 from engine_double import WORDS, EngineDouble
 
@@ -59,8 +61,10 @@ class Gateway:
         except httpx.HTTPError:
             return 0
 
-    def route(self, models: dict[str, list[EngineDouble]], upstream: str = "") -> None:
-        """Write a table and wait until it is in force."""
+    def route(
+        self, models: dict[str, list[EngineDouble]], upstream: str = "", keys: tuple[ApiKey, ...] | None = None
+    ) -> None:
+        """Write a table and wait until it is in force. ``keys``: close the endpoint for all but these."""
         self.version += 1
         routes = tuple(
             ModelRoute(
@@ -71,9 +75,15 @@ class Gateway:
             )
             for name, engines in models.items()
         )
-        write_table(self.table, RoutingTable(version=self.version, models=routes))
+        closed = keys is not None
+        write_table(
+            self.table, RoutingTable(version=self.version, models=routes, closed=closed, keys=tuple(keys or ()))
+        )
         if self.version > 1:
-            eventually(lambda: set(self.models()) == set(models))
+            if closed:
+                eventually(lambda: httpx.get(self.url + "/v1/models").status_code == 401)
+            else:
+                eventually(lambda: set(self.models()) == set(models))
             time.sleep(0.15)  # the same names may be routed elsewhere: let one look at the file pass
 
     def models(self) -> list[str]:
@@ -245,6 +255,34 @@ def test_an_unknown_model_is_refused_with_near_names(tiny: Gateway) -> None:
     }
     with pytest.raises(openai.NotFoundError):
         sdk(tiny).completions.create(model="other", prompt="x")
+
+
+def test_a_closed_endpoint_lets_in_keys_that_work_and_shows_each_its_models(
+    gateway: Gateway, engine: EngineDouble
+) -> None:
+    digests = {name: digest_of(name) for name in ("all", "narrow", "old")}
+    keys = {name: ApiKey(id=key_id(digest), name=name, digest=digest) for name, digest in digests.items()}
+    keys["narrow"] = replace(keys["narrow"], models=("other",))
+    keys["old"] = replace(keys["old"], expires_at=1.0)
+    gateway.route({"tiny": [engine], "other": [engine]}, keys=tuple(keys.values()))
+
+    def client(key: str) -> openai.OpenAI:
+        return openai.OpenAI(base_url=gateway.url + "/v1", api_key=key, max_retries=0)
+
+    assert client("all").completions.create(model="tiny", prompt="x").choices[0].text == TEXT
+    assert [model.id for model in client("narrow").models.list()] == ["other"]
+    assert client("narrow").completions.create(model="other", prompt="x").choices[0].text == TEXT
+    with pytest.raises(openai.PermissionDeniedError, match="does not open the model 'tiny'"):
+        client("narrow").completions.create(model="tiny", prompt="x")
+    for wrong, words in (("wrong", "not known"), ("old", "has expired")):
+        with pytest.raises(openai.AuthenticationError, match=words) as refused:
+            client(wrong).completions.create(model="tiny", prompt="x")
+        assert refused.value.code == "invalid_api_key"
+    answer = gateway.ask()
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert "asks for an API key" in answer.json()["error"]["message"]
+    assert gateway.try_health() == 200
+    assert all("authorization" not in seen.headers for seen in engine.seen)
 
 
 @pytest.mark.parametrize(

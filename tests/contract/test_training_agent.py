@@ -217,6 +217,15 @@ def test_sigterm_gives_the_ranks_their_grace(gang: MakeGang) -> None:
     assert found.restarts() == []
 
 
+def test_who_is_asked_to_save_is_asked_through_a_file_of_rank_0s_member(gang: MakeGang) -> None:
+    asked = 'test "$RANK" = 0 && { echo up; until [ -e $AMPACITY_MEMBER_DIR/save ]; do sleep 0.05; done; echo asked; }'
+    found = gang(f"{asked}; exit 0", ranks=2)
+    eventually(lambda: "up" in found.texts(), "rank 0")
+    found.agents[0].send_signal(signal.SIGUSR1)
+    assert found.wait() == [0]
+    assert "asked" in found.texts()
+
+
 def test_a_rank_that_ignores_sigterm_is_killed_after_the_grace(gang: MakeGang) -> None:
     found = gang("trap '' TERM; echo up; while true; do sleep 0.05; done", ranks=1)
     eventually(lambda: "up" in found.texts(), "the rank")
@@ -315,6 +324,10 @@ def test_progress_becomes_facts_and_the_last_step_and_checkpoint_are_told(gang: 
     assert 3 <= len(told) <= 7
     assert (told[-1].step, told[-1].loss) == (40, 1 / 40)
     assert (told[-1].checkpoint_step, told[-1].checkpoint_path) == (40, "/c/40")
+    checkpoints = [each.checkpoint_at for each in told if each.checkpoint_at is not None]
+    assert checkpoints == sorted(checkpoints)
+    assert told[-1].checkpoint_at == max(checkpoints)
+    assert told[-1].checkpoint_at > told[-1].at, "the report of the step came before"
 
 
 def test_a_checkpoint_that_is_the_last_word_is_told(gang: MakeGang, tmp_path: Path) -> None:

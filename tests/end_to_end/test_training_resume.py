@@ -261,6 +261,27 @@ def test_after_a_step_back_the_new_checkpoint_is_kept(alone: Path) -> None:
     assert train.restore({"model": filled(0)}) == 15
 
 
+def test_who_is_asked_to_save_has_a_checkpoint_due_until_it_has_saved(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ampacity import train
+
+    member = tmp_path / "member"
+    member.mkdir()
+    monkeypatch.setenv("AMPACITY_MEMBER_DIR", str(member))
+    monkeypatch.delenv("AMPACITY_CHECKPOINT_EVERY_S", raising=False)
+    assert not train.checkpoint_due()
+    (member / "save").touch()
+    assert train.checkpoint_due()
+    assert train.checkpoint_due(), "it is due until it was done"
+    train.checkpoint({"model": filled(1)}, step=1)
+    assert not train.checkpoint_due()
+    monkeypatch.setenv("AMPACITY_CHECKPOINT_EVERY_S", "3600")
+    assert not train.checkpoint_due()
+    (member / "save").touch()
+    assert train.checkpoint_due()
+
+
 def test_state_that_has_grown_since_the_run_began_comes_back_whole(alone: Path) -> None:
     import torch
 

@@ -9,6 +9,17 @@ from pathlib import Path
 
 PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/local/bin", "/usr/bin")
 
+SETTINGS = """
+listen_addresses = ''
+unix_socket_directories = '{folder}'
+log_min_messages = fatal
+fsync = off
+"""
+"""Processes are killed here, never machines: what was written to files stays without being forced to the disk, and a
+stop need not force the files of every test's database one by one."""
+
+DEADLINE_S = 300  # against a test that would hang; how quick a server is decides nothing
+
 
 class PostgresqlServer:
     """A server of its own in a folder of its own, on a Unix socket alone."""
@@ -19,7 +30,7 @@ class PostgresqlServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", str(self._data), "-U", "ampacity", "--auth=trust", "--no-sync")
         with (self._data / "postgresql.conf").open("a") as settings:
-            settings.write(f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nlog_min_messages = fatal\n")
+            settings.write(SETTINGS.format(folder=folder))
         self.start()
 
     def url(self, database: str = "postgres", user: str = "ampacity") -> str:
@@ -40,7 +51,7 @@ class PostgresqlServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
                 self.sql("SELECT 1")
@@ -53,7 +64,7 @@ class PostgresqlServer:
         """SIGINT ends it at once and in order; SIGQUIT as if it had crashed."""
         assert self._process is not None
         self._process.send_signal(signum)
-        self._process.wait(60)
+        self._process.wait(DEADLINE_S)
 
     def restart(self, signum: int = signal.SIGINT) -> None:
         self.stop(signum)

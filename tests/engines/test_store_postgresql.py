@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
+import psycopg
 import pytest
-from postgresql_server import PostgresqlServer
+from postgresql_server import DEADLINE_S, PostgresqlServer
 from test_store_contract import *  # noqa: F403 - the suite of every store, with this module's `store`
 
 from ampacity.model.errors import StaleVersion, StateFolderBusy, StoreCorrupt, StoreError, StoreTooNew
@@ -146,7 +148,7 @@ def test_a_restart_of_the_server_under_load_loses_nothing_and_doubles_nothing(
 
 
 def grows(told: dict[str, bool]) -> None:
-    before, deadline = sum(told.values()), time.monotonic() + 60
+    before, deadline = sum(told.values()), time.monotonic() + DEADLINE_S
     while sum(told.values()) < before + 20:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -173,8 +175,6 @@ def lose_after_commit(store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch) -
         if left:
             left.pop()
             connection.driver_connection.close()  # type: ignore[attr-defined]
-            import psycopg
-
             raise psycopg.OperationalError("the connection is closed")
 
     monkeypatch.setattr(dialect, "do_commit", do_commit)
@@ -190,6 +190,62 @@ for number in range(1000):
     store.append([draft(make_node(f"n{number}"))])
     print(number, flush=True)
 """
+
+
+def test_a_write_that_was_cut_off_before_it_began_is_not_taken_for_the_one_before(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(url)
+    assert isinstance(store, PostgresqlStore)
+    store.append([draft(make_node())])
+    lose_at_first_statement(store, monkeypatch)
+    with pytest.raises(StoreError, match="Nothing was written"):
+        store.append([draft(make_node("n2"))])
+    assert sorted(store.rows().nodes) == ["n1"]
+    assert [event.seq for event in store.append([draft(make_node("n3"))])] == [2]
+    store.close()
+
+
+def lose_at_first_statement(store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is gone when the next transaction asks for the first time."""
+    dialect = store._writer.dialect
+    execute, left = dialect.do_execute, [1]
+
+    def do_execute(cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+        if left:
+            left.pop()
+            cursor.connection.close()
+        execute(cursor, statement, parameters, context)
+
+    monkeypatch.setattr(dialect, "do_execute", do_execute)
+
+
+def test_a_write_that_the_server_is_still_at_is_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut network: the client sees its connection gone while the server still commits."""
+    store = open_store(url)
+    assert isinstance(store, PostgresqlStore)
+    slow: list[Any] = []
+    dialect = store._writer.dialect
+    commit = dialect.do_commit
+
+    def do_commit(connection: Any) -> None:
+        if slow:
+            commit(connection)
+            return
+        slow.append(connection.driver_connection)
+        raise psycopg.OperationalError("the connection is closed")
+
+    monkeypatch.setattr(dialect, "do_commit", do_commit)
+    monkeypatch.setattr(dialect, "is_disconnect", lambda *_: True)
+    monkeypatch.setattr(dialect, "do_rollback", lambda _: None)
+    monkeypatch.setattr(dialect, "do_close", lambda _: None)
+    monkeypatch.setattr(dialect, "do_terminate", lambda _: None)
+    ends = threading.Timer(0.5, lambda: slow[0].commit())
+    ends.start()
+    assert [event.seq for event in store.append([draft(make_node())])] == [1]
+    assert sorted(store.rows().nodes) == ["n1"]
+    ends.join()
+    store.close()
 
 
 def test_a_killed_writer_leaves_what_it_was_told_is_written(url: str) -> None:
@@ -208,7 +264,7 @@ def test_a_killed_writer_leaves_what_it_was_told_is_written(url: str) -> None:
 
 def eventually_open(url: str) -> Store:
     """The server needs a moment to see that a client is gone."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE_S
     while True:
         try:
             return open_store(url)

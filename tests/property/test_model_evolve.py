@@ -47,6 +47,7 @@ FACTS: st.SearchStrategy[AttemptFact] = st.one_of(
     st.builds(AttemptLost, attempt=st.just(ID), at=TIMES),
 )
 ORDER = StopOrder(reason="enough", by="me", grace_s=1.0, at=5.0)
+GIVE_WAY = StopOrder(reason="big", by="it", grace_s=1.0, at=5.0, cause=Cause(kind=CauseKind.PREEMPTED))
 
 
 def placed() -> Attempt:
@@ -57,7 +58,7 @@ def placed() -> Attempt:
     return Attempt(id=ID, workload=WorkloadId("w"), replica=0, epoch=1, spec_revision=1, members=members)
 
 
-@given(facts=st.lists(FACTS | st.just(ORDER), max_size=25))
+@given(facts=st.lists(FACTS | st.sampled_from([ORDER, GIVE_WAY]), max_size=25))
 def test_phases_go_forwards_by_the_table_and_versions_by_one(facts: list[AttemptFact | StopOrder]) -> None:
     attempt = placed()
     for fact in facts:
@@ -104,6 +105,24 @@ def test_a_gang_succeeds_when_all_its_members_did_and_else_fails_by_the_first(
     failures = [causes[member] for member in order if not causes[member].completed]
     assert attempt.phase is (AttemptPhase.FAILED if failures else AttemptPhase.SUCCEEDED)
     assert attempt.cause == (failures[0] if failures else COMPLETED)
+
+
+@given(
+    order=st.permutations(range(MEMBERS)),
+    causes=st.lists(CAUSES | st.just(Cause(kind=CauseKind.STOPPED)), min_size=MEMBERS, max_size=MEMBERS),
+)
+def test_one_that_gives_way_succeeds_fails_by_itself_or_goes_on_later(order: list[int], causes: list[Cause]) -> None:
+    attempt = order_stop(placed(), GIVE_WAY)
+    assert order_stop(attempt, GIVE_WAY) is attempt
+    for member in order:
+        attempt = evolve(attempt, MemberExited(key=attempt.key(member), at=1.0, cause=causes[member]))
+    own = [causes[member] for member in order if causes[member].kind in (CauseKind.EXIT, CauseKind.SIGNAL)]
+    if own:
+        assert (attempt.phase, attempt.cause) == (AttemptPhase.FAILED, own[0])
+    elif all(cause.completed for cause in causes):
+        assert attempt.phase is AttemptPhase.SUCCEEDED
+    else:
+        assert (attempt.phase, attempt.cause) == (AttemptPhase.CANCELLED, GIVE_WAY.cause)
 
 
 @given(order=st.permutations(["start 0", "start 1", "end 0"]), lost=st.sampled_from(["", "start 0"]))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.workload_file import parse_workload
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,14 @@ def blocks(page: Path, language: str) -> list[str]:
 def test_every_workload_file_on_a_page_is_valid(page: Path) -> None:
     for text in blocks(page, "yaml"):
         assert parse_workload(text, file=page.name, directory="/work")
+
+
+def test_every_queue_file_on_the_page_of_scheduling_is_valid() -> None:
+    examples = blocks(ROOT / "docs" / "scheduling.md", "yaml")
+    assert examples
+    for text in examples:
+        read = parse_queue_file(text, file="scheduling.md")
+        assert read.queues is not None or read.policy is not None
 
 
 def test_the_training_example_runs_and_resumes(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import msgspec
 
 from ampacity.drivers.base import FileEntry
 from ampacity.hub.version import ModelVersion
-from ampacity.model.ids import WorkloadId
+from ampacity.model.access import ApiKey, Limits
+from ampacity.model.ids import KeyId, Owner, Project, WorkloadId
 from ampacity.model.view import NodeView, ProgressPoint, WorkloadView
 from ampacity.secrets.secret import Secret
 
@@ -68,6 +69,34 @@ class SecretPage(msgspec.Struct, frozen=True, kw_only=True):
     """Secrets by name, without their values; ``next`` as in :class:`WorkloadPage`."""
 
     secrets: tuple[Secret, ...]
+    next: str | None = None
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key without its digest; the fields are those of :class:`ampacity.model.access.ApiKey`."""
+
+    id: KeyId
+    name: str
+    shown: str
+    project: Project
+    owner: Owner
+    models: tuple[str, ...]
+    limits: Limits
+    priority: int
+    created_at: float
+    created_by: str
+    expires_at: float | None
+    revoked_at: float | None
+
+
+def key_view(key: ApiKey) -> KeyView:
+    return KeyView(**{name: getattr(key, name) for name in KeyView.__struct_fields__})
+
+
+class KeyPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys by name; ``next`` as in :class:`WorkloadPage`."""
+
+    keys: tuple[KeyView, ...]
     next: str | None = None
 
 

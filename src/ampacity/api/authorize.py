@@ -30,12 +30,16 @@ class Action(StrEnum):
     READ_NODE = "node.read"
     READ_METRICS = "metrics.read"
     CHANGE_NODE = "node.change"
+    READ_QUEUE = "queue.read"
+    CHANGE_QUEUES = "queues.change"
     READ_MODEL = "model.read"
     ADD_MODEL = "model.add"
     REMOVE_MODEL = "model.remove"
     READ_SECRET = "secret.read"
     CHANGE_SECRET = "secret.change"
     ROTATE_SECRET_KEY = "secret_key.rotate"
+    READ_KEY = "key.read"
+    CHANGE_KEY = "key.change"
     SHUT_DOWN = "control.shutdown"
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ampacity.model.access import Limits
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
@@ -194,6 +195,14 @@ class ModelAddition(_Strict):
     project: Project = DEFAULT_PROJECT
 
 
+class QueueFileBody(_Strict):
+    """``file``: the text of a queue file, with the ``name`` that it came from. ``dry_run``: change nothing."""
+
+    file: str
+    name: str = "queues.yaml"
+    dry_run: bool = False
+
+
 class SecretsQuery(InProject):
     """``next`` is that of the page before."""
 
@@ -205,6 +214,41 @@ class SecretValue(_Strict):
     """``value`` in base64."""
 
     value: bytes
+
+
+class KeysQuery(InProject):
+    """``all``: revoked and expired keys, too. ``next`` is that of the page before."""
+
+    all: bool = False
+    limit: _Page = PAGE_LIMIT
+    next: str | None = None
+
+
+class KeyCreation(_Strict):
+    """The key itself stays with the caller: ``digest`` is its SHA-256 in hex, ``shown`` its last characters.
+    ``expires_at`` in seconds since the epoch; no ``models`` = all of them."""
+
+    name: _Name
+    digest: str
+    shown: str = ""
+    owner: Owner = DEFAULT_OWNER
+    models: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    priority: Annotated[int, msgspec.Meta(ge=-1000, le=1000)] = 0
+    expires_at: float | None = None
+
+
+class LimitsChange(_Strict):
+    """All limits anew: what is left out is not limited."""
+
+    limits: Limits
+
+
+class ProjectLimitsChange(_Strict):
+    """``weight``: the project's share where there is not enough for all."""
+
+    limits: Limits
+    weight: float = 1.0
 
 
 class RawBytes(_Strict):

@@ -5,12 +5,26 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ampacity.hub.version import ModelVersion
-from ampacity.model.view import NodeView, Status, Why, WorkloadView
+from ampacity.model.access import ProjectLimits
+from ampacity.model.view import NodeView, QueueChanges, QueueTreeView, Status, Why, WorkloadView
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
-from . import file_handlers, handlers, openapi, secret_handlers
-from .answers import Done, FilePage, ModelPage, NodePage, Points, Received, Rotated, SecretPage, Submitted, WorkloadPage
+from . import file_handlers, handlers, key_handlers, openapi, queue_handlers, secret_handlers
+from .answers import (
+    Done,
+    FilePage,
+    KeyPage,
+    KeyView,
+    ModelPage,
+    NodePage,
+    Points,
+    Received,
+    Rotated,
+    SecretPage,
+    Submitted,
+    WorkloadPage,
+)
 from .authorize import Action
 from .bodies import (
     ConditionChange,
@@ -20,12 +34,17 @@ from .bodies import (
     ExecQuery,
     FilesQuery,
     InProject,
+    KeyCreation,
+    KeysQuery,
+    LimitsChange,
     LogsQuery,
     MeasurementsQuery,
     ModelAddition,
     ModelsQuery,
     Nothing,
     PageQuery,
+    ProjectLimitsChange,
+    QueueFileBody,
     RawBytes,
     SearchQuery,
     SecretsQuery,
@@ -235,6 +254,25 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=handlers.set_condition,
     ),
     Endpoint(
+        name="listQueues",
+        summary="The queues, what they hold, and the scheduler's settings.",
+        method="GET",
+        path="/queues",
+        action=Action.READ_QUEUE,
+        answer=QueueTreeView,
+        handler=queue_handlers.queues,
+    ),
+    Endpoint(
+        name="applyQueues",
+        summary="Make the queue tree and the settings what a queue file says; with `dry_run` say what would move.",
+        method="PUT",
+        path="/queues",
+        action=Action.CHANGE_QUEUES,
+        body=QueueFileBody,
+        answer=QueueChanges,
+        handler=queue_handlers.apply_queues,
+    ),
+    Endpoint(
         name="events",
         summary="What happened, in order.",
         method="GET",
@@ -322,5 +360,69 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         action=Action.ROTATE_SECRET_KEY,
         answer=Rotated,
         handler=secret_handlers.rotate_secret_key,
+    ),
+    Endpoint(
+        name="listKeys",
+        summary="The API keys of a project; with `all` revoked and expired ones, too.",
+        method="GET",
+        path="/keys",
+        action=Action.READ_KEY,
+        query=KeysQuery,
+        answer=KeyPage,
+        handler=key_handlers.keys,
+    ),
+    Endpoint(
+        name="createKey",
+        summary="Keep a new API key by its digest; the key itself stays with the caller.",
+        method="POST",
+        path="/keys",
+        action=Action.CHANGE_KEY,
+        query=InProject,
+        body=KeyCreation,
+        answer=KeyView,
+        status=201,
+        handler=key_handlers.create_key,
+    ),
+    Endpoint(
+        name="limitKey",
+        summary="Give an API key other limits.",
+        method="POST",
+        path="/keys/{ref}/limits",
+        action=Action.CHANGE_KEY,
+        query=InProject,
+        body=LimitsChange,
+        answer=KeyView,
+        handler=key_handlers.limit_key,
+    ),
+    Endpoint(
+        name="revokeKey",
+        summary="Make an API key useless for ever.",
+        method="DELETE",
+        path="/keys/{ref}",
+        action=Action.CHANGE_KEY,
+        query=InProject,
+        answer=KeyView,
+        handler=key_handlers.revoke_key,
+    ),
+    Endpoint(
+        name="getLimits",
+        summary="What all keys of a project may use together, and its share where there is not enough.",
+        method="GET",
+        path="/limits",
+        action=Action.READ_KEY,
+        query=InProject,
+        answer=ProjectLimits,
+        handler=key_handlers.project_limits,
+    ),
+    Endpoint(
+        name="setLimits",
+        summary="Set what all keys of a project may use together.",
+        method="POST",
+        path="/limits",
+        action=Action.CHANGE_KEY,
+        query=InProject,
+        body=ProjectLimitsChange,
+        answer=ProjectLimits,
+        handler=key_handlers.limit_project,
     ),
 )

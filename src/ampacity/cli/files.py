@@ -1,4 +1,4 @@
-"""Workload files for ``apply``: all read and checked before anything is submitted, and put in an order that works."""
+"""Files for ``apply``: all read and checked before anything is submitted, and put in an order that works."""
 
 from __future__ import annotations
 
@@ -22,27 +22,46 @@ class Read:
     spec: WorkloadSpec
 
 
-def read_all(files: Sequence[str]) -> list[Read]:
-    """Every workload of all files, in their order, but after those of them that it names in ``after``.
+@dataclass(frozen=True, slots=True)
+class QueueText:
+    """The text of a file that has documents about queues."""
+
+    file: str
+    text: str
+
+
+def read_all(files: Sequence[str]) -> tuple[list[Read], list[QueueText]]:
+    """Every workload of all files, in their order, but after those of them that it names in ``after``; and the files
+    that are about queues, wholly or in part.
 
     Raises:
-        InvalidSpec: a file cannot be read or is wrong, two workloads have one name, or they wait for each other.
+        InvalidSpec: a file cannot be read or is wrong, two workloads have one name, they wait for each other, or two
+            files are about queues.
         Usage: standard input is asked for twice.
     """
+    from ampacity.model.queue_file import is_about_queues, parse_queue_file
     from ampacity.model.workload_file import parse_workload
 
     if list(files).count(STANDARD_INPUT) > 1:
         raise Usage("Standard input can be read once only.", hint="Give `-` once.")
     found: dict[str, Read] = {}
+    queue_texts: list[QueueText] = []
     for file in files:
         shown = "<stdin>" if file == STANDARD_INPUT else file
         directory = Path.cwd() if file == STANDARD_INPUT else Path(file).absolute().parent
-        for spec in parse_workload(_text(file), file=shown, directory=str(directory)):
+        text = _text(file)
+        about = parse_queue_file(text, file=shown)
+        if about.queues is not None or about.policy is not None:
+            queue_texts.append(QueueText(shown, text.decode("utf-8-sig")))
+        for spec in parse_workload(text, file=shown, directory=str(directory), skip=is_about_queues):
             if spec.name in found:
                 message = f"'{spec.name}' is also the name of a workload in {found[spec.name].file}."
                 raise InvalidSpec(message, where=Where(file=shown, key="name"), hint="Give each its own name.")
             found[spec.name] = Read(shown, spec)
-    return _ordered(found)
+    if len(queue_texts) > 1:
+        message = f"is about queues, and so is {queue_texts[0].file}: the tree is changed as a whole."
+        raise InvalidSpec(message, where=Where(file=queue_texts[1].file), hint="Write all of it in one file.")
+    return _ordered(found), queue_texts
 
 
 def _text(file: str) -> bytes:

@@ -47,4 +47,5 @@ def _workloads(client: Client, session: Session) -> Iterable[str]:
 WORKLOAD = NameType("name", _workloads)
 NODE = NameType("node", lambda client, session: [str(view.node.id) for view in client.nodes()])
 SECRET = NameType("name", lambda client, session: [secret.name for secret in client.secrets()])
+KEY = NameType("name", lambda client, session: [key.name for key in client.api_keys()])
 MODEL = NameType("model", lambda client, session: [model.name for model in client.models()])

@@ -37,7 +37,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
     ),
     "Workloads": (
         Verb("run", f"{_HERE}.run:command", "Run a command, show its output, return its exit code."),
-        Verb("apply", f"{_HERE}.apply:command", "Submit workload files."),
+        Verb("apply", f"{_HERE}.apply:command", "Submit workload files; change the queues."),
         Verb("ps", f"{_HERE}.ps:command", "List workloads."),
         Verb("logs", f"{_HERE}.logs:command", "Show a workload's output."),
         Verb("attach", f"{_HERE}.attach:command", "Follow a running job and return its exit code."),
@@ -50,9 +50,11 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
     "Models": (
         Verb("serve", f"{_HERE}.serve:command", "Serve a model behind the OpenAI-compatible endpoint."),
         Verb("models", f"{_HERE}.models:group", "Keep models: add, list, show, get, rm."),
+        Verb("keys", f"{_HERE}.keys:group", "Say who may use the endpoint, and how much."),
     ),
     "Secrets": (Verb("secrets", f"{_HERE}.secrets:group", "Keep values that jobs need and nobody else may read."),),
     "The machines": (
+        Verb("queues", f"{_HERE}.queues:command", "Show who may use how much, and who does."),
         Verb("nodes", f"{_HERE}.nodes:group", "List nodes; cordon and uncordon them."),
         Verb("top", f"{_HERE}.top:command", "Show what nodes, accelerators and jobs use, live."),
         Verb("events", f"{_HERE}.events:command", "Show what happened."),

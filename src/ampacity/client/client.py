@@ -29,10 +29,12 @@ from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadS
 from .calls import path_of
 from .files import JobFiles
 from .follow import Patience, follow
+from .key_calls import KeyCalls
 from .link import Link, Query
 from .locate import Endpoint, from_environment, locate
 from .model_calls import ModelCalls
 from .node_calls import NodeCalls
+from .queue_calls import QueueCalls
 from .secret_calls import SecretCalls
 from .terminal import Terminal
 
@@ -40,7 +42,7 @@ THERE_S = 0.5
 """A control plane that was lost sooner than this was not there when it was asked."""
 
 
-class Client(NodeCalls, ModelCalls, SecretCalls):
+class Client(NodeCalls, QueueCalls, ModelCalls, SecretCalls, KeyCalls):
     """Talks to one control plane. Safe to use from several threads; a context manager.
 
     Without arguments it is the one that ``AMPACITY_URL`` (with ``AMPACITY_TOKEN``) names, else the one whose state

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 
 from ampacity.drivers.base import Driver, Handle
@@ -15,7 +17,7 @@ from ampacity.model.ids import MemberKey
 
 from .fencing import Fence
 from .jobs import Job
-from .launching import Launcher
+from .launching import Launches
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,9 @@ PATIENCE_S = 1.0
 """How long a step waits for the calls that it began; those that take longer go on beside it."""
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
+
+SAVE_SIGNAL = signal.SIGUSR1
+"""What asks a job to save its state (docs/training.md)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,25 +48,40 @@ class Deeds:
         self.try_again_at = at if self.try_again_at is None else min(at, self.try_again_at)
 
 
+class _Deed(StrEnum):
+    START = "start"
+    STOP = "stop"
+    SAVE = "save"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """A call that is under way. ``stop``: it asks the member to end."""
+    """A call that is under way."""
 
-    stop: bool
+    deed: _Deed
     future: Future[Handle | None]
 
 
 class Actor:
     """Calls the drivers in a bounded pool. A call that is under way is not made a second time.
 
-    What it remembers (who was asked to stop, who did not answer) only saves calls: without it they are made again.
+    What it remembers (who was asked to save or to stop, who did not answer) only saves calls: without it they are made
+    again.
     """
 
-    def __init__(self, drivers: Mapping[str, Driver], launcher: Launcher, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        drivers: Mapping[str, Driver],
+        launcher: Launches,
+        wake: Callable[[], None],
+        *,
+        pool: Executor | None = None,
+    ) -> None:
         self._drivers, self._launcher, self._wake = drivers, launcher, wake
-        self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="act")
+        self._pool = pool or ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="act")
         self._under_way: dict[MemberKey, _Call] = {}
-        self._stop_asked: set[MemberKey] = set()
+        self._asked: dict[_Deed, set[MemberKey]] = {deed: set() for deed in _Deed}
+        self._cannot_save: set[MemberKey] = set()
         self._tries: dict[MemberKey, int] = {}
         self._not_before: dict[MemberKey, float] = {}
         self.unreachable: set[MemberKey] = set()
@@ -102,23 +122,38 @@ class Actor:
         self, job: Job, answered: Collection[MemberKey], now: float, deeds: Deeds
     ) -> list[Future[Handle | None]]:
         begun = []
+        deed = self._deed(job, now, deeds)
         for member in job.to_do():
             key, index = job.attempt.key(member.index), member.index
+            if deed is _Deed.SAVE and index > 0:
+                continue  # rank 0 decides for all ranks when to save
             driver = self._driver(job.driver_of(member), key, now, deeds)
-            if driver is None or not self._is_due(key, now, deeds, stop=job.stopping):
+            if driver is None or not self._is_due(key, now, deeds, deed):
                 continue
-            if job.stopping:
-                begun.append(self._submit(key, partial(self._stop, driver, job, key), stop=True))
-            elif key not in answered:
-                begun.append(self._submit(key, partial(self._start, driver, job, index), stop=False))
+            match deed:
+                case _Deed.SAVE:
+                    begun.append(self._submit(key, deed, partial(driver.signal, key, SAVE_SIGNAL)))
+                case _Deed.STOP:
+                    begun.append(self._submit(key, deed, partial(self._stop, driver, job, key)))
+                case _Deed.START if key not in answered:
+                    begun.append(self._submit(key, deed, partial(self._start, driver, job, index)))
         return begun
+
+    def _deed(self, job: Job, now: float, deeds: Deeds) -> _Deed:
+        if not job.stopping:
+            return _Deed.START
+        until = job.saves_until(now)
+        if until is None or job.attempt.key(0) in self._cannot_save:
+            return _Deed.STOP
+        deeds.later(until)
+        return _Deed.SAVE
 
     def _begin_fence(self, fence: Fence, now: float, deeds: Deeds) -> Future[Handle | None] | None:
         driver = self._driver(fence.driver, fence.key, now, deeds)
-        if driver is None or not self._is_due(fence.key, now, deeds, stop=True):
+        if driver is None or not self._is_due(fence.key, now, deeds, _Deed.STOP):
             return None
-        reason = "given up as lost; its node is back"
-        return self._submit(fence.key, lambda: driver.ensure_stopped(fence.key, grace_s=0.0, reason=reason), stop=True)
+        stop = partial(driver.ensure_stopped, fence.key, grace_s=0.0, reason="given up as lost; its node is back")
+        return self._submit(fence.key, _Deed.STOP, stop)
 
     def _driver(self, name: str, key: MemberKey, now: float, deeds: Deeds) -> Driver | None:
         driver = self._drivers.get(name)
@@ -127,17 +162,17 @@ class Actor:
             deeds.later(now + LAST_RETRY_S)
         return driver
 
-    def _is_due(self, key: MemberKey, now: float, deeds: Deeds, *, stop: bool) -> bool:
-        if key in self._under_way or (stop and key in self._stop_asked):
+    def _is_due(self, key: MemberKey, now: float, deeds: Deeds, deed: _Deed) -> bool:
+        if key in self._under_way or key in self._asked[deed]:
             return False
         held_back = self._not_before.get(key, now)
         if held_back > now:
             deeds.later(held_back)
         return held_back <= now
 
-    def _submit(self, key: MemberKey, call: Callable[[], Handle | None], *, stop: bool) -> Future[Handle | None]:
+    def _submit(self, key: MemberKey, deed: _Deed, call: Callable[[], Handle | None]) -> Future[Handle | None]:
         future = self._pool.submit(call)
-        self._under_way[key] = _Call(stop=stop, future=future)
+        self._under_way[key] = _Call(deed=deed, future=future)
         return future
 
     def _start(self, driver: Driver, job: Job, member: int) -> Handle | None:
@@ -164,8 +199,12 @@ class Actor:
             error = call.future.exception()
             if error is None:
                 self._succeeded(key, call, deeds)
-            elif call.stop or isinstance(error, (DriverUnavailable, OSError)):
+            elif call.deed is _Deed.STOP or isinstance(error, (DriverUnavailable, OSError)):
                 self._try_again(key, call, error, now, deeds)
+            elif call.deed is _Deed.SAVE:
+                log.warning("%s cannot be asked to save: %s", key, error)
+                self._cannot_save.add(key)
+                deeds.later(now)
             else:
                 self._refused(key, error, now, deeds)
 
@@ -176,8 +215,9 @@ class Actor:
         handle = call.future.result()
         if handle is not None:
             deeds.handles.append(handle)
-        if call.stop:
-            self._stop_asked.add(key)
+        if call.deed is not _Deed.START:
+            self._asked[call.deed].add(key)
+        if call.deed is _Deed.STOP:
             deeds.stopped.add(key)
 
     def _try_again(self, key: MemberKey, call: _Call, error: BaseException, now: float, deeds: Deeds) -> None:
@@ -188,7 +228,7 @@ class Actor:
         log.warning("%s: again in %g s: %s", key, pause_s, error, exc_info=error if unexpected else None)
         self._not_before[key] = now + pause_s
         deeds.later(now + pause_s)
-        if call.stop and isinstance(error, DriverUnavailable):
+        if call.deed is _Deed.STOP and isinstance(error, DriverUnavailable):
             self.unreachable.add(key)
 
     def _refused(self, key: MemberKey, error: BaseException, now: float, deeds: Deeds) -> None:
@@ -200,8 +240,8 @@ class Actor:
 
     def _forget_but(self, attempts: Collection[str]) -> None:
         """Only of attempts that still need something anything has to be remembered."""
-        self._stop_asked = {key for key in self._stop_asked if key.attempt in attempts}
-        self.unreachable = {key for key in self.unreachable if key.attempt in attempts}
+        for known_keys in (*self._asked.values(), self._cannot_save, self.unreachable):
+            known_keys -= {key for key in known_keys if key.attempt not in attempts}
         for known in (self._tries, self._not_before):
             for key in [key for key in known if key.attempt not in attempts]:
                 del known[key]

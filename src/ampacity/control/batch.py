@@ -47,6 +47,9 @@ class Batch:
     def workload(self, key: str) -> Workload | None:
         return cast("Workload | None", self.get(Table.WORKLOADS, key))
 
+    def replica(self, key: str) -> Replica | None:
+        return cast("Replica | None", self.get(Table.REPLICAS, key))
+
     def desired(self, key: str) -> Desired | None:
         return cast("Desired | None", self.get(Table.DESIRED, key))
 

@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ampacity.model.attempt import Attempt, Member, StopOrder
+from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Member, StopOrder
 from ampacity.model.event import EventKind
 from ampacity.model.evolve import order_stop
 from ampacity.model.fits import Free, fits, free_on, less, usable
 from ampacity.model.ids import NodeId, attempt_id
-from ampacity.model.plan import Plan, Start, Stop
+from ampacity.model.plan import Move, Placement, Plan, Resize, Start, Stop
 from ampacity.model.resources import Allocation
 from ampacity.model.workload import Replica, ReplicaPhase, Wish
 
@@ -30,18 +30,18 @@ class Board:
         named = set(nodes)
         used: dict[NodeId, list[Allocation]] = defaultdict(list)
         for attempt in mirror.live_attempts():
-            for member in attempt.members:
-                if member.node in named:
-                    used[member.node].append(member.allocation)
+            for _, place in attempt.held:
+                if place.node in named:
+                    used[place.node].append(place.allocation)
         known = mirror.rows.nodes
         self._free: dict[NodeId, Free] = {
             node: free_on(known[node], used[node]) for node in named if node in known and usable(known[node])
         }
 
-    def take(self, start: Start) -> bool:
+    def take(self, placements: Iterable[Placement]) -> bool:
         """Give the gang its places, all of them or none. ``False`` = it does not fit."""
         left = dict(self._free)
-        for placement in start.placements:
+        for placement in placements:
             free = left.get(placement.node)
             if free is None or not fits(free, placement.allocation):
                 return False
@@ -50,19 +50,32 @@ class Board:
         return True
 
 
-def commit_starts(batch: Batch, mirror: Mirror, starts: tuple[Start, ...]) -> list[str]:
+def commit(batch: Batch, mirror: Mirror, plan: Plan) -> list[str]:
+    """Stops first, then what changes its place, then starts. What no longer holds is left out, and named."""
+    changes: tuple[Resize | Move, ...] = (*plan.resizes, *plan.moves)
+    places = (*(change.placements for change in changes), *(start.placements for start in plan.starts))
+    board = Board(mirror, (place.node for gang in places for place in gang))
+    for stop in plan.stops:
+        _stop(batch, stop)
+    given_up: list[str] = [change.attempt for change in changes if not _change_places(batch, board, change)]
+    given_up += commit_starts(batch, board, plan.starts)
+    for name in given_up:
+        log.warning("what was planned for %s no longer fits; planned anew", name)
+    _drop_promises(batch, mirror, plan.starts)
+    return given_up
+
+
+def commit_starts(batch: Batch, board: Board, starts: tuple[Start, ...]) -> list[str]:
     """Write an attempt for each start that still holds. Those that do not are left to the next plan: their replicas."""
     given_up = []
-    board = Board(mirror, (placement.node for start in starts for placement in start.placements))
     for start in starts:
         replica = next((each for each in batch.replicas(start.workload) if each.index == start.replica), None)
         if replica is None or not _still_wanted(batch, replica):
             continue
-        if not board.take(start):
+        if board.take(start.placements):
+            _place(batch, start, replica)
+        else:
             given_up.append(f"{start.workload}.{start.replica}")
-            log.warning("the start of %s no longer fits; planned anew", given_up[-1])
-            continue
-        _place(batch, start, replica)
     return given_up
 
 
@@ -88,27 +101,72 @@ def _place(batch: Batch, start: Start, replica: Replica) -> None:
         ),
         project=workload.project,
         owner=workload.owner,
+        queue=batch.spec(workload).queue,
         placed_at=batch.now,
     )
-    active = replace(replica, phase=ReplicaPhase.ACTIVE, epoch=epoch)
+    active = replace(replica, phase=ReplicaPhase.ACTIVE, epoch=epoch, then=())
     nodes = tuple(dict.fromkeys(attempt.nodes))
     text = f"placed on {place_words(attempt)}" + (f"; {start.why}" if start.why else "")
     batch.write(EventKind.ATTEMPT_PLACED, text, attempt, active, touched=nodes)
 
 
-def commit_stops(batch: Batch, stops: tuple[Stop, ...]) -> None:
-    """Tell the attempts to stop that the plan wants gone."""
-    for stop in stops:
-        attempt = batch.attempt(stop.attempt)
-        if attempt is None:
+def _stop(batch: Batch, stop: Stop) -> None:
+    attempt = batch.attempt(stop.attempt)
+    if attempt is not None:
+        _give_way(batch, attempt, stop.reason, grace_s=stop.grace_s, save=stop.checkpoint_first)
+
+
+def _change_places(batch: Batch, board: Board, change: Resize | Move) -> bool:
+    """Have the attempt end, and keep the places for its successor. ``False`` = they are not there any more."""
+    attempt = batch.attempt(change.attempt)
+    workload = None if attempt is None else batch.workload(attempt.workload)
+    if attempt is None or workload is None or attempt.stop is not None:
+        return True  # it ends by itself
+    own = {member.node: member.allocation for member in attempt.members}
+    kept = all(own.get(place.node, place.allocation) == place.allocation for place in change.placements)
+    if not kept or not board.take(place for place in change.placements if place.node not in own):
+        return False
+    grace_s = batch.spec(workload, attempt.spec_revision).grace_s
+    _give_way(batch, attempt, change.reason, grace_s=grace_s, save=True, then=change.placements)
+    return True
+
+
+def _give_way(
+    batch: Batch,
+    attempt: Attempt,
+    reason: str,
+    *,
+    grace_s: float,
+    save: bool,
+    then: tuple[Placement, ...] = (),
+) -> None:
+    """Order the attempt to end for something else. One that has reported its progress is asked to save before."""
+    workload = batch.workload(attempt.workload)
+    within_s = 0.0 if workload is None else batch.spec(workload, attempt.spec_revision).checkpoint.within_s
+    asks = save and attempt.phase is AttemptPhase.RUNNING and attempt.progress is not None
+    order = StopOrder(
+        reason=reason,
+        by="scheduler",
+        grace_s=grace_s,
+        at=batch.now,
+        cause=Cause(kind=CauseKind.PREEMPTED, message=reason),
+        save_until=batch.now + within_s if asks else None,
+        saved_step=None if attempt.progress is None else attempt.progress.checkpoint_step,
+        then=then,
+    )
+    told = order_stop(attempt, order)
+    if told is not attempt:
+        text = f"is to give its place up: {reason}" + ("; it saves first" if asks else "")
+        batch.write(EventKind.ATTEMPT_STOPPING, text, told)
+
+
+def _drop_promises(batch: Batch, mirror: Mirror, starts: tuple[Start, ...]) -> None:
+    """A promised place is taken at once or not at all: who could not have it waits like all others."""
+    started = {(start.workload, start.replica) for start in starts}
+    for key in list(mirror.promised):
+        replica = batch.replica(key)
+        if replica is None or not replica.then or (replica.workload, replica.index) in started:
             continue
-        order = StopOrder(reason=stop.reason, by="scheduler", grace_s=stop.grace_s, at=batch.now)
-        told = order_stop(attempt, order)
-        if told is not attempt:
-            batch.write(EventKind.ATTEMPT_STOPPING, stop.reason, told)
-
-
-def commit(batch: Batch, mirror: Mirror, plan: Plan) -> list[str]:
-    """Stops first, then starts. The replicas whose start no longer fits."""
-    commit_stops(batch, plan.stops)
-    return commit_starts(batch, mirror, plan.starts)
+        if replica.phase is ReplicaPhase.WAITING:
+            text = "the place that was kept for it is not there any more"
+            batch.write(EventKind.REPLICA_CHANGED, text, replace(replica, then=()))

@@ -24,6 +24,7 @@ from .figures import Figures
 from .followers import ProbeFeed, RoutingFeed
 from .gateway import GatewayKeeper, gateway_port, gateway_spec
 from .housekeeping import Housekeeping
+from .keys import Keys
 from .launching import Launcher
 from .live_plane import LivePlane, Place
 from .logs import Output
@@ -98,7 +99,14 @@ class Daemon:
             driver.on_wake(self._bell.set)
         prober.on_wake(self._bell.set)
         checkpoints = folder.file("checkpoints")
-        self._writing = writing = Writing(self._store, hub, checkpoints, clock, lambda: self.control.nodes)
+        self._writing = writing = Writing(
+            self._store,
+            hub,
+            checkpoints,
+            clock,
+            lambda: self.control.nodes,
+            lambda: [standing.queue for standing in self.control.plan.queues],
+        )
         secrets = open_secrets(folder.path, clock)
         launcher = Launcher(folder.path, hub, secrets=secrets)
         launcher.tidy(self._store.live().attempts)
@@ -140,6 +148,7 @@ class Daemon:
             output=output,
             members=Members(self._store, drivers),
             writing=writing,
+            keys=Keys(self._store, clock, self._bell.set),
             secrets=secrets,
             measuring=measuring,
             place=Place(state_dir=str(folder.path), started_at=clock(), gateway_url=f"http://{HOST}:{port}"),

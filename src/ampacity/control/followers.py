@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from ampacity.model.access import ApiKey
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.workload import Workload, WorkloadSpec
 from ampacity.serving.launch import health_path, served_name, upstream_name
@@ -32,11 +34,18 @@ class RoutingFeed:
         self._standing = _standing(path)
 
     def __call__(self, mirror: Mirror) -> None:
-        models = tuple(routes(mirror))
-        if self._standing is not None and models == self._standing.models:
+        version = 1 if self._standing is None else self._standing.version
+        fresh = RoutingTable(
+            version=version,
+            models=tuple(routes(mirror)),
+            closed=bool(mirror.rows.api_keys),
+            keys=keys(mirror),
+            limits=tuple(row for _, row in sorted(mirror.rows.project_limits.items())),
+        )
+        if fresh == self._standing:
             return
-        version = 1 if self._standing is None else self._standing.version + 1
-        fresh = RoutingTable(version=version, models=models)
+        if self._standing is not None:
+            fresh = replace(fresh, version=version + 1)
         write_table(self._path, fresh)
         self._standing = fresh
 
@@ -73,6 +82,11 @@ class ProbeFeed:
                 if spec.service is not None
             ]
         )
+
+
+def keys(mirror: Mirror) -> tuple[ApiKey, ...]:
+    """The keys that were not revoked, by their ids. Those that expire are kept: the gateway has a clock of its own."""
+    return tuple(key for _, key in sorted(mirror.rows.api_keys.items()) if key.revoked_at is None)
 
 
 def routes(mirror: Mirror) -> Iterator[ModelRoute]:

@@ -28,6 +28,11 @@ class Job:
     def stopping(self) -> bool:
         return self.attempt.phase is AttemptPhase.STOPPING
 
+    def saves_until(self, now: float) -> float | None:
+        """How long it is left alone so that it saves its state before it is told to end; ``None`` = not any longer."""
+        stop = self.attempt.stop
+        return stop.save_until if stop is not None and self.attempt.saves(now) else None
+
     def driver_of(self, member: Member) -> str:
         """The name of the driver of the member's node; empty when the node is not known."""
         node = self.nodes.get(member.node)

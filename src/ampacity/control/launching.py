@@ -31,6 +31,12 @@ class Reveals(Protocol):
     def reveal(self, project: Project, names: Collection[str]) -> Mapping[str, bytes]: ...
 
 
+class Launches(Protocol):
+    """What acting needs: a launch for each member of an attempt."""
+
+    def launch(self, job: Job, member: int) -> Launch: ...
+
+
 class Launcher:
     """Makes launches. ``state_dir`` is where gangs meet and where checkpoints lie that name no folder."""
 

@@ -130,6 +130,8 @@ def _after_attempt(
         return replace(replica, phase=ReplicaPhase.SUCCEEDED), "succeeded"
     if not wanted:
         return replace(replica, phase=ReplicaPhase.STOPPED), "stopped"
+    if attempt.cause is not None and attempt.cause.kind is CauseKind.PREEMPTED:
+        return _after_preemption(replica, attempt)
     if attempt.phase is AttemptPhase.CANCELLED:
         return replace(replica, phase=ReplicaPhase.WAITING), "gave its place up; waits for another"
     failures = _failures(now, replica, attempt, service=service)
@@ -139,6 +141,20 @@ def _after_attempt(
     pause_s = backoff_s(failures)
     text = "is tried again" + (f" after {pause_s:g} s" if pause_s else "")
     return replace(replica, phase=ReplicaPhase.WAITING, failures=failures, not_before=now + pause_s), text
+
+
+def _after_preemption(replica: Replica, attempt: Attempt) -> tuple[Replica, str]:
+    """It waits for a place again, or goes on at those that were promised. No retry is used up, but for the restarts in
+    place that the attempt had."""
+    then = () if attempt.stop is None else attempt.stop.then
+    after = replace(
+        replica,
+        phase=ReplicaPhase.WAITING,
+        failures=replica.failures + attempt.incarnation,
+        preempted=replica.preempted + 1,
+        then=then,
+    )
+    return after, "goes on at another place" if then else "gave its place up; waits for another"
 
 
 def _failures(now: float, replica: Replica, attempt: Attempt, *, service: bool) -> int:

@@ -17,17 +17,29 @@ from ampacity.model.errors import Conflict, InvalidSpec, Where
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
-from ampacity.model.view import EventView, LogHit, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.view import (
+    EventView,
+    LogHit,
+    NodeView,
+    ProgressPoint,
+    QueueChanges,
+    QueueTreeView,
+    Status,
+    Why,
+    WorkloadView,
+)
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.keeper import Secrets
 from ampacity.secrets.secret import Secret
 from ampacity.store.feed import FeedStore
 
+from .keys import Keys
 from .logs import Output
 from .measuring import Measuring
 from .members import Members
 from .plane import Asked, LogSearch, LogSlice, News
+from .queueing import Queueing
 from .reading import Reading
 from .searching import Searching
 from .step import Control
@@ -69,6 +81,7 @@ class LivePlane:
         output: Output,
         members: Members,
         writing: Writing,
+        keys: Keys,
         secrets: Secrets,
         measuring: Measuring,
         place: Place,
@@ -80,14 +93,17 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
+        self.keys = keys
         self._secrets, self._members = secrets, members
         self._measuring = measuring
         self._searching = Searching(self._reading, output)
+        self._queueing = Queueing(store, control, clock)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:
         live = [row for row in self._store.live_workloads() if row.project != SYSTEM_PROJECT]
+        keys = self.keys.all()
         waiting = sum(row.phase is WorkloadPhase.WAITING for row in live)
         return Status(
             version=ampacity.__version__,
@@ -101,6 +117,8 @@ class LivePlane:
             socket=self._place.socket,
             api_url=self._place.api_url,
             gateway_url=self._place.gateway_url,
+            keys=sum(key.usable(self._clock()) for key in keys),
+            endpoint_open=not keys,
         )
 
     def workloads(
@@ -162,6 +180,15 @@ class LivePlane:
 
     def nodes(self) -> tuple[NodeView, ...]:
         return self._reading.nodes()
+
+    def queues(self) -> QueueTreeView:
+        return self._queueing.tree()
+
+    def apply_queues(self, text: str, *, file: str, by: str, dry_run: bool) -> QueueChanges:
+        found = self._queueing.apply(text, file=file, by=by, dry_run=dry_run)
+        if not dry_run:
+            self._wake()
+        return found
 
     def measurements(self, *, history_points: int, step_s: float) -> Measurements:
         return self._measuring.measurements(history_points=history_points, step_s=step_s)

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from ampacity.model.attempt import Attempt, AttemptPhase, Member, MemberPhase
-from ampacity.model.event import Event, EventKind, Rows, Table
+from ampacity.model.event import Change, Event, EventKind, Row, Rows, Table
 from ampacity.model.ids import AttemptId, WorkloadId, attempt_id
-from ampacity.model.workload import Workload, WorkloadKind
+from ampacity.model.workload import Replica, Workload, WorkloadKind
 
 
 class Mirror:
@@ -22,6 +22,7 @@ class Mirror:
         in_motion: the attempts that have a member to start or to stop.
         services: the workloads that are services.
         served: the live attempts of services.
+        promised: the replicas for which places are kept.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -34,8 +35,10 @@ class Mirror:
         self.in_motion: dict[AttemptId, None] = {}  # as sets that keep their order
         self.services: dict[WorkloadId, None] = {}
         self.served: dict[AttemptId, None] = {}
+        self.promised: dict[str, None] = {}
         for key, replica in rows.replicas.items():
             self._replicas[replica.workload].add(key)
+            self._note_replica(key, replica)
         for workload in rows.workloads.values():
             self._note_workload(workload)
         for key, attempt in rows.attempts.items():
@@ -70,15 +73,7 @@ class Mirror:
             return
         self.rows.apply(event)
         for change in event.draft.changes:
-            index = {Table.REPLICAS: self._replicas, Table.ATTEMPTS: self._attempts}.get(change.table)
-            if index is not None:
-                self._index(index, change.key, removed=change.row is None)
-        for change in event.draft.changes:
-            if isinstance(change.row, Workload):
-                self._note_workload(change.row)
-            elif change.row is None and change.table is Table.WORKLOADS:
-                self._ended.discard(WorkloadId(change.key))
-                self.services.pop(WorkloadId(change.key), None)
+            self._note_key(change)
         for change in event.draft.changes:
             if isinstance(change.row, Attempt):
                 self._note_attempt(change.row)
@@ -115,6 +110,20 @@ class Mirror:
             self._attempts[attempt.workload].discard(key)
             self._forget_attempt(key)
 
+    def _note_key(self, change: Change) -> None:
+        """Keep the indices of replicas and workloads; of attempts only that there is one."""
+        match change.table:
+            case Table.REPLICAS:
+                self._index(self._replicas, change.key, removed=change.row is None)
+                self._note_replica(change.key, change.row)
+            case Table.ATTEMPTS:
+                self._index(self._attempts, change.key, removed=change.row is None)
+            case Table.WORKLOADS if isinstance(change.row, Workload):
+                self._note_workload(change.row)
+            case Table.WORKLOADS:
+                self._ended.discard(WorkloadId(change.key))
+                self.services.pop(WorkloadId(change.key), None)
+
     def _note_attempt(self, attempt: Attempt) -> None:
         if attempt.phase.ended:
             self._forget_attempt(attempt.id)
@@ -125,6 +134,12 @@ class Mirror:
             self.in_motion.pop(attempt.id, None)
         if attempt.workload in self.services:
             self.served[attempt.id] = None
+
+    def _note_replica(self, key: str, row: Row | None) -> None:
+        if isinstance(row, Replica) and row.then:
+            self.promised[key] = None
+        else:
+            self.promised.pop(key, None)
 
     def _forget_attempt(self, ident: AttemptId) -> None:
         self.in_motion.pop(ident, None)
@@ -148,6 +163,7 @@ class Mirror:
             self._forget_attempt(AttemptId(key))
         for key in self._replicas.pop(workload.id, ()):
             del self.rows.replicas[key]
+            self.promised.pop(key, None)
         self.rows.desired.pop(workload.id, None)
         for revision in range(1, workload.spec_revision + 1):
             self.rows.specs.pop(f"{workload.id}@{revision}", None)

@@ -35,5 +35,5 @@ def _is_lost(attempt: Attempt, lost: Collection[NodeId], unreachable: Collection
     if attempt.phase is not AttemptPhase.STOPPING or attempt.stop is None:
         return False
     left = [member for member in attempt.members if member.phase is not MemberPhase.EXITED]
-    overdue = now >= attempt.stop.at + attempt.stop.grace_s + OVERDUE_S
+    overdue = now >= max(attempt.stop.at, attempt.stop.save_until or 0.0) + attempt.stop.grace_s + OVERDUE_S
     return all(member.node in lost and (overdue or attempt.key(member.index) in unreachable) for member in left)

@@ -11,11 +11,23 @@ from ampacity.hub.version import ModelVersion
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
-from ampacity.model.view import EventView, LogHit, LogRecord, NodeView, ProgressPoint, Status, Why, WorkloadView
+from ampacity.model.view import (
+    EventView,
+    LogHit,
+    LogRecord,
+    NodeView,
+    ProgressPoint,
+    QueueChanges,
+    QueueTreeView,
+    Status,
+    Why,
+    WorkloadView,
+)
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
+from .keys import Keys
 from .submitting import MakeReceipt
 
 
@@ -147,6 +159,15 @@ class Plane(Protocol):
 
     def nodes(self) -> tuple[NodeView, ...]: ...
 
+    def queues(self) -> QueueTreeView:
+        """How the queues stand."""
+        ...
+
+    def apply_queues(self, text: str, *, file: str, by: str, dry_run: bool) -> QueueChanges:
+        """Make the queue tree and the scheduler's settings what a queue file says, as a whole; with ``dry_run`` only
+        say what would change and move. Raises ``InvalidSpec``, ``Conflict``."""
+        ...
+
     def measurements(self, *, history_points: int, step_s: float) -> Measurements:
         """What is measured now, with so many points of the past, ``step_s`` apart."""
         ...
@@ -193,6 +214,11 @@ class Plane(Protocol):
 
     def rotate_secret_key(self) -> int:
         """Seal all secrets with a new key; answers how many."""
+        ...
+
+    @property
+    def keys(self) -> Keys:
+        """API keys, and the limits of keys and projects."""
         ...
 
     def receipt(self, key: str) -> Receipt | None:

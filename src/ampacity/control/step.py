@@ -7,6 +7,7 @@ one that reads the rows and takes the next step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from ampacity.drivers.base import Driver
@@ -22,7 +23,7 @@ from .fencing import Fences
 from .handles import Handles
 from .health import next_deadline
 from .jobs import jobs_to_do
-from .launching import Launcher
+from .launching import Launches
 from .mirror import Mirror
 from .nodes import keep_nodes, lost_nodes
 from .observe import FactSource, Observation, observe
@@ -59,7 +60,8 @@ class StepReport:
 
 
 class Control:
-    """The control loop's inside. One thread calls :meth:`step`; ``at`` is told each named point that a step passes.
+    """The control loop's inside. One thread calls :meth:`step`; ``at`` is told each named point that a step passes;
+    ``pool`` is where drivers are called, some threads of its own unless one is given.
 
     ``plan`` and ``nodes`` are those of the latest step; they may be read from any thread.
     """
@@ -69,16 +71,18 @@ class Control:
         *,
         store: Store,
         drivers: Mapping[str, Driver],
-        launcher: Launcher,
+        launcher: Launches,
         sources: tuple[FactSource, ...] = (),
         followers: tuple[Callable[[Mirror], None], ...] = (),
         node_lost_after_s: float = 60.0,
+        nodes_every_s: float = NODES_EVERY_S,
         wake: Callable[[], None] = lambda: None,
         at: Callable[[str], None] = lambda point: None,
+        pool: Executor | None = None,
     ) -> None:
         self._drivers, self._sources, self._followers = drivers, sources, followers
-        self._lost_after_s, self._at = node_lost_after_s, at
-        self._actor = Actor(drivers, launcher, wake)
+        self._lost_after_s, self._nodes_every_s, self._at = node_lost_after_s, nodes_every_s, at
+        self._actor = Actor(drivers, launcher, wake, pool=pool)
         self._fences = Fences(store)
         self._cursors = dict(store.cursors())
         self._handles = Handles()
@@ -141,7 +145,7 @@ class Control:
         self._cursors.update(seen.cursors)
         self._unwritten.clear()
         if now >= self._look_at_nodes_at:
-            self._look_at_nodes_at = now + NODES_EVERY_S
+            self._look_at_nodes_at = now + self._nodes_every_s
         self.mirror.forget_ended()
 
     def _commit(self, now: float) -> float | None:

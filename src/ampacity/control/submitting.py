@@ -6,14 +6,16 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from ampacity.hub import Hub
 from ampacity.model.array import ArrayPlace, element_name
 from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, NameTaken, StaleVersion, Where
 from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put
-from ampacity.model.ids import Owner, Project, WorkloadId
+from ampacity.model.ids import DEFAULT_QUEUE, Owner, Project, QueueName, WorkloadId
 from ampacity.model.node import Node
+from ampacity.model.queue import Queue
 from ampacity.model.receipt import Receipt
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload, WorkloadKind, WorkloadPhase, WorkloadSpec
@@ -63,9 +65,11 @@ class Submitting:
         checkpoints: Path,
         clock: Callable[[], float],
         nodes: Callable[[], Collection[Node]],
+        new_ident: Callable[[], WorkloadId],
+        queues: Callable[[], Collection[Queue]] = tuple,
     ) -> None:
         self._store, self._hub, self._checkpoints = store, hub, checkpoints
-        self._clock, self._nodes = clock, nodes
+        self._clock, self._nodes, self._queues, self._new_ident = clock, nodes, queues, new_ident
         self._one_at_a_time = threading.Lock()
 
     def submit(
@@ -103,14 +107,15 @@ class Submitting:
 
     def _requests(self, spec: WorkloadSpec, indices: Sequence[int]) -> Iterator[_Request]:
         """Checked, and with all that it is to have from now on."""
-        ident = _new_ident()
+        ident = self._new_ident()
         spec = replace(spec, name=spec.name or f"{spec.kind}-{ident[-5:]}")
         self._refuse_impossible(spec)
+        self._refuse_unknown_queue(spec.queue)
         spec = self._with_exact_model(spec)
         if not indices:
             yield _Request(ident=ident, spec=self._with_checkpoint_folder(spec, ident))
         for index in indices:
-            ident = _new_ident()
+            ident = self._new_ident()
             element = replace(spec, name=element_name(spec.name, index))
             place = ArrayPlace(array=spec.name, index=index, size=len(indices))
             yield _Request(ident=ident, spec=self._with_checkpoint_folder(element, ident), array=place)
@@ -173,6 +178,22 @@ class Submitting:
         if refusal is not None:
             raise ImpossibleRequest(f"{spec.name} {refusal.message}", hint=refusal.hint)
 
+    def _refuse_unknown_queue(self, queue: QueueName) -> None:
+        """Work goes into a queue that is there and has no parts."""
+        known = {str(each.name): each for each in self._queues()}
+        parts = sorted(name for name, each in known.items() if each.parent == queue)
+        if parts:
+            raise InvalidSpec(
+                f"the queue {queue!r} has parts, and work goes into those.",
+                where=Where(key="queue"),
+                hint=f"Name one of them: {', '.join(parts)}.",
+            )
+        if queue != DEFAULT_QUEUE and not isinstance(self._store.get(Table.QUEUES, queue), Queue):
+            names = sorted({*known, DEFAULT_QUEUE})
+            near = get_close_matches(queue, names, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"The queues are {', '.join(names)}."
+            raise InvalidSpec(f"there is no queue {queue!r}.", where=Where(key="queue"), hint=hint)
+
     def _with_exact_model(self, spec: WorkloadSpec) -> WorkloadSpec:
         """The version that a tag or a bare name means now, so that all replicas serve the same one."""
         if spec.service is None or not spec.service.model:
@@ -203,6 +224,7 @@ class Submitting:
             taken[name] = "another workload of the same submission"
 
 
-def _new_ident() -> WorkloadId:
+def random_ident() -> WorkloadId:
+    """One that nobody has had, or will have."""
     letters = bytes(_ALPHABET[byte & 31] for byte in secrets.token_bytes(_IDENT_LETTERS))
     return WorkloadId("w" + letters.decode())

@@ -24,22 +24,20 @@ def _what(cause: Cause) -> str:
             return f"exited with code {cause.exit_code}"
         case CauseKind.SIGNAL:
             return f"was killed by {_signal_name(cause.signal)}"
-        case CauseKind.STOPPED:
-            return cause.message or "was stopped"
-        case CauseKind.OUT_OF_MEMORY:
-            return cause.message or "ran out of memory"
-        case CauseKind.TIME_LIMIT:
-            return cause.message or "ran into its time limit"
-        case CauseKind.NODE_LOST | CauseKind.UNHEALTHY | CauseKind.LAUNCH_FAILED | CauseKind.SETUP_FAILED:
-            return cause.message or cause.kind.replace("_", " ")
-        case CauseKind.SUPERVISOR_DIED:
-            return cause.message or "its supervisor was killed"
-        case CauseKind.NODE_REBOOTED:
-            return cause.message or "its node was restarted"
-        case CauseKind.DISK_FULL:
-            return cause.message or "its disk was full"
-        case CauseKind.DISK_QUOTA:
-            return cause.message or "used more disk than it asked for"
+        case _:
+            return cause.message or _SAID.get(cause.kind, cause.kind.replace("_", " "))
+
+
+_SAID = {
+    CauseKind.STOPPED: "was stopped",
+    CauseKind.OUT_OF_MEMORY: "ran out of memory",
+    CauseKind.TIME_LIMIT: "ran into its time limit",
+    CauseKind.SUPERVISOR_DIED: "its supervisor was killed",
+    CauseKind.NODE_REBOOTED: "its node was restarted",
+    CauseKind.DISK_FULL: "its disk was full",
+    CauseKind.DISK_QUOTA: "used more disk than it asked for",
+    CauseKind.PREEMPTED: "gave its place up",
+}
 
 
 def _signal_name(number: int | None) -> str:

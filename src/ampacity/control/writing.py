@@ -11,12 +11,13 @@ from ampacity.model.errors import Conflict, InvalidSpec, NotFound, StaleVersion,
 from ampacity.model.event import Draft, EventKind, Table, Touch, put
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
+from ampacity.model.queue import Queue
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import Desired, Wish, Workload, WorkloadKind, WorkloadSpec
 from ampacity.store.feed import FeedStore
 
 from .lookup import find
-from .submitting import MakeReceipt, Submitting
+from .submitting import MakeReceipt, Submitting, random_ident
 
 TRIES = 5
 
@@ -27,7 +28,8 @@ class Writing:
     Args:
         checkpoints: where checkpoints of jobs lie that name no folder of their own.
         clock: seconds since the epoch.
-        nodes: all that are known now.
+        nodes, queues: all that are known now.
+        new_ident: makes the id of a new workload.
     """
 
     def __init__(
@@ -37,9 +39,12 @@ class Writing:
         checkpoints: Path,
         clock: Callable[[], float],
         nodes: Callable[[], Collection[Node]],
+        queues: Callable[[], Collection[Queue]] = tuple,
+        *,
+        new_ident: Callable[[], WorkloadId] = random_ident,
     ) -> None:
         self._store, self._clock = store, clock
-        self._submitting = Submitting(store, hub, checkpoints, clock, nodes)
+        self._submitting = Submitting(store, hub, checkpoints, clock, nodes, new_ident, queues)
 
     def submit(self, spec: WorkloadSpec, *, project: Project, owner: Owner) -> WorkloadView:
         """One new workload. Durable when it returns. Raises what ``Plane.submit`` raises."""

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, MemberKey, NodeId, Owner, Project, WorkloadId
+from .ids import (
+    DEFAULT_OWNER,
+    DEFAULT_PROJECT,
+    DEFAULT_QUEUE,
+    AttemptId,
+    MemberKey,
+    NodeId,
+    Owner,
+    Project,
+    QueueName,
+    WorkloadId,
+)
+from .plan import Placement
 from .resources import Allocation
 
 
@@ -56,11 +68,17 @@ class CauseKind(StrEnum):
     SUPERVISOR_DIED = "supervisor_died"
     NODE_LOST = "node_lost"
     NODE_REBOOTED = "node_rebooted"
+    PREEMPTED = "preempted"
 
     @property
     def is_interruption(self) -> bool:
         """The place was taken from the job; it did nothing wrong itself."""
-        return self in (CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST, CauseKind.NODE_REBOOTED)
+        return self in _INTERRUPTIONS
+
+
+_INTERRUPTIONS = frozenset(
+    {CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST, CauseKind.NODE_REBOOTED, CauseKind.PREEMPTED}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +119,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopOrder:
-    """Somebody, or a rule, wants the attempt to end. ``final`` is the phase that it will then have."""
+    """Somebody, or a rule, wants the attempt to end. ``final`` is the phase that it will then have.
+
+    Attributes:
+        save_until: before it is told to end it is asked to save, and left alone until it has, or until this time
+            (seconds since the epoch). ``None`` = it is told to end at once.
+        saved_step: the step of its newest checkpoint when the order was given.
+        then: where its successor goes; these places are kept for it.
+    """
 
     reason: str
     by: str
@@ -109,11 +134,22 @@ class StopOrder:
     at: float
     final: AttemptPhase = AttemptPhase.CANCELLED
     cause: Cause | None = None
+    save_until: float | None = None
+    saved_step: int | None = None
+    then: tuple[Placement, ...] = ()
+
+    @property
+    def preempts(self) -> bool:
+        """Its place is wanted for something else; it did nothing wrong, and goes on elsewhere or later."""
+        return self.cause is not None and self.cause.kind is CauseKind.PREEMPTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The latest that a training job reported. ``loss`` without a unit; ``tokens`` since the run began."""
+    """The latest that a training job reported. ``loss`` without a unit; ``tokens`` since the run began.
+
+    ``checkpoint_at``: when the newest checkpoint was complete, seconds since the epoch.
+    """
 
     at: float
     step: int = 0
@@ -121,6 +157,7 @@ class Progress:
     tokens: int | None = None
     checkpoint_step: int | None = None
     checkpoint_path: str = ""
+    checkpoint_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +172,7 @@ class Attempt:
     members: tuple[Member, ...]
     project: Project = DEFAULT_PROJECT
     owner: Owner = DEFAULT_OWNER
+    queue: QueueName = DEFAULT_QUEUE
     phase: AttemptPhase = AttemptPhase.PLACED
     placed_at: float = 0.0
     started_at: float | None = None
@@ -153,6 +191,27 @@ class Attempt:
     @property
     def nodes(self) -> tuple[NodeId, ...]:
         return tuple(member.node for member in self.members)
+
+    @property
+    def promised(self) -> tuple[Placement, ...]:
+        """What is kept for its successor beside its own places. On a node of its own the successor gets what it has."""
+        if self.stop is None or not self.stop.then:
+            return ()
+        own = set(self.nodes)
+        return tuple(place for place in self.stop.then if place.node not in own)
+
+    @property
+    def held(self) -> tuple[tuple[int, Placement], ...]:
+        """All that it keeps from others: its members' places by their index, and what is promised, by -1, -2, …"""
+        own = tuple((each.index, Placement(node=each.node, allocation=each.allocation)) for each in self.members)
+        return own + tuple((-1 - index, place) for index, place in enumerate(self.promised))
+
+    def saves(self, now: float) -> bool:
+        """Whether it was asked to save before it ends, and has neither done so nor used up its time."""
+        stop = self.stop
+        if stop is None or stop.save_until is None or now >= stop.save_until:
+            return False
+        return self.progress is None or self.progress.checkpoint_step == stop.saved_step
 
 
 # Facts: what drivers and probes saw, once, in their own order. -----------------------------------------------------

@@ -10,10 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from .access import ApiKey, ProjectLimits
 from .attempt import Attempt
 from .errors import StaleVersion
+from .history import RuntimeHistory, Usage
 from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, NodeId, Owner, Project, WorkloadId
-from .node import Node, Pool, Queue
+from .node import Node, Pool
+from .policy import POLICY_KEY, SchedulerPolicy
+from .queue import Queue
 from .workload import Desired, Replica, SpecRevision, Workload
 
 EVENT_VERSION = 1
@@ -38,6 +42,11 @@ class EventKind(StrEnum):
     NODE_REMOVED = "node.removed"
     POOL_CHANGED = "pool.changed"
     QUEUE_CHANGED = "queue.changed"
+    QUEUES_CHANGED = "queues.changed"
+    KEY_CREATED = "key.created"
+    KEY_CHANGED = "key.changed"
+    KEY_REVOKED = "key.revoked"
+    PROJECT_LIMITED = "project.limited"
     WORKLOAD_FORGOTTEN = "workload.forgotten"
     SNAPSHOT = "snapshot"
 
@@ -51,9 +60,28 @@ class Table(StrEnum):
     NODES = "nodes"
     POOLS = "pools"
     QUEUES = "queues"
+    POLICIES = "policies"
+    USAGE = "usage"
+    RUNTIMES = "runtimes"
+    API_KEYS = "api_keys"
+    PROJECT_LIMITS = "project_limits"
 
 
-Row = Workload | SpecRevision | Desired | Replica | Attempt | Node | Pool | Queue
+Row = (
+    Workload
+    | SpecRevision
+    | Desired
+    | Replica
+    | Attempt
+    | Node
+    | Pool
+    | Queue
+    | SchedulerPolicy
+    | Usage
+    | RuntimeHistory
+    | ApiKey
+    | ProjectLimits
+)
 
 ROW_TYPES: dict[Table, type[Row]] = {
     Table.WORKLOADS: Workload,
@@ -64,13 +92,18 @@ ROW_TYPES: dict[Table, type[Row]] = {
     Table.NODES: Node,
     Table.POOLS: Pool,
     Table.QUEUES: Queue,
+    Table.POLICIES: SchedulerPolicy,
+    Table.USAGE: Usage,
+    Table.RUNTIMES: RuntimeHistory,
+    Table.API_KEYS: ApiKey,
+    Table.PROJECT_LIMITS: ProjectLimits,
 }
 
 
 def row_key(row: Row) -> str:
     """The key of a row in its table."""
     match row:
-        case Workload() | Attempt() | Node():
+        case Workload() | Attempt() | Node() | ApiKey():
             return str(row.id)
         case SpecRevision():
             return f"{row.workload}@{row.revision}"
@@ -80,6 +113,12 @@ def row_key(row: Row) -> str:
             return f"{row.workload}.{row.index}"
         case Pool() | Queue():
             return str(row.name)
+        case SchedulerPolicy():
+            return POLICY_KEY
+        case Usage() | RuntimeHistory():
+            return row.key
+        case ProjectLimits():
+            return str(row.project)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +200,11 @@ class Rows:
     nodes: dict[str, Node] = field(default_factory=dict)
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    policies: dict[str, SchedulerPolicy] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
+    runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
+    api_keys: dict[str, ApiKey] = field(default_factory=dict)
+    project_limits: dict[str, ProjectLimits] = field(default_factory=dict)
     seq: int = 0
 
     def table(self, table: Table) -> dict[str, Row]:

@@ -42,8 +42,8 @@ def evolve(attempt: Attempt, fact: AttemptFact) -> Attempt:
 
 
 def order_stop(attempt: Attempt, stop: StopOrder) -> Attempt:
-    """The attempt once it was told to stop. An order that stands is not replaced."""
-    if attempt.phase.ended or attempt.stop is not None:
+    """The attempt once it was told to stop. An order that stands is not replaced, but a preemption is by any other."""
+    if attempt.phase.ended or (attempt.stop is not None and (stop.preempts or not attempt.stop.preempts)):
         return attempt
     return replace(attempt, phase=AttemptPhase.STOPPING, stop=stop, ready=False, version=attempt.version + 1)
 
@@ -107,7 +107,7 @@ def _member_exited(attempt: Attempt, fact: MemberExited) -> Attempt:
     if member.phase is MemberPhase.EXITED:
         return attempt
     attempt = _with_member(attempt, replace(member, phase=MemberPhase.EXITED, cause=fact.cause))
-    if not fact.cause.completed and attempt.stop is None:
+    if not fact.cause.completed and _is_its_own_doing(attempt, fact.cause):
         order = StopOrder(
             reason=f"member {member.index} ended: {fact.cause.kind}",
             by="ampacity",
@@ -119,10 +119,23 @@ def _member_exited(attempt: Attempt, fact: MemberExited) -> Attempt:
         attempt = replace(attempt, phase=AttemptPhase.STOPPING, stop=order, ready=False)
     if any(each.phase is not MemberPhase.EXITED for each in attempt.members):
         return _forward(attempt, AttemptPhase.RUNNING, fact.at)  # that it began may never have been heard of
-    if attempt.stop is None:
+    if attempt.stop is None or (attempt.stop.preempts and _has_completed(attempt)):
         return _end(attempt, AttemptPhase.SUCCEEDED, fact.at, fact.cause)
     cause = attempt.stop.cause or Cause(kind=CauseKind.STOPPED, message=attempt.stop.reason)
     return _end(attempt, attempt.stop.final, fact.at, cause)
+
+
+def _is_its_own_doing(attempt: Attempt, cause: Cause) -> bool:
+    """Whether a member's end ends the attempt, and is why. One that is being preempted may still fail by itself."""
+    if attempt.stop is None:
+        return True
+    told_to = cause.kind is CauseKind.STOPPED or cause.kind.is_interruption
+    return attempt.stop.preempts and not told_to
+
+
+def _has_completed(attempt: Attempt) -> bool:
+    """All its members had done their work before they were told to end."""
+    return all(member.cause is not None and member.cause.completed for member in attempt.members)
 
 
 def _end(attempt: Attempt, phase: AttemptPhase, at: float, cause: Cause) -> Attempt:
@@ -134,6 +147,11 @@ def _later(known: Progress | None, new: Progress) -> Progress:
         return new
     if new.at < known.at:
         return known
-    step = new.checkpoint_step if new.checkpoint_step is not None else known.checkpoint_step
-    path = new.checkpoint_path or known.checkpoint_path
-    return replace(new, checkpoint_step=step, checkpoint_path=path)
+    if new.checkpoint_step is not None:
+        return new
+    return replace(
+        new,
+        checkpoint_step=known.checkpoint_step,
+        checkpoint_path=new.checkpoint_path or known.checkpoint_path,
+        checkpoint_at=known.checkpoint_at,
+    )

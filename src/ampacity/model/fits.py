@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .node import Device, Health, Node, NodeCondition
 from .resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Allocation, DeviceShare, ResourceRequest
@@ -11,12 +11,14 @@ from .resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Allocation, De
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Free:
-    """What is left on a node. ``device_milli`` by device id; devices that may not be used are absent."""
+    """What is left on a node. ``device_milli`` by device id; devices that may not be used are absent. ``counted``: of
+    what the node itself has."""
 
     cpu_milli: int
     memory_bytes: int
     disk_bytes: int
     device_milli: Mapping[str, int] = field(default_factory=dict)
+    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 def capacity(node: Node) -> Free:
@@ -26,6 +28,7 @@ def capacity(node: Node) -> Free:
         memory_bytes=node.memory_bytes,
         disk_bytes=node.disk_bytes,
         device_milli={device.id: WHOLE_MILLI for device in node.devices if device.health is not Health.FAILED},
+        counted=dict(node.counted),
     )
 
 
@@ -43,11 +46,16 @@ def less(free: Free, allocation: Allocation) -> Free:
     for share in allocation.devices:
         if share.device in devices:
             devices[share.device] -= share.milli
+    counted = dict(free.counted)
+    for each in allocation.counted:
+        if each.name in counted:
+            counted[each.name] -= each.amount
     return Free(
         cpu_milli=free.cpu_milli - allocation.cpu_milli,
         memory_bytes=free.memory_bytes - allocation.memory_bytes,
         disk_bytes=free.disk_bytes - allocation.disk_bytes,
         device_milli=devices,
+        counted=counted,
     )
 
 
@@ -57,6 +65,7 @@ def fits(free: Free, allocation: Allocation) -> bool:
         allocation.cpu_milli <= free.cpu_milli
         and allocation.memory_bytes <= free.memory_bytes
         and allocation.disk_bytes <= free.disk_bytes
+        and all(each.amount <= free.counted.get(each.name, 0) for each in allocation.counted)
         and all(milli <= free.device_milli.get(device, 0) for device, milli in _by_device(allocation))
     )
 
@@ -86,6 +95,9 @@ def allocate(node: Node, free: Free, request: ResourceRequest) -> Allocation | N
         cpu_milli=request.cpu_milli.minimum,
         memory_bytes=request.memory_bytes.minimum,
         disk_bytes=request.disk_bytes,
+        counted=request.counted,
+        licences=request.licences,
+        power_w=request.power_w,
     )
     if not fits(free, base):
         return None
@@ -94,21 +106,17 @@ def allocate(node: Node, free: Free, request: ResourceRequest) -> Allocation | N
     for wanted in request.accelerators:
         shares = _take(node, free, wanted)
         if shares is not None:
-            return Allocation(
-                cpu_milli=base.cpu_milli,
-                memory_bytes=base.memory_bytes,
-                disk_bytes=base.disk_bytes,
-                devices=shares,
-            )
+            return replace(base, devices=shares)
     return None
 
 
 def matching(node: Node, wanted: AcceleratorRequest) -> tuple[Device, ...]:
-    """The node's devices of the wanted kind and memory, healthy or not."""
+    """The node's devices of the wanted kind and memory, healthy or not. Instances of a partitioned device are asked
+    for by their own kind alone."""
     return tuple(
         device
         for device in node.devices
-        if wanted.kind in (ANY_KIND, device.kind)
+        if (wanted.kind == device.kind or (wanted.kind == ANY_KIND and not device.profile))
         and (wanted.memory_bytes is None or device.memory_bytes >= wanted.memory_bytes)
     )
 

@@ -13,6 +13,7 @@ PoolName = NewType("PoolName", str)
 QueueName = NewType("QueueName", str)
 Project = NewType("Project", str)
 Owner = NewType("Owner", str)
+KeyId = NewType("KeyId", str)
 
 DEFAULT_PROJECT = Project("default")
 DEFAULT_OWNER = Owner("default")
@@ -26,6 +27,11 @@ SYSTEM_PROJECT = Project("system")
 def attempt_id(workload: WorkloadId, replica: int, epoch: int) -> AttemptId:
     """The identity of the attempt: its replica and its epoch. Needs no randomness, so it can be made twice."""
     return AttemptId(f"{workload}.{replica}.{epoch}")
+
+
+def workload_of(attempt: AttemptId) -> WorkloadId:
+    """The workload that an attempt is of."""
+    return WorkloadId(attempt.rsplit(".", 2)[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -57,15 +57,27 @@ TopologyPath = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """One accelerator. ``index`` is its number on the node (what ``CUDA_VISIBLE_DEVICES`` counts)."""
+    """One accelerator, or one instance of a partitioned one. ``index`` is its number on the node (what
+    ``CUDA_VISIBLE_DEVICES`` counts). ``profile``: which part of a whole it is (``1g.10gb``, a MIG profile); its kind is
+    then of its own (``A100-1g.10gb``). Empty = the whole device."""
 
     id: DeviceId
     index: int
     kind: str
     memory_bytes: int
     health: Health = Health.OK
+    profile: str = ""
     feed: str = ""
     trees: Mapping[str, TopologyPath] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What people say of a node, and what stays whatever its driver reports: labels, and taints (``key`` or
+    ``key=value``) that keep work off which does not tolerate them."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +87,8 @@ class Node:
     ``trees`` gives its place in each named topology tree (``site``, ``fabric``, ``rail``, ``link_domain``).
     ``unknown_since`` is set (seconds since the epoch) while it is silent: its condition is ``unknown`` then, or still
     ``cordoned``.
+    ``labels``, ``taints``: those that it came with, beside its ``marks``. ``counted``: how many it has of what is
+    counted by a name. ``feed``: what it draws its power from.
     ``address`` is where the other nodes reach it.
     ``version`` grows by one with every change and with every placement that uses the node.
     """
@@ -91,12 +105,25 @@ class Node:
     unknown_since: float | None = None
     trees: Mapping[str, TopologyPath] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[str, ...] = ()
+    counted: Mapping[str, int] = field(default_factory=dict)
+    feed: str = ""
+    marks: Marks = Marks()
     declared: bool = False
     boot_id: str = ""
     isolation: str = "none"
     limits: NodeLimits = NodeLimits()
     registered_at: float = 0.0
     version: int = 1
+
+    @property
+    def all_labels(self) -> Mapping[str, str]:
+        """With those that people gave it, which win."""
+        return {**self.labels, **self.marks.labels}
+
+    @property
+    def all_taints(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.taints, *self.marks.taints)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,15 +133,4 @@ class Pool:
     name: PoolName
     driver: str
     places_itself: bool = False
-    version: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
-    """Who may use how much. Quotas are in whole devices by kind; an absent kind is not limited."""
-
-    name: str
-    parent: str = ""
-    weight: float = 1.0
-    quota: Mapping[str, int] = field(default_factory=dict)
     version: int = 1

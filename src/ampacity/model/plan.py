@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import overload
 
 from .ids import AttemptId, NodeId, WorkloadId
+from .queue import Queue
 from .resources import Allocation
 
 
@@ -61,6 +62,26 @@ class Reservation:
     from_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStanding:
+    """How one queue stands. Amounts are those of :mod:`ampacity.model.amounts`, all of its parts included.
+
+    Attributes:
+        share: its dominant share of all that there is, from 0 to 1.
+        borrowed: what it uses beyond its quota. ``lent``: what others hold of its quota.
+        running, waiting: attempts that hold something, and replicas that want a start.
+    """
+
+    queue: Queue
+    quota: Mapping[str, int] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
+    borrowed: Mapping[str, int] = field(default_factory=dict)
+    lent: Mapping[str, int] = field(default_factory=dict)
+    share: float = 0.0
+    running: int = 0
+    waiting: int = 0
+
+
 class WaitCode(StrEnum):
     """The binding constraint."""
 
@@ -70,6 +91,7 @@ class WaitCode(StrEnum):
     IMPOSSIBLE = "impossible"
     NO_NODES = "no_nodes"
     BEHIND = "behind"
+    QUOTA = "quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,26 +108,21 @@ class Wait:
 class Waits(Sequence[Wait]):
     """Why each replica waits that does, by workload and replica. Written out when it is first read.
 
-    ``write_out`` has to give the same waits however late it is called.
+    ``write_out`` gives those of one workload, or of all (``None``). It has to give the same waits however late it is
+    called.
     """
 
-    def __init__(self, write_out: Callable[[], Iterable[Wait]] = tuple) -> None:
+    def __init__(self, write_out: Callable[[WorkloadId | None], Iterable[Wait]] = lambda only: ()) -> None:
         self._write_out = write_out
-        self._by_workload: dict[WorkloadId, tuple[Wait, ...]] | None = None
         self._all: tuple[Wait, ...] | None = None
 
     def of(self, workload: WorkloadId) -> tuple[Wait, ...]:
         """Those of one workload's replicas."""
-        if self._by_workload is None:
-            found: dict[WorkloadId, list[Wait]] = {}
-            for wait in self._in_order():
-                found.setdefault(wait.workload, []).append(wait)
-            self._by_workload = {key: tuple(waits) for key, waits in found.items()}
-        return self._by_workload.get(workload, ())
+        return tuple(sorted(self._write_out(workload), key=lambda wait: wait.replica))
 
     def _in_order(self) -> tuple[Wait, ...]:
         if self._all is None:
-            self._all = tuple(sorted(self._write_out(), key=lambda wait: (wait.workload, wait.replica)))
+            self._all = tuple(sorted(self._write_out(None), key=lambda wait: (wait.workload, wait.replica)))
         return self._all
 
     def __len__(self) -> int:
@@ -132,7 +149,8 @@ class Waits(Sequence[Wait]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``next_wake``: when to plan again though nothing happens (seconds since the epoch)."""
+    """``queues``: how each stands once the starts are made, the parts of a queue behind it. ``next_wake``: when to plan
+    again though nothing happens (seconds since the epoch)."""
 
     starts: tuple[Start, ...] = ()
     stops: tuple[Stop, ...] = ()
@@ -140,4 +158,5 @@ class Plan:
     moves: tuple[Move, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     waits: Waits = field(default_factory=Waits)
+    queues: tuple[QueueStanding, ...] = ()
     next_wake: float | None = None

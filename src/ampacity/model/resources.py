@@ -55,17 +55,30 @@ class AcceleratorRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """So many of something that is counted by a name."""
+
+    name: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRequest:
     """What one member (one node's part of a gang) asks for.
 
     ``accelerators`` are alternatives, the best liked first; empty = none. CPU is in thousandths of a core; who names
-    none is promised one, and may use what is idle.
+    none is promised one, and may use what is idle. ``counted`` are things that a node has (FPGAs);
+    ``licences`` are there once for all nodes. ``power_w``: watts that it draws from the node's feed at most; 0 = not
+    counted.
     """
 
     accelerators: tuple[AcceleratorRequest, ...] = ()
     cpu_milli: Range = field(default_factory=lambda: Range.at_least(WHOLE_MILLI))
     memory_bytes: Range = field(default_factory=lambda: Range.exactly(0))
     disk_bytes: int = 0
+    counted: tuple[Counted, ...] = ()
+    licences: tuple[Counted, ...] = ()
+    power_w: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +97,6 @@ class Allocation:
     memory_bytes: int
     disk_bytes: int = 0
     devices: tuple[DeviceShare, ...] = ()
+    counted: tuple[Counted, ...] = ()
+    licences: tuple[Counted, ...] = ()
+    power_w: int = 0

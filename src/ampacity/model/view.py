@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .attempt import Attempt
 from .event import EventKind
+from .ids import QueueName, WorkloadId
 from .node import Node
-from .plan import Wait
+from .plan import QueueStanding, Wait
+from .policy import SchedulerPolicy
 from .resources import Allocation
 from .workload import Desired, Replica, Workload, WorkloadSpec
 
@@ -111,7 +114,10 @@ class ProgressPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The control plane. Addresses are empty when they do not listen. Times in seconds since the epoch."""
+    """The control plane. Addresses are empty when they do not listen. Times in seconds since the epoch.
+
+    ``keys``: API keys that work. ``endpoint_open``: no key was ever made, and the endpoint asks for none.
+    """
 
     version: str
     pid: int
@@ -124,3 +130,47 @@ class Status:
     socket: str
     api_url: str
     gateway_url: str
+    keys: int = 0
+    endpoint_open: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueTreeView:
+    """The queues as they stand, the parts of each behind it, and the scheduler's settings. ``capacity``: all that the
+    nodes have, in the amounts of :mod:`ampacity.model.amounts`."""
+
+    queues: tuple[QueueStanding, ...]
+    policy: SchedulerPolicy
+    capacity: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadRef:
+    id: WorkloadId
+    name: str
+    queue: QueueName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueChanges:
+    """What a queue file changes, or with ``dry_run`` would change.
+
+    Attributes:
+        added, changed, removed: queues by name; ``changes`` says what of each, in a line of words.
+        policy: what of the settings, in a line of words each.
+        starts: what would be placed now, and is not by the queues as they are.
+        holds: what would not be placed now any more.
+        stops: whose attempts would be stopped now.
+        over: queues that would hold more than they may: nothing of theirs is stopped for it.
+    """
+
+    dry_run: bool
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    policy: tuple[str, ...] = ()
+    starts: tuple[WorkloadRef, ...] = ()
+    holds: tuple[WorkloadRef, ...] = ()
+    stops: tuple[WorkloadRef, ...] = ()
+    over: tuple[str, ...] = ()

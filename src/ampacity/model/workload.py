@@ -8,7 +8,9 @@ from enum import StrEnum
 
 from .array import ArrayPlace
 from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, QueueName, WorkloadId
+from .plan import Placement
 from .resources import Range, ResourceRequest
+from .rules import PlacementRules
 
 
 class WorkloadKind(StrEnum):
@@ -36,10 +38,14 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPolicy:
-    """``directory`` is absolute once the spec was accepted; ``every_s`` is given to the job, which decides."""
+    """``directory`` is absolute once the spec was accepted; ``every_s`` is given to the job, which decides.
+
+    ``within_s``: how long a save may take that the job is asked for before it has to leave its place.
+    """
 
     directory: str = ""
     every_s: float | None = None
+    within_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +110,7 @@ class WorkloadSpec:
     grace_s: float = 10.0
     service: ServiceSpec | None = None
     secrets: SecretUse = field(default_factory=SecretUse)
+    rules: PlacementRules = field(default_factory=PlacementRules)
 
 
 class WorkloadPhase(StrEnum):
@@ -185,7 +192,8 @@ class Replica:
     """One of the n copies of a service; all other kinds have one.
 
     ``epoch`` is that of the latest attempt (0 = none yet). ``failures`` counts retries used, incarnations included.
-    ``not_before`` (seconds since the epoch) holds back the next attempt: backoff.
+    ``not_before`` (seconds since the epoch) holds back the next attempt: backoff. ``preempted`` counts how often its
+    place was taken from it. ``then``: places that were promised to the next attempt.
     """
 
     workload: WorkloadId
@@ -194,4 +202,6 @@ class Replica:
     epoch: int = 0
     failures: int = 0
     not_before: float = 0.0
+    preempted: int = 0
+    then: tuple[Placement, ...] = ()
     version: int = 1

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
-from ampacity.model.fits import Free, capacity
+from ampacity.model.fits import Free, capacity, usable
 from ampacity.model.node import Node, NodeCondition
 from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
 
-from .fit import Board
-from .holders import say_holders
+from .board import Board
+from .holders import Holders
 from .impossible import able, could_ever_fit
-from .order import Want
+from .order import Shape, Want
 from .place import alternatives
 from .shortfall import Dimension, Short, Shortfall, amount, most_to_ask, shortfall
 from .state import State
+from .waiting import Reason
 from .words import listed, say_amount, say_request
-
-Reason = tuple[WaitCode, str, str]
 
 
 class Explainer:
-    """Explains from what is left once a plan's starts have been taken off."""
+    """Explains from what is left once a plan's starts have been taken off, at any time after it: nothing of the state
+    is read but what was so when the explainer was made. May be called from any thread."""
 
     def __init__(self, state: State, board: Board) -> None:
-        self._state = state
         self._board = board
-        self._known = [state.ledger.nodes[id] for id in sorted(state.ledger.nodes)]
+        self._holders = Holders(state, board)
+        self._reasons: dict[Shape, Reason] = {}
+
+    @cached_property
+    def _known(self) -> list[Node]:
+        return self._board.known()
 
     def reason(self, want: Want) -> Reason:
         """Why there is no room for this replica, and so for all of its shape."""
+        if want.shape not in self._reasons:
+            self._reasons[want.shape] = self._reason(want)
+        return self._reasons[want.shape]
+
+    def _reason(self, want: Want) -> Reason:
         count = want.size.minimum
         if not self._known:
             return WaitCode.NO_NODES, "there is no node yet.", "add a node"
@@ -52,21 +62,17 @@ class Explainer:
 
     def _nearest(self, request: ResourceRequest, nodes: Sequence[Node]) -> list[Shortfall]:
         """Those that could hold a member: the nodes that have the room now first, then the nearest to it."""
-        found = [shortfall(node, self._free(node), capacity(node), request) for node in able(nodes, request)]
+        found = [shortfall(node, self._board.free(node.id), capacity(node), request) for node in able(nodes, request)]
         return sorted(found, key=Shortfall.size)
 
-    def _free(self, node: Node) -> Free:
-        """On a node that takes no work, this plan has given out nothing."""
-        return self._board.free.get(node.id) or self._state.ledger.free[node.id]
-
     def _open_nodes(self) -> Iterator[tuple[Node, Free]]:
-        return ((node, self._board.free[node.id]) for node in self._board.nodes)
+        return ((node, self._board.free(node.id)) for node in self._board.nodes)
 
     def _insufficient(self, request: ResourceRequest, count: int) -> Reason:
         nearest = self._nearest(request, self._board.nodes)
         fitting = [each.node for each in nearest if not each.shorts]
         lacking = nearest[len(fitting) : count]
-        closed_nodes = [node for node in self._known if node.id not in self._board.free]
+        closed_nodes = [node for node in self._known if not usable(node)]
         closed = self._nearest(request, closed_nodes)
         sentence = [_need(request, count, lacking), _have(fitting, count)]
         if lacking:
@@ -85,7 +91,7 @@ class Explainer:
     def _nearest_text(self, request: ResourceRequest, nearest: Shortfall, *, alone: bool) -> str:
         node, short = nearest.node.id, nearest.shorts[0]
         frees = listed([_free_of(request, each, bare=len(nearest.shorts) == 1) for each in nearest.shorts])
-        holders = say_holders(self._state, self._board, node, request, short.dimension)
+        holders = self._holders.say(node, request, short.dimension)
         tail = f", {holders}" if holders else ""
         if not (alone and len(nearest.shorts) == 1 and self._is_most(request, short)):
             return f"the nearest is {node} with {frees} free{tail}"

@@ -1,76 +1,156 @@
-"""On which single nodes a member fits, the best first."""
+"""On which single nodes a member fits and what it is given there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from ampacity.model.fits import Free, allocate, less, matching, usable
-from ampacity.model.ids import NodeId, WorkloadId
-from ampacity.model.node import Node
-from ampacity.model.resources import Allocation, ResourceRequest
+import numpy as np
 
-from .ledger import Ledger
+from ampacity.model.ids import NodeId
+from ampacity.model.resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Allocation, DeviceShare, ResourceRequest
+
+from .board import Answers, Board, Fit
+from .columns import Flags, Ints
+from .fleet import ABSENT
+
+NO_ROOM = np.iinfo(np.int64).max
+"""The key of a row on which the member does not fit."""
+
+_CPU_BITS = 28
+_MOST_CPU = (1 << _CPU_BITS) - 1
 
 
-@dataclass(slots=True)
-class Board:
-    """The nodes that take work, by id, and what is left on them while a plan is being made.
+def keys_of(board: Board, request: ResourceRequest) -> Ints:
+    """One number a row, the lower the better; ``NO_ROOM`` where a member does not fit.
 
-    Attributes:
-        taken: what this plan has given out so far, by node.
-        known: for each request asked about, how it fits on each node; a node's answers go when something is taken.
+    Best fit: what would be left counts, accelerators first, then CPU. Accelerators count where they are of a kind
+    asked for; for a request without any, all count, so that work for CPUs keeps off nodes with free accelerators. Only
+    rows that changed since they were last asked for are looked at.
+
+    Args:
+        request: with one alternative of accelerators at most.
     """
-
-    nodes: tuple[Node, ...]
-    free: dict[NodeId, Free]
-    taken: dict[NodeId, list[tuple[WorkloadId, Allocation]]] = field(default_factory=dict)
-    known: dict[ResourceRequest, dict[NodeId, Fit | None]] = field(default_factory=dict)
-
-    @staticmethod
-    def of(ledger: Ledger) -> Board:
-        nodes = tuple(ledger.nodes[id] for id in sorted(ledger.nodes) if usable(ledger.nodes[id]))
-        return Board(nodes=nodes, free={node.id: ledger.free[node.id] for node in nodes})
-
-    def take(self, node: NodeId, workload: WorkloadId, allocation: Allocation) -> None:
-        self.free[node] = less(self.free[node], allocation)
-        self.taken.setdefault(node, []).append((workload, allocation))
-        for answers in self.known.values():
-            answers.pop(node, None)
+    return _answers(board, request).key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """A node that holds one member, and what would be left there: thousandths of accelerators and of CPUs."""
-
-    node: NodeId
-    allocation: Allocation
-    accelerators_left_milli: int
-    cpu_left_milli: int
+def room_for(board: Board, request: ResourceRequest) -> int:
+    """On how many rows a member fits. Costs what changed since it was last asked, not what there is."""
+    return _answers(board, request).room
 
 
-def fitting(board: Board, request: ResourceRequest) -> list[Fit]:
-    """Best fit: the node that is left with the least comes first (accelerators, then CPU, then its id).
+def _answers(board: Board, request: ResourceRequest) -> Answers:
+    fleet = board.fleet
+    answers = board.answers.get(request)
+    if answers is None or len(answers.key) != fleet.size:
+        answers = Answers(key=np.full(fleet.size, NO_ROOM), version=np.full(fleet.size, -1, np.int64))
+        board.answers[request] = answers
+    unread = answers.read - fleet.journal_cut
+    end = len(fleet.journal)
+    if unread == end:
+        return answers
+    if unread < 0 or end - unread > fleet.size // 8:
+        changed = np.flatnonzero(answers.version != board.version)
+    else:
+        changed = np.unique(np.array(fleet.journal[unread:], np.int64))
+        changed = changed[answers.version[changed] != board.version[changed]]
+    if len(changed):
+        before = int((answers.key[changed] < NO_ROOM).sum())
+        answers.key[changed] = _ask(board, request, changed)
+        answers.version[changed] = board.version[changed]
+        answers.room += int((answers.key[changed] < NO_ROOM).sum()) - before
+    answers.read = fleet.journal_cut + end
+    return answers
 
-    Accelerators count where they are of a kind asked for; for a request without any, all count, so that work for CPUs
-    keeps off nodes with free accelerators.
+
+def best(board: Board, keys: Ints, rows: Ints, count: int) -> Ints:
+    """The ``count`` best of these rows, the best first; ties by rank."""
+    if count < len(rows):
+        found = keys[rows]
+        rows = rows[found <= np.partition(found, count - 1)[count - 1]]
+    return rows[np.lexsort((board.rank[rows], keys[rows]))][:count]
+
+
+def fits_on(board: Board, request: ResourceRequest, rows: Sequence[int]) -> tuple[Fit, ...]:
+    """What the members of a gang are given on rows where they fit, in the same order.
+
+    Whole devices are taken by ascending index, and by the same indices on all nodes where that can be: ranks of the
+    same number then talk over the same rail. A share comes from the fullest device that still holds it.
     """
-    answers = board.known.setdefault(request, {})
-    for node in board.nodes:
-        if node.id not in answers:
-            answers[node.id] = _fit(node, board.free[node.id], request)
-    found = [fit for fit in answers.values() if fit is not None]
-    return sorted(found, key=lambda fit: (fit.accelerators_left_milli, fit.cpu_left_milli, fit.node))
+    if not request.accelerators:
+        return tuple(_fit(board, request, row, ()) for row in rows)
+    (wanted,) = request.accelerators
+    index = np.asarray(rows, np.int64)
+    holding = allowed(board, wanted, index) & (board.device_left[index] >= wanted.milli)
+    count = wanted.count.minimum
+    shared = np.flatnonzero(holding.all(axis=0))[:count]
+    if wanted.milli == WHOLE_MILLI and len(shared) == count:
+        slots = shared.tolist()
+        return tuple(_fit(board, request, row, slots) for row in rows)
+    return tuple(
+        _fit(board, request, row, _slots(board, wanted, row, np.flatnonzero(holds).tolist()))
+        for row, holds in zip(rows, holding, strict=True)
+    )
 
 
-def _fit(node: Node, free: Free, request: ResourceRequest) -> Fit | None:
-    allocation = allocate(node, free, request)
-    if allocation is None:
-        return None
-    kinds = {device.id for wanted in request.accelerators for device in matching(node, wanted)}
-    held = sum(milli for id, milli in free.device_milli.items() if not request.accelerators or id in kinds)
+def allowed(board: Board, wanted: AcceleratorRequest, rows: Ints) -> Flags:
+    """(rows, slots): the devices of the wanted kind and memory. Instances of a partitioned device are asked for by
+    their own kind alone."""
+    kinds = board.device_kind[rows]
+    found: Flags
+    if wanted.kind == ANY_KIND:
+        found = (kinds != ABSENT) & ~np.isin(kinds, board.fleet.parts_of_devices)
+    else:
+        code = board.fleet.kind_code(wanted.kind)
+        found = kinds == code if code is not None else np.zeros(kinds.shape, np.bool_)
+    if wanted.memory_bytes is not None:
+        found &= board.device_memory[rows] >= wanted.memory_bytes
+    return found
+
+
+def _ask(board: Board, request: ResourceRequest, rows: Ints) -> Ints:
+    cpu_left = board.cpu_left[rows] - request.cpu_milli.minimum
+    fits = board.open[rows] & (cpu_left >= 0)
+    fits &= board.memory_left[rows] >= request.memory_bytes.minimum
+    fits &= board.disk_left[rows] >= request.disk_bytes
+    for each in request.counted:
+        counted = board.counted_left.get(each.name)
+        fits &= counted[rows] >= each.amount if counted is not None else np.False_
+    device_left = board.device_left[rows]
+    if not request.accelerators:
+        left = device_left.sum(axis=1, dtype=np.int64)
+    else:
+        (wanted,) = request.accelerators
+        usable = allowed(board, wanted, rows)
+        fits &= (usable & (device_left >= wanted.milli)).sum(axis=1) >= wanted.count.minimum
+        left = (device_left * usable).sum(axis=1, dtype=np.int64) - wanted.count.minimum * wanted.milli
+    key = (left << _CPU_BITS) | np.clip(cpu_left, 0, _MOST_CPU)
+    return np.where(fits, key, NO_ROOM)
+
+
+def _slots(board: Board, wanted: AcceleratorRequest, row: int, holding: list[int]) -> list[int]:
+    if wanted.milli < WHOLE_MILLI:
+        left = board.device_left[row]
+        holding.sort(key=lambda slot: (left[slot], slot))
+    return holding[: wanted.count.minimum]
+
+
+def _fit(board: Board, request: ResourceRequest, row: int, slots: Sequence[int]) -> Fit:
+    fleet = board.fleet
+    milli = request.accelerators[0].milli if slots else 0
+    ids = fleet.device_ids(row) if slots else ()
+    allocation = Allocation(
+        cpu_milli=request.cpu_milli.minimum,
+        memory_bytes=request.memory_bytes.minimum,
+        disk_bytes=request.disk_bytes,
+        devices=tuple(DeviceShare(device=ids[slot], milli=milli) for slot in slots),
+        counted=request.counted,
+        licences=request.licences,
+        power_w=request.power_w,
+    )
     return Fit(
-        node=node.id,
+        node=NodeId(fleet.node(row).id),
+        row=row,
         allocation=allocation,
-        accelerators_left_milli=held - sum(share.milli for share in allocation.devices),
-        cpu_left_milli=free.cpu_milli - allocation.cpu_milli,
+        accelerators_left_milli=int(keys_of(board, request)[row]) >> _CPU_BITS,
+        cpu_left_milli=int(board.cpu_left[row]) - allocation.cpu_milli,
     )

@@ -5,33 +5,155 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from ampacity.model.plan import Placement
 from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.rules import ApartRule, TopologyMode
 
-from .fit import Board, Fit, fitting
+from .board import Board, Fit
+from .columns import Ints
+from .fit import NO_ROOM, best, fits_on, keys_of, room_for
+from .gang import Gang
+from .marked import NOWHERE, Tree
+from .topology import packed, whole
+
+USUAL_TREES = ("fabric", "site")
+"""Where a gang without a rule of its own keeps together: the first of these in which nodes have places."""
 
 
-def place(board: Board, request: ResourceRequest, size: Range) -> tuple[Fit, ...] | None:
-    """The best nodes for a gang, by node id; ``None`` if fewer than ``size.minimum`` hold a member now.
+def place(board: Board, gang: Gang) -> tuple[Fit, ...] | None:
+    """The best nodes for a gang, ranks in order of their distance; ``None`` if it finds no room now.
 
     A member is an attempt's part on one node, so the nodes are distinct. An elastic gang gets as many as fit, up to
     ``size.maximum``. All members get the same one of the alternative accelerators, the best liked that does.
     """
-    for single in alternatives(request):
-        found = fitting(board, single)
-        if len(found) >= size.minimum:
-            chosen = found[: size.maximum]
-            return tuple(sorted(chosen, key=lambda fit: fit.node))
+    for single in alternatives(gang.resources):
+        rows = _rows(board, gang, single)
+        if rows is not None:
+            return fits_on(board, single, rows.tolist())
     return None
 
 
 def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:
     """The request once for each of its alternative accelerators, the best liked first."""
-    if not request.accelerators:
+    if len(request.accelerators) < 2:
         yield request
+        return
     for wanted in request.accelerators:
         yield replace(request, accelerators=(wanted,))
 
 
 def placements(fits: tuple[Fit, ...]) -> tuple[Placement, ...]:
     return tuple(Placement(node=fit.node, allocation=fit.allocation) for fit in fits)
+
+
+def candidates(board: Board, gang: Gang, request: ResourceRequest) -> Ints:
+    """The rows that a member of the gang may go to now, whatever the others need."""
+    may = (keys_of(board, request) < NO_ROOM) & board.fleet.marked.allowed(gang.rules)
+    if gang.name is not None:
+        for workload, rule in board.neighbours.kept_off(gang.name, gang.rules.apart):
+            may[_around(board, board.rows_of(workload), rule)] = False
+    return np.flatnonzero(may)
+
+
+def _rows(board: Board, gang: Gang, request: ResourceRequest) -> Ints | None:
+    """The rows of all members, or ``None``."""
+    size = _licensed(board, request, gang.size)
+    if size is None or room_for(board, request) < size.minimum:
+        return None
+    keys, rows = keys_of(board, request), candidates(board, gang, request)
+    if request.power_w:
+        rows = _within_feeds(board, keys, rows, request.power_w)
+    if len(rows) < size.minimum:
+        return None
+    if gang.rules.prefer:
+        return _preferred(board, gang, keys, rows, size)
+    return _chosen(board, gang, keys, rows, size)
+
+
+def _preferred(board: Board, gang: Gang, keys: Ints, rows: Ints, size: Range) -> Ints | None:
+    """Those that are worth the most first, and of them only as many more as are needed."""
+    worth = board.fleet.marked.worth(gang.rules.prefer)[rows]
+    for least in np.unique(worth)[::-1]:
+        found = _chosen(board, gang, keys, rows[worth >= least], size)
+        if found is not None:
+            return found
+    return None
+
+
+def _chosen(board: Board, gang: Gang, keys: Ints, rows: Ints, size: Range) -> Ints | None:
+    if len(rows) < size.minimum:
+        return None
+    rule = gang.rules.topology
+    if size.maximum == 1:
+        return best(board, keys, rows, 1) if rule is None or _in_tree(board, rule.tree, rule.level) else None
+    tree = _usual_tree(board) if rule is None else board.fleet.marked.tree(rule.tree)
+    members = len(rows) if size.maximum is None else min(len(rows), size.maximum)
+    if rule is not None:
+        required = rule.mode is TopologyMode.REQUIRED
+        if not _in_tree(board, rule.tree, rule.level):
+            return None
+        found = whole(tree, rows, size, tree.levels.index(rule.level), required=required) if tree else None
+        if found is None:
+            return None
+        rows, members = found
+    if tree is None:
+        chosen = best(board, keys, rows, members)
+        return chosen[np.argsort(board.rank[chosen])]
+    parts = [best(board, keys, part, count) for part, count in packed(tree, rows, members)]
+    return _by_distance(board, tree, np.concatenate(parts))
+
+
+def _in_tree(board: Board, tree: str, level: str) -> bool:
+    return level in board.fleet.marked.site.levels_of(tree)
+
+
+def _usual_tree(board: Board) -> Tree | None:
+    for name in USUAL_TREES:
+        tree = board.fleet.marked.tree(name)
+        if tree.places and tree.places[0]:
+            return tree
+    return None
+
+
+def _by_distance(board: Board, tree: Tree, rows: Ints) -> Ints:
+    """Neighbours in rank are neighbours in the tree."""
+    levels = [tree.codes[rows, level] for level in reversed(range(len(tree.levels)))]
+    return rows[np.lexsort((board.rank[rows], *levels))]
+
+
+def _around(board: Board, rows: set[int], rule: ApartRule) -> list[int]:
+    """The rows that share the rule's place with these."""
+    if not rule.tree:
+        return sorted(rows)
+    tree = board.fleet.marked.tree(rule.tree)
+    if rule.level not in tree.levels:
+        return sorted(rows)
+    codes = tree.codes[:, tree.levels.index(rule.level)]
+    places = {int(codes[row]) for row in rows} - {NOWHERE}
+    return sorted({*rows, *np.flatnonzero(np.isin(codes, sorted(places))).tolist()})
+
+
+def _licensed(board: Board, request: ResourceRequest, size: Range) -> Range | None:
+    """The size that the licences left allow; ``None`` = not even the least."""
+    most = size.maximum
+    for each in request.licences:
+        allowed = board.licences_left(each.name) // each.amount
+        if allowed < size.minimum:
+            return None
+        most = allowed if most is None else min(most, allowed)
+    return Range(minimum=size.minimum, maximum=most)
+
+
+def _within_feeds(board: Board, keys: Ints, rows: Ints, power_w: int) -> Ints:
+    """Of the rows of each feed only as many as its watts allow, the best ones."""
+    codes, capacity_w = board.fleet.marked.feeds()
+    fed = codes[rows]
+    kept = [rows[fed == NOWHERE]]
+    used_w = np.bincount(np.maximum(codes, 0), weights=board.power_used_w * (codes >= 0), minlength=len(capacity_w))
+    for feed in np.unique(fed[fed != NOWHERE]):
+        most = int(max(0, capacity_w[feed] - int(used_w[feed])) // power_w)
+        of_feed = rows[fed == feed]
+        kept.append(best(board, keys, of_feed, most) if 0 < most < len(of_feed) else of_feed[: most or 0])
+    return np.sort(np.concatenate(kept))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from heapq import heapify, heappop, heappush
 
 from ampacity.model.plan import Plan, Start, Wait, Waits
 from ampacity.model.quantities import print_cpus
 
-from .explain import Explainer, Reason
-from .fit import Board, Fit
+from .board import Board, Fit
+from .explain import Explainer
 from .gates import held_back
 from .order import Shape, Turn, Want
 from .place import place, placements
+from .promises import keep_promises
+from .queues.purse import Purse, wanted
+from .queues.rules import Barred
+from .queues.words import say_barred
 from .state import State
+from .waiting import Because, Rest, Waiting
 
 Head = tuple[Turn, list[tuple[Turn, Want]], int]
 """The first of a group that has not had its turn: its turn, the group, and its place there."""
@@ -32,7 +39,7 @@ def plan(state: State, now: float) -> Plan:
         state: is read, never changed.
         now: seconds since the epoch.
     """
-    board = Board.of(state.ledger)
+    board = Board.of(state.fleet, state.neighbours, state.answers)
     held: list[Wait] = []
     heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
     for want in state.line.apart.values():
@@ -41,44 +48,57 @@ def plan(state: State, now: float) -> Plan:
             heads.append((want.turn, [(want.turn, want)], 0))
         else:
             held.append(wait)
-    starts, crowded = _serve(board, heads)
+    shares = state.shares
+    purse = Purse.of(shares, board)
+    kept, others = keep_promises(board, state.line.promised.values())
+    for start in kept:
+        purse.take(state.queue_of(start.workload), purse.amounts(start.placements))
+    heads += [(want.turn, [(want.turn, want)], 0) for want in others]
+    starts, crowded, barred = _serve(board, purse, heads)
     explainer = Explainer(state, board)
-    reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
+    reasons: list[Because] = [(partial(explainer.reason, rests[0][0][1]), rests) for rests in crowded.values()]
+    reasons += [(partial(say_barred, bar, rest[0][1].spec.queue), [rest]) for bar, rest in barred]
     return Plan(
-        starts=tuple(starts),
-        waits=Waits(lambda: _write_out(held, reasons)),
+        starts=(*kept, *starts),
+        waits=Waits(Waiting(held, reasons).write_out),
+        queues=purse.standings(state.line.waiting),
         next_wake=_next_wake(state.line.apart.values(), now),
     )
 
 
-def _serve(board: Board, heads: list[Head]) -> tuple[list[Start], dict[Shape, list[list[tuple[Turn, Want]]]]]:
-    """The starts, and by shape all who found no room. What is free only shrinks while a plan is made: a shape that
-    found no room once finds none later."""
+def _serve(
+    board: Board, purse: Purse, heads: list[Head]
+) -> tuple[list[Start], dict[Shape, list[Rest]], list[tuple[Barred, Rest]]]:
+    """The starts, by shape all who found no room, and those whose queue may not use more. What is left only shrinks
+    while a plan is made: a shape that found no room once finds none later, and a group that was barred stays so."""
     starts: list[Start] = []
-    crowded: dict[Shape, list[list[tuple[Turn, Want]]]] = {}
+    crowded: dict[Shape, list[Rest]] = {}
+    barred: list[tuple[Barred, Rest]] = []
     heapify(heads)
     while heads:
         _, group, position = heappop(heads)
         want = group[position][1]
         shape = want.shape
-        fits = None if shape in crowded else place(board, want.spec.resources, want.size)
+        queue = want.spec.queue
+        size = purse.allowed(want)
+        bar = purse.barred(queue, wanted(want)) if size is None else None
+        fits = None if size is None or shape in crowded else place(board, replace(want.gang, size=size))
+        amounts = {} if fits is None else purse.amounts(placements(fits))
+        if fits is not None:
+            bar = purse.barred(queue, amounts)
+        if bar is not None:
+            barred.append((bar, group[position:]))
+            continue
         if fits is None:
             crowded.setdefault(shape, []).append(group[position:])
             continue
         for fit in fits:
-            board.take(fit.node, want.workload.id, fit.allocation)
+            board.take(fit, want.workload.id)
+        purse.take(queue, amounts)
         starts.append(_start(want, fits))
         if position + 1 < len(group):
             heappush(heads, (group[position + 1][0], group, position + 1))
-    return starts, crowded
-
-
-def _write_out(held: list[Wait], reasons: list[tuple[Reason, list[list[tuple[Turn, Want]]]]]) -> Iterator[Wait]:
-    yield from held
-    for (code, text, change), rests in reasons:
-        for rest in rests:
-            for _, want in rest:
-                yield Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
+    return starts, crowded, barred
 
 
 def _start(want: Want, fits: tuple[Fit, ...]) -> Start:

@@ -7,13 +7,23 @@ from dataclasses import dataclass, field, replace
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Row, Rows, Table, row_key
-from ampacity.model.ids import AttemptId, NodeId, WorkloadId
-from ampacity.model.node import Node, Pool, Queue
-from ampacity.model.resources import Range
+from ampacity.model.history import RuntimeHistory, Usage
+from ampacity.model.ids import DEFAULT_QUEUE, AttemptId, NodeId, QueueName, WorkloadId
+from ampacity.model.node import Node, Pool
+from ampacity.model.policy import DEFAULT_POLICY, SchedulerPolicy
+from ampacity.model.queue import Queue
+from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Wish, Workload, WorkloadSpec
 
-from .ledger import Ledger
+from .board import Answers
+from .fleet import Fleet
+from .gang import Gang, Name
+from .neighbours import Neighbours
 from .order import Line, Want
+from .queues.shares import Shares, kinds_of
+
+NAMES_KEPT = 10_000
+"""Of so many workloads that have ended the names are remembered, for explanations that are read a little later."""
 
 ReplicaKey = tuple[WorkloadId, int]
 
@@ -47,7 +57,13 @@ class State:
         dependants: by workload, the live ones that come after it.
         attempts: those that have not ended.
         attempts_of: their ids, by replica.
-        ledger: nodes, what is held there and what is free.
+        fleet: nodes, what is held there and what is left.
+        policy: the settings in force.
+        usage: what each owner has used of each queue; without what runs.
+        runtimes: how long jobs of each kind took.
+        shares: what each queue holds. It follows from the rest.
+        neighbours: which workloads keep apart, and where they are.
+        answers: how requests fit, as earlier plans found out. They follow from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
     """
 
@@ -57,11 +73,19 @@ class State:
     dependants: dict[WorkloadId, set[WorkloadId]] = field(default_factory=dict)
     attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
     attempts_of: dict[ReplicaKey, set[AttemptId]] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
+    fleet: Fleet = field(default_factory=Fleet)
+    neighbours: Neighbours = field(default_factory=Neighbours)
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    policy: SchedulerPolicy = DEFAULT_POLICY
+    usage: dict[str, Usage] = field(default_factory=dict)
+    runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
+    shares: Shares = field(default_factory=Shares)
     line: Line = field(default_factory=Line, compare=False, repr=False)
+    answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
+    _left: dict[WorkloadId, tuple[int, str]] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
+    _another_tree: bool = field(default=False, compare=False, repr=False)
 
     def apply(self, event: Event) -> None:
         """Take in one event of the log. Rows of workloads that are not held (they have ended) are passed over.
@@ -88,22 +112,45 @@ class State:
         held = self.live.get(workload)
         return self.ended.get(workload) if held is None else held.workload
 
+    def queue_of(self, workload: WorkloadId) -> QueueName:
+        """The queue that a live workload is in."""
+        spec = self.live[workload].spec
+        return DEFAULT_QUEUE if spec is None else spec.queue
+
     def wants(self, workload: WorkloadId) -> list[Want]:
         """The workload's replicas that need a start."""
         held = self.live.get(workload)
         if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
             return []
         size = held.spec.num_nodes if held.desired.size is None else Range.exactly(held.desired.size)
+        name: Name = held.workload.project, held.workload.name
+        concerned = held.spec.rules.apart is not None or self.neighbours.concerns(name)
+        gang = Gang(resources=held.spec.resources, size=size, rules=held.spec.rules, name=name if concerned else None)
         return [
-            Want(workload=held.workload, spec=held.spec, replica=replica, size=size)
+            Want(workload=held.workload, spec=held.spec, replica=replica, gang=gang)
             for index, replica in held.replicas.items()
             if replica.phase is ReplicaPhase.WAITING
             and index < held.desired.replicas
             and (workload, index) not in self.attempts_of
         ]
 
+    def name_at(self, workload: WorkloadId, seq: int) -> str | None:
+        """The name of a workload that was live as of an event not long ago; ``None`` = it was not."""
+        held, left = self.live.get(workload), self._left.get(workload)
+        if left is not None and left[0] >= seq:
+            return left[1]
+        return None if held is None else held.workload.name
+
     def _line_up(self) -> None:
         """Those that were touched take their places anew."""
+        if self._another_tree:
+            self.shares.plant(self.queues)
+            self._another_tree = False
+        for workload in sorted(self._touched):
+            held = self.live.get(workload)
+            name = None if held is None else (held.workload.project, held.workload.name)
+            rule = None if held is None or held.spec is None else held.spec.rules.apart
+            self._touched |= self.neighbours.put(workload, name, rule)
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
         self._touched.clear()
@@ -132,15 +179,13 @@ class State:
             case Replica():
                 self._put_replica(row)
             case Attempt():
-                self._drop_attempt(row.id)
-                if not row.phase.ended:
-                    self._hold_attempt(row)
+                self._put_attempt(row)
             case Node():
-                self.ledger.put_node(row)
+                self._put_node(row)
             case Pool():
                 self.pools[row.name] = row
-            case Queue():
-                self.queues[row.name] = row
+            case Queue() | SchedulerPolicy() | Usage() | RuntimeHistory():
+                self._put_rule(row)
 
     def _touch(self, row: Row | None) -> None:
         """The workload of that row takes its place in line anew."""
@@ -170,17 +215,65 @@ class State:
         if (held := self.live.get(row.workload)) is not None:
             held.replicas[row.index] = row
 
+    def _put_attempt(self, row: Attempt) -> None:
+        known = self.attempts.get(row.id)
+        if known is not None and not row.phase.ended and _places(known) == _places(row):
+            self.attempts[row.id] = row
+            return
+        self._drop_attempt(row.id)
+        if not row.phase.ended:
+            self._hold_attempt(row)
+
+    def _put_rule(self, row: Queue | SchedulerPolicy | Usage | RuntimeHistory) -> None:
+        match row:
+            case Queue():
+                self.queues[row.name] = row
+                self._another_tree = True
+            case SchedulerPolicy():
+                self.policy = row
+            case Usage():
+                self.usage[row.key] = row
+            case RuntimeHistory():
+                self.runtimes[row.key] = row
+
+    def _put_node(self, row: Node) -> None:
+        before = self.fleet.get(row.id)
+        self.fleet.put_node(row)
+        self._recount(row.id, before, row)
+
+    def _remove_node(self, id: NodeId) -> None:
+        before = self.fleet.get(id)
+        self.fleet.remove_node(id)
+        self._recount(id, before, None)
+
+    def _recount(self, id: NodeId, before: Node | None, now: Node | None) -> None:
+        """What is held on a node is counted by the kinds of its devices as they now are."""
+        if before is not None and now is not None and replace(before, version=now.version) == now:
+            return
+        self.shares.change_node(before, now)
+        if kinds_of(before) != kinds_of(now):
+            for attempt in {attempt for attempt, _ in self.fleet.held.get(id, ())}:
+                self._count(self.attempts[attempt])
+
+    def _count(self, attempt: Attempt) -> None:
+        nodes = {member.node: self.fleet.get(member.node) for member in attempt.members}
+        self.shares.hold(attempt, nodes)
+
     def _hold_attempt(self, attempt: Attempt) -> None:
         self.attempts[attempt.id] = attempt
         self.attempts_of.setdefault((attempt.workload, attempt.replica), set()).add(attempt.id)
-        self.ledger.hold(attempt)
+        self.fleet.hold(attempt)
+        self._count(attempt)
+        self.neighbours.hold(attempt)
 
     def _drop_attempt(self, id: AttemptId) -> None:
         attempt = self.attempts.pop(id, None)
         if attempt is None:
             return
         self._touch(attempt)
-        self.ledger.release(attempt)
+        self.fleet.release(attempt)
+        self.shares.release(id)
+        self.neighbours.release(attempt)
         key = (attempt.workload, attempt.replica)
         self.attempts_of[key].discard(id)
         if not self.attempts_of[key]:
@@ -193,6 +286,9 @@ class State:
         if held is None:
             return
         self._unlink(held.workload)
+        self._left[id] = self.seq, held.workload.name
+        if len(self._left) > NAMES_KEPT:
+            del self._left[next(iter(self._left))]
 
     def _link(self, workload: Workload) -> None:
         for target in workload.after:
@@ -214,11 +310,18 @@ class State:
             case Table.ATTEMPTS:
                 self._drop_attempt(AttemptId(key))
             case Table.NODES:
-                self.ledger.remove_node(NodeId(key))
+                self._remove_node(NodeId(key))
             case Table.POOLS:
                 self.pools.pop(key, None)
             case Table.QUEUES:
                 self.queues.pop(key, None)
+                self._another_tree = True
+            case Table.POLICIES:
+                self.policy = DEFAULT_POLICY
+            case Table.USAGE:
+                self.usage.pop(key, None)
+            case Table.RUNTIMES:
+                self.runtimes.pop(key, None)
 
     def _remove_part(self, table: Table, key: str) -> None:
         row = self._find(table, key)
@@ -248,16 +351,20 @@ class State:
             case Table.ATTEMPTS:
                 return self.attempts.get(AttemptId(key))
             case Table.NODES:
-                return self.ledger.nodes.get(NodeId(key))
-            case Table.POOLS:
-                return self.pools.get(key)
-            case Table.QUEUES:
-                return self.queues.get(key)
+                return self.fleet.get(NodeId(key))
+            case Table.POLICIES:
+                return self.policy
+            case Table.POOLS | Table.QUEUES | Table.USAGE | Table.RUNTIMES:
+                rows: dict[str, Row] = getattr(self, table.value)
+                return rows.get(key)
+            case Table.API_KEYS | Table.PROJECT_LIMITS:  # the gateway's, not held here
+                return None
 
 
 def build(rows: Rows) -> State:
     """The state that these rows amount to. The rows are not kept."""
     state = State(seq=rows.seq)
+    state.fleet.reserve(len(rows.nodes), max((len(node.devices) for node in rows.nodes.values()), default=0))
     state._put_all(row for table in Table for row in rows.table(table).values())
     state._line_up()
     return state
@@ -267,6 +374,11 @@ def _turn(row: Row) -> int:
     if not isinstance(row, Workload):
         return 1
     return 2 if row.phase.ended else 0
+
+
+def _places(attempt: Attempt) -> object:
+    """What its hold on the fleet follows from."""
+    return attempt.workload, attempt.replica, attempt.held
 
 
 def _by_key(rows: Iterable[SpecRevision] | Iterable[Replica], key: str) -> Row | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from ampacity.model.access import ApiKey, ProjectLimits
 from ampacity.model.errors import AmpacityError
 
 TABLE_FORMAT = 1
@@ -39,8 +40,14 @@ class ModelRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingTable:
+    """``keys``: those that were not revoked, by their digests. ``closed``: only they are let in; else everybody is.
+    ``limits``: those of whole projects."""
+
     version: int
     models: tuple[ModelRoute, ...] = ()
+    closed: bool = False
+    keys: tuple[ApiKey, ...] = ()
+    limits: tuple[ProjectLimits, ...] = ()
     format: int = TABLE_FORMAT
 
 

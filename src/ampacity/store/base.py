@@ -35,7 +35,8 @@ class Store(Protocol):
         """What the control loop needs, in one consistent view.
 
         Workloads that have not ended with their specs, desired, replicas and attempts, and the workloads (ended or
-        not) that these come ``after``; all nodes, pools and queues. ``seq`` is that of the last event.
+        not) that these come ``after``; all nodes, pools, queues, keys and limits of projects,
+        the settings, usage and runtimes. ``seq`` is that of the last event.
         """
         ...
 

@@ -44,8 +44,15 @@ OLDEST = 130000
 
 CONNECT_TIMEOUT_S = 5
 READERS = 8
+LOCK_TIMEOUT_S = 2
 RESOLVE_S = 15.0
 """How long one goes on asking whether a write was committed whose answer was lost."""
+
+
+class _Attempted(threading.local):
+    """What this thread's last write would have added, once it had its numbers."""
+
+    events: tuple[Event, ...] = ()
 
 
 class PostgresqlStore(SqlStore):
@@ -61,7 +68,7 @@ class PostgresqlStore(SqlStore):
         self._locked: Connection | None = None
         self._lock_lock = threading.Lock()
         self._mark = secrets.randbits(62)
-        self._attempted: tuple[Event, ...] = ()
+        self._attempted = _Attempted()
         try:
             self._open()
         except BaseException:
@@ -84,30 +91,36 @@ class PostgresqlStore(SqlStore):
         cursors: Mapping[str, str] | None = None,
         receipts: Sequence[Receipt] = (),
     ) -> tuple[Event, ...]:
+        self._attempted.events = ()  # a write that fails before it has numbers is not taken for the one before it
         try:
             return super().append(drafts, cursors=cursors, receipts=receipts)
         except StoreError as error:
-            if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated and drafts):
+            if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated):
                 raise
-            return self._resolve(error)
+            return self._resolve(error, self._attempted.events)
 
     def _append(
         self, connection: Connection, drafts: Sequence[Draft], cursors: Mapping[str, str], receipts: Sequence[Receipt]
     ) -> tuple[Event, ...]:
-        self._attempted = ()
-        events = super()._append(connection, drafts, cursors, receipts)
-        self._attempted = events
-        return events
+        self._attempted.events = super()._append(connection, drafts, cursors, receipts)
+        return self._attempted.events
 
-    def _resolve(self, error: StoreError) -> tuple[Event, ...]:
-        """A write whose answer was lost was committed if its first event is there; else nothing of it was."""
-        attempted = self._attempted
+    def _resolve(self, error: StoreError, attempted: tuple[Event, ...]) -> tuple[Event, ...]:
+        """A write whose answer was lost was committed if its first event is there; else nothing of it was.
+
+        The server may still be at it: whoever writes holds the row that counts until it has ended, so that row is
+        waited for first.
+        """
         if not attempted:
             raise error
         until = time.monotonic() + RESOLVE_S
         while True:
             try:
-                with self._reading() as connection:
+                with super()._writing() as connection:
+                    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+                    connection.execute(
+                        select(schema.marks.c.value).where(schema.marks.c.name == "seq").with_for_update()
+                    )
                     query = select(schema.events.c.body).where(schema.events.c.seq == attempted[0].seq)
                     body = connection.execute(query).scalar()
             except StoreError:
@@ -163,7 +176,9 @@ class PostgresqlStore(SqlStore):
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         with super()._writing() as connection:
-            held = connection.execute(select(schema.marks.c.value).where(schema.marks.c.name == "holder")).scalar()
+            # Locked until the end of the transaction: nobody can take over between this look and the commit.
+            mark = select(schema.marks.c.value).where(schema.marks.c.name == "holder").with_for_update(read=True)
+            held = connection.execute(mark).scalar()
             if held != self._mark:
                 raise StoreError(
                     f"Another control plane has taken over the store {self.name}; this one writes nothing more.",

@@ -23,7 +23,16 @@ _BATCH = 500
 _OF_WORKLOAD = (Table.SPECS, Table.DESIRED, Table.REPLICAS, Table.ATTEMPTS)
 _LAST_SEQ = select(schema.marks.c.value).where(schema.marks.c.name == "seq")
 _COMPACTED = select(schema.marks.c.value).where(schema.marks.c.name == "compacted")
-_OF_ALL = (Table.NODES, Table.POOLS, Table.QUEUES)
+_OF_ALL = (
+    Table.NODES,
+    Table.POOLS,
+    Table.QUEUES,
+    Table.API_KEYS,
+    Table.PROJECT_LIMITS,
+    Table.POLICIES,
+    Table.USAGE,
+    Table.RUNTIMES,
+)
 
 
 def load_live(connection: Connection, into: Rows) -> None:

@@ -14,7 +14,7 @@ from ampacity.model.event import Row
 from ampacity.model.event import Table as Kind
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload
 
-HEAD = "0002"
+HEAD = "0004"
 """The newest migration."""
 
 metadata = MetaData()
@@ -91,6 +91,11 @@ rows: Mapping[Kind, Table] = {
     Kind.NODES: _table(Kind.NODES),
     Kind.POOLS: _table(Kind.POOLS),
     Kind.QUEUES: _table(Kind.QUEUES),
+    Kind.POLICIES: _table(Kind.POLICIES),
+    Kind.USAGE: _table(Kind.USAGE),
+    Kind.RUNTIMES: _table(Kind.RUNTIMES),
+    Kind.API_KEYS: _table(Kind.API_KEYS),
+    Kind.PROJECT_LIMITS: _table(Kind.PROJECT_LIMITS),
 }
 
 events = Table(

@@ -49,6 +49,11 @@ def live_part(rows: Rows) -> Rows:
         nodes=dict(rows.nodes),
         pools=dict(rows.pools),
         queues=dict(rows.queues),
+        policies=dict(rows.policies),
+        usage=dict(rows.usage),
+        runtimes=dict(rows.runtimes),
+        api_keys=dict(rows.api_keys),
+        project_limits=dict(rows.project_limits),
         seq=rows.seq,
     )
 

@@ -18,6 +18,7 @@ from typing import Any
 from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
+from ampacity.control.keys import Keys
 from ampacity.control.plane import Asked, LogSearch, LogSlice, News
 from ampacity.control.submitting import MakeReceipt
 from ampacity.drivers.base import Exec
@@ -28,6 +29,10 @@ from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Re
 from ampacity.model.event import EventKind
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
+from ampacity.model.plan import QueueStanding
+from ampacity.model.policy import DEFAULT_POLICY
+from ampacity.model.queue import Queue
+from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.receipt import Receipt
 from ampacity.model.resources import Allocation
 from ampacity.model.view import (
@@ -36,6 +41,8 @@ from ampacity.model.view import (
     LogRecord,
     NodeView,
     ProgressPoint,
+    QueueChanges,
+    QueueTreeView,
     Status,
     StoryKind,
     Why,
@@ -52,6 +59,7 @@ from ampacity.model.workload import (
 )
 from ampacity.observe.measured import Measurements, Series
 from ampacity.secrets.secret import Secret, check_name, check_value
+from ampacity.store.memory import MemoryStore
 
 TOKEN = "a-token-of-the-test"
 METRICS_TOKEN = "a-token-for-metrics"
@@ -100,6 +108,8 @@ class PlaneDouble:
         }
         self.folder: Path | None = None
         self._secrets: dict[str, Secret] = {}
+        self._queues: tuple[Queue, ...] = ()
+        self.keys = Keys(MemoryStore(), time.time)
         self.receipts: dict[str, Receipt] = {}
         self.searches: list[LogSearch] = []
         self.points: tuple[ProgressPoint, ...] = ()
@@ -348,6 +358,19 @@ class PlaneDouble:
         model = self.model(ref)
         self._models.remove(model)
         return model
+
+    def queues(self) -> QueueTreeView:
+        self._called("queues")
+        standings = [QueueStanding(queue=queue, quota=queue.quota) for queue in self._queues]
+        return QueueTreeView(queues=tuple(standings), policy=DEFAULT_POLICY, capacity={"cpus": 16000})
+
+    def apply_queues(self, text: str, *, file: str, by: str, dry_run: bool) -> QueueChanges:
+        self._called("apply_queues")
+        read = parse_queue_file(text, file=file)
+        added = tuple(str(queue.name) for queue in read.queues or ())
+        if not dry_run:
+            self._queues = read.queues or ()
+        return QueueChanges(dry_run=dry_run, added=added)
 
     def secrets(self, project: Project) -> tuple[Secret, ...]:
         self._called("secrets")

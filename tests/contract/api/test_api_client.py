@@ -18,6 +18,7 @@ from plane_double import TOKEN, PlaneDouble, write_control_json
 from ampacity import __version__
 from ampacity.api.server import RunningServer
 from ampacity.client import Client
+from ampacity.model.access import Limits, digest_of
 from ampacity.model.errors import (
     AmpacityError,
     BadRequest,
@@ -55,6 +56,21 @@ def test_a_workload_from_submission_to_its_end(client: Client, plane: PlaneDoubl
     ender.start()
     assert client.wait(ident, 30).workload.phase is WorkloadPhase.SUCCEEDED
     ender.join()
+
+
+def test_a_key_stays_with_who_made_it(client: Client, plane: PlaneDouble) -> None:
+    made = client.create_key("alice", limits=Limits(concurrency=2), models=["writer"])
+    assert made.secret.startswith("amp-")
+    assert made.secret not in repr(made)
+    (kept,) = plane.keys.all()
+    assert (kept.digest, kept.shown) == (digest_of(made.secret), made.secret[-4:])
+    assert made.secret not in repr(kept)
+    assert client.limit_key("alice", Limits(tokens_per_minute=5)).limits == Limits(tokens_per_minute=5)
+    assert (client.limit_key(made.key.id, Limits()),) == client.api_keys()
+    assert client.revoke_key("alice").revoked_at is not None
+    assert (client.api_keys(), len(client.api_keys(all=True))) == ((), 1)
+    assert client.set_limits(Limits(concurrency=3), weight=2).weight == 2
+    assert client.limits().limits == Limits(concurrency=3)
 
 
 def test_errors_come_back_as_their_types(client: Client, plane: PlaneDouble) -> None:

@@ -33,9 +33,21 @@ GOOD: dict[str, dict[str, Any]] = {
     "setCondition": {"condition": "ready"},
     "addModel": {"name": "m", "path": "/m"},
     "putSecret": {"value": "dmFsdWU="},
+    "applyQueues": {"file": "queues: {research: {weight: 2}}"},
+    "createKey": {"name": "k", "digest": "ab" * 32},
+    "limitKey": {"limits": {"concurrency": 4}},
+    "setLimits": {"limits": {"budget": {"amount": 5.0, "period": "day"}}, "weight": 2.0},
 }
 QUERIES = {"searchLogs": {"pattern": "line"}, "readFile": {"path": "f"}, "writeFile": {"path": "g", "size": 2}}
-NAMES = {"setCondition": "n0", "getModel": "m", "removeModel": "m", "putSecret": "S", "removeSecret": "S"}
+NAMES = {
+    "setCondition": "n0",
+    "getModel": "m",
+    "removeModel": "m",
+    "putSecret": "S",
+    "removeSecret": "S",
+    "limitKey": "K",
+    "revokeKey": "K",
+}
 
 
 def walk(node: Any) -> Any:
@@ -106,6 +118,7 @@ def test_the_answer_is_what_the_document_says(
     plane.say(ident, "a line")
     unix.post("/models", json=GOOD["addModel"])
     unix.put("/secrets/S", json=GOOD["putSecret"])
+    unix.post("/keys", json={"name": "K", "digest": "cd" * 32})
     name = said["operationId"]
     if "requestBody" in said:
         ((media, content),) = said["requestBody"]["content"].items()

@@ -27,7 +27,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/nodes/{ref}/condition": {"condition": "ready"},
     "/models": {"name": "m", "path": "/m"},
     "/shutdown": {},
+    "/queues": {"file": "queues: {}"},
     "/secrets/{ref}": {"value": "dmFsdWU="},
+    "/keys": {"name": "k", "digest": "ab" * 32},
+    "/keys/{ref}/limits": {"limits": {}},
+    "/limits": {"limits": {}},
 }
 
 

@@ -8,15 +8,31 @@ from dataclasses import replace
 from typing import Any
 
 from ampacity import __version__
+from ampacity.api.answers import KeyView, key_view
+from ampacity.client.key_calls import MadeKey
+from ampacity.control.keys import Keys
 from ampacity.hub.version import Lineage, ModelFile, ModelVersion, Weights
+from ampacity.model.access import ApiKey, Limits, ProjectLimits, digest_of
 from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Member, Progress
 from ampacity.model.errors import AmpacityError, Conflict, NameTaken, NotFound
 from ampacity.model.event import EventKind
-from ampacity.model.ids import AttemptId, DeviceId, NodeId, Project, WorkloadId
+from ampacity.model.ids import AttemptId, DeviceId, KeyId, NodeId, Project, WorkloadId
 from ampacity.model.node import Device, Node, NodeCondition
-from ampacity.model.plan import Wait, WaitCode
+from ampacity.model.plan import QueueStanding, Wait, WaitCode
+from ampacity.model.policy import DEFAULT_POLICY
+from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.resources import Allocation, DeviceShare
-from ampacity.model.view import EventView, LogRecord, NodeView, Status, StoryKind, Why, WorkloadView
+from ampacity.model.view import (
+    EventView,
+    LogRecord,
+    NodeView,
+    QueueChanges,
+    QueueTreeView,
+    Status,
+    StoryKind,
+    Why,
+    WorkloadView,
+)
 from ampacity.model.workload import (
     Desired,
     Replica,
@@ -28,6 +44,7 @@ from ampacity.model.workload import (
     WorkloadSpec,
 )
 from ampacity.secrets.secret import Secret
+from ampacity.store.memory import MemoryStore
 
 NOW = 1_790_000_000.0
 
@@ -37,11 +54,13 @@ class ClientDouble:
 
     def __init__(self, project: str = "default") -> None:
         self.secret_values: dict[str, bytes] = {}
+        self.key_book = Keys(MemoryStore(), time.time)
         self.project = project
         self.views: dict[str, WorkloadView] = {}
         self.records: dict[str, list[LogRecord]] = {}
         self.node_views: dict[str, NodeView] = {}
         self.model_list: list[ModelVersion] = []
+        self.standings: tuple[QueueStanding, ...] = ()
         self.event_list: list[EventView] = []
         self.fail: dict[str, Exception] = {}
         self.calls: list[tuple[Any, ...]] = []
@@ -72,6 +91,8 @@ class ClientDouble:
             socket="/state/api.sock",
             api_url="http://127.0.0.1:7077",
             gateway_url=self.gateway_url,
+            keys=sum(key.usable(time.time()) for key in self.key_book.all()),
+            endpoint_open=not self.key_book.all(),
         )
 
     def shutdown(self, *, workloads: bool = False) -> None:
@@ -162,6 +183,16 @@ class ClientDouble:
         self.node_views[node] = replace(view, node=replace(view.node, condition=condition))
         return self.node_views[node]
 
+    def queues(self) -> QueueTreeView:
+        self._called("queues")
+        return QueueTreeView(queues=self.standings, policy=DEFAULT_POLICY)
+
+    def apply_queues(self, text: str, *, name: str, dry_run: bool = False) -> QueueChanges:
+        self._called("apply_queues", name, dry_run)
+        read = parse_queue_file(text, file=name)
+        added = tuple(str(queue.name) for queue in read.queues or ())
+        return QueueChanges(dry_run=dry_run, added=added, changes=("default: weight 1 -> 2",))
+
     def secrets(self) -> tuple[Secret, ...]:
         return tuple(
             Secret(project=Project(self.project), name=name, changed_at=1.0, by="me") for name in self.secret_values
@@ -178,6 +209,27 @@ class ClientDouble:
 
     def rotate_secret_key(self) -> int:
         return len(self.secret_values)
+
+    def api_keys(self, *, all: bool = False) -> tuple[KeyView, ...]:
+        found = self.key_book.of_project(Project(self.project))
+        return tuple(key_view(key) for key in found if all or key.usable(time.time()))
+
+    def create_key(self, name: str, *, limits: Limits, **more: Any) -> MadeKey:
+        key = ApiKey(id=KeyId(""), name=name, digest=digest_of(name), shown="wxyz", limits=limits, **more)
+        made = self.key_book.create(replace(key, project=Project(self.project)), by="me")
+        return MadeKey(key=key_view(made), secret=f"amp-{name}")
+
+    def limit_key(self, name: str, limits: Limits) -> KeyView:
+        return key_view(self.key_book.limit(name, limits, project=Project(self.project), by="me"))
+
+    def revoke_key(self, name: str) -> KeyView:
+        return key_view(self.key_book.revoke(name, project=Project(self.project), by="me"))
+
+    def limits(self) -> ProjectLimits:
+        return self.key_book.project_limits(Project(self.project))
+
+    def set_limits(self, limits: Limits, *, weight: float) -> ProjectLimits:
+        return self.key_book.limit_project(Project(self.project), limits, weight=weight, by="me")
 
     def models(self, name: str | None = None) -> tuple[ModelVersion, ...]:
         self._called("models", name)

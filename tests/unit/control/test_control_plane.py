@@ -11,6 +11,7 @@ import pytest
 from control_bench import Bench, gang, node, service, task
 
 from ampacity.control.figures import Figures
+from ampacity.control.keys import Keys
 from ampacity.control.live_plane import LivePlane, Place
 from ampacity.control.measuring import Measuring
 from ampacity.control.members import Members
@@ -46,6 +47,7 @@ class Seat:
             output=self.bench.output,
             members=Members(self.bench.store, {}),
             writing=self.bench.writing,
+            keys=Keys(self.bench.store, lambda: self.bench.now),
             secrets=open_secrets(folder, lambda: self.bench.now),
             measuring=Measuring(
                 MetricsFolder(folder), self.bench.store, self.bench.control, Figures(), lambda: self.bench.now

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ampacity.model.fits import capacity, free_on, less
 from ampacity.model.ids import WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.quantities import parse_accelerators
-from ampacity.model.resources import Allocation, DeviceShare, Range
+from ampacity.model.resources import Allocation, DeviceShare, Range, ResourceRequest
 from ampacity.model.workload import Desired, SpecRevision, Wish
 from ampacity.scheduler import build
-from ampacity.scheduler.fit import Board, fitting
-from ampacity.scheduler.ledger import Ledger
+from ampacity.scheduler.board import Board, Fit
+from ampacity.scheduler.fit import NO_ROOM, best, fits_on, keys_of
+from ampacity.scheduler.fleet import Fleet
+from ampacity.scheduler.gang import Gang
 from ampacity.scheduler.place import place
 from ampacity.scheduler.shortfall import Dimension, most_to_ask, shortfall
 from ampacity.scheduler.words import listed, say_request
@@ -20,10 +24,20 @@ from scheduler_cluster import GIB, node, request, rows_of, running, workload
 
 
 def board(*nodes: Node) -> Board:
-    ledger = Ledger()
+    fleet = Fleet()
     for each in nodes:
-        ledger.put_node(each)
-    return Board.of(ledger)
+        fleet.put_node(each)
+    return Board.of(fleet)
+
+
+def fitting(on: Board, asked: ResourceRequest) -> list[Fit]:
+    keys = keys_of(on, asked)
+    rows = best(on, keys, np.flatnonzero(keys < NO_ROOM), len(keys))
+    return [fits_on(on, asked, [row])[0] for row in rows.tolist()]
+
+
+def one(asked: ResourceRequest, size: int = 1) -> Gang:
+    return Gang(resources=asked, size=Range.exactly(size))
 
 
 def test_order_passes_over_what_must_not_start() -> None:
@@ -46,13 +60,13 @@ def test_fit_says_what_would_be_left() -> None:
 
 def test_what_was_taken_is_not_given_again() -> None:
     on = board(node("n1", devices=2), node("n2", devices=1))
-    (first,) = place(on, request("H100:1"), Range.exactly(1)) or ()
+    (first,) = place(on, one(request("H100:1"), 1)) or ()
     assert first.node == "n2"
-    on.take(first.node, WorkloadId("w1"), first.allocation)
-    (second,) = place(on, request("H100:1"), Range.exactly(1)) or ()
+    on.take(first, WorkloadId("w1"))
+    (second,) = place(on, one(request("H100:1"), 1)) or ()
     assert second.node == "n1"
-    on.take(second.node, WorkloadId("w2"), second.allocation)
-    assert place(on, request("H100:2"), Range.exactly(1)) is None
+    on.take(second, WorkloadId("w2"))
+    assert place(on, one(request("H100:2"), 1)) is None
 
 
 def test_only_devices_of_the_kind_count_for_best_fit() -> None:
@@ -66,17 +80,17 @@ def test_only_devices_of_the_kind_count_for_best_fit() -> None:
 def test_a_gang_takes_one_alternative_for_all_its_members() -> None:
     either = replace(request(), accelerators=(parse_accelerators("H100:2"), parse_accelerators("A100:2")))
     a100s = [node(f"a{i}", devices=2, kind="A100") for i in range(2)]
-    found = place(board(node("h0", devices=2), *a100s), either, Range.exactly(2))
+    found = place(board(node("h0", devices=2), *a100s), one(either, 2))
     assert found is not None
     assert [fit.node for fit in found] == ["a0", "a1"]
-    preferred = place(board(node("h0", devices=2), *a100s), either, Range.exactly(1))
+    preferred = place(board(node("h0", devices=2), *a100s), one(either, 1))
     assert preferred is not None
     assert [fit.node for fit in preferred] == ["h0"]
 
 
 def test_the_least_memory_of_a_device_counts() -> None:
-    assert place(board(node("n1", devices=1)), request("H100:80GiB:1"), Range.exactly(1)) is not None
-    assert place(board(node("n1", devices=1)), request("H100:81GiB:1"), Range.exactly(1)) is None
+    assert place(board(node("n1", devices=1)), one(request("H100:80GiB:1"), 1)) is not None
+    assert place(board(node("n1", devices=1)), one(request("H100:81GiB:1"), 1)) is None
 
 
 def test_a_shortfall_names_every_dimension_and_only_those() -> None:

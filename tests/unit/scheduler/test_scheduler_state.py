@@ -1,4 +1,4 @@
-"""State: dropping what ended, remembering what others come after, and the ledger of what is free."""
+"""State: dropping what ended, remembering what others come after, and the fleet and what is left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_an_ended_workload_is_dropped_with_all_its_rows() -> None:
     attempt = parts[-1]
     assert isinstance(attempt, Attempt)
     state = build(rows_of(n1, parts))
-    assert state.ledger.free[n1.id] == less(capacity(n1), attempt.members[0].allocation)
+    assert state.fleet.free(n1.id) == less(capacity(n1), attempt.members[0].allocation)
     state.apply(event(1, replace(attempt, phase=AttemptPhase.SUCCEEDED, version=2), ended(parts[0])))
     empty = build(rows_of(n1))
     empty.seq = 1
@@ -60,7 +60,7 @@ def test_an_attempt_holds_its_place_though_its_workload_has_ended() -> None:
     parts = running("w1", n1, request("H100:1"), phase=AttemptPhase.STOPPING)
     state = build(rows_of(n1, parts))
     state.apply(event(1, ended(parts[0], WorkloadPhase.CANCELLED)))
-    assert state.ledger.free[n1.id].device_milli == {"n1-0": 0}
+    assert state.fleet.free(n1.id).device_milli == {"n1-0": 0}
     assert plan(build(rows_of(n1, parts, workload("w2", request("H100:1")))), 0.0).starts == ()
 
 
@@ -69,24 +69,24 @@ def test_a_node_that_comes_back_or_changes_counts_what_runs_there() -> None:
     parts = running("w1", n1, request("H100:1"))
     state = build(rows_of(n1, parts))
     state.apply(Event(seq=1, draft=Draft(kind=EventKind.NODE_REMOVED, at=0.0, changes=(remove(n1),))))
-    assert state.ledger.free == {}
+    assert n1.id not in state.fleet.row_of
     state.apply(event(2, n1))
-    assert state.ledger.free[n1.id].device_milli == {"n1-0": 0, "n1-1": 1000}
+    assert state.fleet.free(n1.id).device_milli == {"n1-0": 0, "n1-1": 1000}
     worse = replace(n1, devices=tuple(replace(device, health=Health.FAILED) for device in n1.devices), version=2)
     state.apply(event(3, worse))
-    assert state.ledger.free[n1.id].device_milli == {}
+    assert state.fleet.free(n1.id).device_milli == {}
     attempt = parts[-1]
     assert isinstance(attempt, Attempt)
     state.apply(event(4, replace(attempt, phase=AttemptPhase.FAILED, version=2)))
     state.apply(event(5, replace(n1, version=3)))
-    assert state.ledger.free[n1.id] == capacity(n1)
+    assert state.fleet.free(n1.id) == capacity(n1)
 
 
 def test_a_touch_raises_the_version_alone() -> None:
     n1 = node("n1")
     state = build(rows_of(n1))
     state.apply(event(1, touches=(Touch(table=Table.NODES, key="n1", version=2),)))
-    assert state.ledger.nodes[NodeId("n1")] == replace(n1, version=2)
+    assert state.fleet.get(NodeId("n1")) == replace(n1, version=2)
 
 
 def test_a_snapshot_replaces_everything() -> None:

@@ -165,6 +165,6 @@ def test_only_news_of_progress_become_facts(tmp_path: Path) -> None:
     assert after("{torn", "[]", '{"at": 1}', '{"at": "x", "step": 1}', '{"at": NaN, "step": 1}') == []
     first = {"at": 1.0, "step": 3, "loss": None, "tokens": None}
     assert after('{"at": 1.0, "step": 3, "loss": NaN}') == [first]
-    checkpoint = {"checkpoint_step": 3, "checkpoint_path": "/c/3"}
+    checkpoint = {"checkpoint_step": 3, "checkpoint_path": "/c/3", "checkpoint_at": 2.0}
     assert after('{"at": 2.0, "step": 3, "checkpoint": "/c/3"}') == [first, {**first, **checkpoint}]
     assert len(after()) == 2

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ampacity.cli.glance import Glance
 from ampacity.model.node import NodeCondition
-from ampacity.model.view import NodeView
+from ampacity.model.view import NodeView, Status
 
 from .nodes import accelerators_text, cpus_text, memory_text
 from .table import pairs
@@ -31,6 +31,8 @@ def status_table(seen: Glance, *, now: float) -> Table:
         table.add_row("given out", ", ".join(part for part in held if part))
     table.add_row("API", status.api_url or "not on TCP")
     table.add_row("endpoint", _endpoint(seen))
+    if seen.status.gateway_url:
+        table.add_row("", _who(seen.status))
     return table
 
 
@@ -39,6 +41,13 @@ def _endpoint(seen: Glance) -> Text:
         return Text("not up yet", style="dim")
     later = "" if seen.endpoint_ready else "  (starts with the first model that is served)"
     return Text.assemble(f"{seen.status.gateway_url}/v1", (later, "dim"))
+
+
+def _who(status: Status) -> Text:
+    """Whom the endpoint lets in."""
+    if status.endpoint_open:
+        return Text("open to all on this machine: no key was made", style="dim")
+    return Text("1 key opens it" if status.keys == 1 else f"{status.keys} keys open it")
 
 
 def nodes_summary(nodes: Sequence[NodeView]) -> Text:

@@ -125,6 +125,10 @@ class CheckpointKeys(_Keys):
         default=None, description="The folder, relative to workdir (or to the file, without a workdir)."
     )
     every: Duration | None = Field(default=None, description="How often: 10m. The job is told; it decides.")
+    within: Duration | None = Field(
+        default=None,
+        description="How long it may take to save when it is asked to, before it has to leave its place: 1m.",
+    )
 
 
 class ReadinessKeys(_Keys):

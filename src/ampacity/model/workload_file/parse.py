@@ -15,13 +15,16 @@ from .spec import spec_of
 from .tree import read_documents
 
 
-def parse_workload(text: str | bytes, *, file: str, directory: str) -> tuple[WorkloadSpec, ...]:
+def parse_workload(
+    text: str | bytes, *, file: str, directory: str, skip: Callable[[object], bool] | None = None
+) -> tuple[WorkloadSpec, ...]:
     """The workloads of a file, one for each YAML document.
 
     Args:
         text: the file's content.
         file: its name, for messages.
         directory: where it lies, absolute: relative paths in it are taken from there.
+        skip: which documents (as plain values) are no workloads, and are passed over.
 
     Raises:
         InvalidSpec: with the line and key of the topmost mistake; the hint goes on to name all others.
@@ -36,6 +39,8 @@ def parse_workload(text: str | bytes, *, file: str, directory: str) -> tuple[Wor
     specs: list[WorkloadSpec] = []
     first_line: dict[str, int] = {}
     for document in documents:
+        if skip is not None and skip(document.value):
+            continue
         spec = _spec(document.value, document.line_of, directory, mistakes)
         if spec is None:
             continue

@@ -94,7 +94,8 @@ def _retry(kind: WorkloadKind, retry: RetryPolicy) -> dict[str, Any] | None:
 
 def _checkpoint(checkpoint: CheckpointPolicy) -> dict[str, Any]:
     every = None if checkpoint.every_s is None else print_duration(checkpoint.every_s)
-    return _filled({"dir": checkpoint.directory, "every": every})
+    within = None if checkpoint.within_s == CheckpointPolicy().within_s else print_duration(checkpoint.within_s)
+    return _filled({"dir": checkpoint.directory, "every": every, "within": within})
 
 
 def _service(service: ServiceSpec) -> dict[str, Any]:

@@ -78,7 +78,8 @@ def _retry(kind: WorkloadKind, keys: RetryKeys) -> RetryPolicy:
 
 def _checkpoint(keys: CheckpointKeys, base: str) -> CheckpointPolicy:
     directory = "" if keys.dir is None else normpath(join(base, keys.dir))
-    return CheckpointPolicy(directory=directory, every_s=keys.every)
+    within: dict[str, Any] = {} if keys.within is None else {"within_s": keys.within}
+    return CheckpointPolicy(directory=directory, every_s=keys.every, **within)
 
 
 def _service(keys: WorkloadKeys) -> ServiceSpec:

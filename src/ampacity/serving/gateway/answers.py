@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from http import HTTPStatus
 
 import orjson
 
+from ampacity.serving.admission import Refused
+
 Header = tuple[bytes, bytes]
 
 JSON: Header = (b"content-type", b"application/json")
 
+KEPT = b"connection: keep-alive\r\n"
+CLOSED = b"connection: close\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
 _TYPES = {
     400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
     404: "invalid_request_error",
     405: "invalid_request_error",
     413: "invalid_request_error",
@@ -33,6 +42,16 @@ class Refusal(Exception):
         return error_body(self.status, self.message, self.code)
 
 
+def refusal_of(refused: Refused) -> Refusal:
+    """What admission refused, as an answer."""
+    headers: list[Header] = []
+    if refused.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if refused.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(refused.retry_after_s))))
+    return Refusal(refused.status, refused.message, code=refused.code, headers=tuple(headers))
+
+
 def error_body(status: int, message: str, code: str = "") -> bytes:
     """``{"error": {message, type, param, code}}``, as OpenAI's API has it."""
     error = {
@@ -44,17 +63,12 @@ def error_body(status: int, message: str, code: str = "") -> bytes:
     return orjson.dumps({"error": error})
 
 
-def head(status: int, headers: Iterable[Header], *, keep_alive: bool) -> bytes:
-    """Status line and headers, with their closing line."""
-    lines = [b"HTTP/1.1 %d %s" % (status, _reason(status))]
-    lines.extend(b"%s: %s" % header for header in headers)
-    lines.append(b"connection: keep-alive" if keep_alive else b"connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
 def whole(status: int, headers: Iterable[Header], body: bytes, *, keep_alive: bool) -> bytes:
     """A complete answer with its length."""
-    return head(status, (*headers, (b"content-length", b"%d" % len(body))), keep_alive=keep_alive) + body
+    lines = [b"HTTP/1.1 %d %s" % (status, reason(status))]
+    lines.extend(b"%s: %s" % header for header in headers)
+    lines.append(b"content-length: %d" % len(body))
+    return b"\r\n".join(lines) + b"\r\n" + (KEPT if keep_alive else CLOSED) + b"\r\n" + body
 
 
 def chunk(data: bytes) -> bytes:
@@ -65,7 +79,7 @@ def chunk(data: bytes) -> bytes:
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def _reason(status: int) -> bytes:
+def reason(status: int) -> bytes:
     try:
         return HTTPStatus(status).phrase.encode()
     except ValueError:

@@ -1,46 +1,56 @@
-"""What the gateway reads of a request's body: the model and whether to stream. The rest passes through as it came."""
+"""What the gateway reads of a request's body: the model, whether to stream, and where the prompt is. The rest passes
+through as it came."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import msgspec
 
 from .answers import Refusal
 
+NOTHING = msgspec.Raw()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """``fields`` are the body's top level, each value as its own bytes."""
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """The fields that matter here; ``Raw`` ones are the value's own bytes, unread."""
 
     model: str
-    stream: bool
-    fields: dict[str, msgspec.Raw]
+    stream_: msgspec.Raw = msgspec.field(default=NOTHING, name="stream")
+    messages: msgspec.Raw = NOTHING
+    prompt: msgspec.Raw = NOTHING
+
+    @property
+    def stream(self) -> bool:
+        return bytes(self.stream_) == b"true"
+
+    @property
+    def prompt_bytes(self) -> int:
+        return len(self.messages) + len(self.prompt)
 
 
+_asked = msgspec.json.Decoder(Asked)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def read_body(body: bytes) -> Asked:
     """Raises ``Refusal`` (400) for what is no JSON object with a ``model``."""
     try:
-        fields = _fields.decode(body)
+        return _asked.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refusal(400, f"The body is not a JSON object: {error}.") from error
-    return Asked(model=_model(fields), stream=bytes(fields.get("stream", b"")) == b"true", fields=fields)
+        raise _what_is_wrong(body, error) from error
 
 
-def _model(fields: dict[str, msgspec.Raw]) -> str:
-    if "model" not in fields:
-        raise Refusal(400, "The body names no 'model'.")
+def _what_is_wrong(body: bytes, error: Exception) -> Refusal:
     try:
-        return msgspec.json.decode(fields["model"], type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refusal(400, "The body's 'model' is not a string.") from error
+        fields = _fields.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as worse:
+        return Refusal(400, f"The body is not a JSON object: {worse}.")
+    if "model" not in fields:
+        return Refusal(400, "The body names no 'model'.")
+    return Refusal(400, f"The body's 'model' is not a string: {error}.")
 
 
 def with_model(body: bytes, asked: Asked, upstream: str) -> bytes:
     """The body as the engine wants it: with its own name for the model."""
     if asked.model == upstream:
         return body
-    return msgspec.json.encode({**asked.fields, "model": upstream})
+    return msgspec.json.encode({**_fields.decode(body), "model": upstream})

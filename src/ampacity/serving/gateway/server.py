@@ -11,43 +11,57 @@ from pathlib import Path
 from ampacity.model.errors import PortInUse
 from ampacity.serving.routing import ROUTERS
 
-from .protocol import Connection, factory
-from .relay import Relay
-from .tables import Tables
+from .client import Client
+from .core import Core
+from .tables import LOOK_EVERY_S, Tables
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096
 DRAIN_LIMIT_S = 30.0
+TICK_S = 0.05
 
 
 async def run(table: Path, *, host: str, port: int, router: str = "least_loaded") -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way. Raises ``PortInUse``."""
     loop = asyncio.get_running_loop()
-    tables = Tables(table)
-    connections: set[Connection] = set()
-    relay = Relay(tables, ROUTERS[router])
+    core = Core(Tables(table), ROUTERS[router])
     try:
-        server = await loop.create_server(factory(relay, tables, connections), host, port, backlog=BACKLOG)
+        server = await loop.create_server(lambda: Client(core), host, port, backlog=BACKLOG)
     except OSError as error:
         raise PortInUse(f"The port {port} on {host} cannot be listened on: {error.strerror or error}.") from error
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    following = loop.create_task(tables.follow())
+    keeping = (loop.create_task(_keep_time(core)), loop.create_task(_follow(core.tables)))
     log.info("listening on http://%s:%d", host, port)
     await stop.wait()
     server.close()
-    await drain(connections)
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+    await drain(core)
+    for task in keeping:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
-async def drain(connections: set[Connection], limit_s: float = DRAIN_LIMIT_S) -> None:
+async def _keep_time(core: Core) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        core.tick()
+
+
+async def _follow(tables: Tables) -> None:
+    """Look at the table's file for as long as the gateway runs."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        tables.refresh()
+
+
+async def drain(core: Core, limit_s: float = DRAIN_LIMIT_S) -> None:
     """Let every request that is under way end, up to the limit."""
+    core.draining = True
     deadline = asyncio.get_running_loop().time() + limit_s
-    for connection in list(connections):
-        connection.drain()
-    while connections and asyncio.get_running_loop().time() < deadline:
+    for client in list(core.clients):
+        client.drain()
+    while core.clients and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.02)

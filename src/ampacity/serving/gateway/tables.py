@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
+from ampacity.serving.admission import Doorkeeper
 from ampacity.serving.table import ModelRoute, RoutingTable, UnreadableTable, read_table
 
 from .answers import Refusal
@@ -17,16 +18,21 @@ LOOK_EVERY_S = 0.1
 
 
 class Tables:
-    """Holds the table. ``changed`` is set and cleared again whenever a new one is in force."""
+    """Holds the table; who has to know of a new one is told."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._mark: tuple[int, int, int] | None = None
         self._trouble = ""
         self._routes: dict[str, ModelRoute] = {}
+        self._told: list[Callable[[RoutingTable], None]] = []
         self.table = RoutingTable(version=0)
-        self.changed = asyncio.Condition()
+        self.doorkeeper = Doorkeeper()
         self.refresh()
+
+    def on_change(self, tell: Callable[[RoutingTable], None]) -> None:
+        """Call this with every new table."""
+        self._told.append(tell)
 
     def refresh(self) -> bool:
         """Look at the file; ``True`` = another table is in force now."""
@@ -41,6 +47,9 @@ class Tables:
             return False
         self._mark, self._trouble, self.table = mark, "", table
         self._routes = {route.name: route for route in table.models}
+        self.doorkeeper.set_keys(table.keys, closed=table.closed)
+        for tell in self._told:
+            tell(table)
         return True
 
     def _complain(self, trouble: str) -> None:
@@ -48,22 +57,6 @@ class Tables:
         if trouble != self._trouble:
             log.warning("the routing table cannot be read, going on with version %d: %s", self.table.version, trouble)
             self._trouble = trouble
-
-    async def follow(self) -> None:
-        """Look at the file for as long as the gateway runs."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            if self.refresh():
-                async with self.changed:
-                    self.changed.notify_all()
-
-    async def wait(self, timeout_s: float) -> None:
-        """Return when a new table is in force, or when the time is up."""
-        async with self.changed:
-            try:
-                await asyncio.wait_for(self.changed.wait(), timeout_s)
-            except TimeoutError:
-                return
 
     def route(self, model: str) -> ModelRoute:
         """Raises ``Refusal`` (404) with the near names."""

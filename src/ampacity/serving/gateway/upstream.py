@@ -1,90 +1,102 @@
-"""Connections to replicas: kept alive in a pool, one exchange at a time, read no faster than the client takes it."""
+"""One connection to an engine: parsed in C, its bytes handed on as they are."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator
-from typing import cast
+from typing import Protocol, cast
 
 import httptools
 
-from .answers import Header
+from .chunked import BadChunk, body_end
+from .engines import Engine
+from .heads import AnswerHead, answer_head
 
-HIGH_WATER_BYTES = 256 * 1024
-CONNECT_LIMIT_S = 5.0
-IDLE_PER_REPLICA = 256
-
-
-class ReplicaLost(Exception):
-    """The replica refused, cut or garbled the exchange. Nothing is said about whether it had begun to answer."""
+HEAD_END = b"\r\n\r\n"
+MOST_HEAD_BYTES = 64 * 1024
 
 
-class Exchange(asyncio.Protocol):
-    """One connection to a replica. ``send`` begins an exchange, ``head`` and ``pieces`` are its answer."""
+class Exchange(Protocol):
+    """Who asked, and is told of the answer."""
 
-    def __init__(self) -> None:
+    def headed(self, upstream: Upstream, head: AnswerHead) -> None: ...
+
+    def piece(self, upstream: Upstream, data: bytes) -> None:
+        """Bytes of the body, framing and all, that do not end it."""
+        ...
+
+    def completed(self, upstream: Upstream, data: bytes) -> None:
+        """The body's last bytes. The connection is free for another request, or closes."""
+        ...
+
+    def lost(self, upstream: Upstream, why: str) -> None: ...
+
+
+class Upstream(asyncio.Protocol):
+    """One exchange at a time: ``ask`` begins one, the exchange is told of the answer.
+
+    ``raw``: the body as it came, until it is complete; who does not need it any more sets it to ``None``.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_buffer",
+        "_complete",
+        "_excess",
+        "_exchange",
+        "_head",
+        "_interim",
+        "_last_head",
+        "_parser",
+        "_status",
+        "_transport",
+        "body_bytes",
+        "engine",
+        "fresh",
+        "raw",
+    )
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.fresh = True
         self._transport: asyncio.Transport | None = None
-        self._lost: Exception | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._exchange: Exchange | None = None
+        self._last_head: tuple[bytes, AnswerHead] = (b"", AnswerHead(status=0, forward=b""))
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self.status = 0
-        self.headers: list[Header] = []
-        self._framed = False
-        self._has_head = self._complete = False
-        self._pieces: deque[bytes] = deque()
-        self._waiting_bytes = 0
-        self._paused = False
-        self._news = asyncio.Event()
+        self._buffer = b""
+        self._head: AnswerHead | None = None
+        self.raw: list[bytes] | None = []
+        self.body_bytes = 0
+        self._broken = ""
+        self._complete = self._excess = self._interim = False
+        self._status = 0
 
     @property
-    def reusable(self) -> bool:
-        """Whether another exchange may follow on this connection."""
-        open_ = self._transport is not None and not self._transport.is_closing() and self._lost is None
-        return open_ and self._complete and self._framed and bool(self._parser.should_keep_alive())
+    def usable(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, request: bytes) -> None:
-        """Begin an exchange. Raises ``ReplicaLost`` when the connection is gone."""
-        if self._transport is None or self._transport.is_closing() or self._lost is not None:
-            raise ReplicaLost("the connection is closed")
-        self._reset()
+    def ask(self, request: bytes, exchange: Exchange) -> None:
+        """Begin an exchange."""
+        assert self._transport is not None, "asked before it was connected"
+        self._exchange = exchange
         self._transport.write(request)
 
-    async def head(self) -> int:
-        """Wait for status and headers; the status. Raises ``ReplicaLost``."""
-        while not self._has_head:
-            await self._wait()
-        return self.status
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece. Raises ``ReplicaLost`` when it ends too early."""
-        while True:
-            while self._pieces:
-                piece = self._pieces.popleft()
-                self._waiting_bytes -= len(piece)
-                self._resume()
-                yield piece
-            if self._complete:
-                return
-            await self._wait()
-
-    def abort(self) -> None:
+    def leave(self) -> None:
+        """Nobody wants the answer any more: closing the connection frees the engine."""
+        self._exchange = None
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self) -> None:
-        if self._lost is not None and not self._complete:
-            raise ReplicaLost(str(self._lost) or "the connection was closed")
-        self._news.clear()
-        await self._news.wait()
-        if self._lost is not None and not self._complete and not self._pieces:
-            raise ReplicaLost(str(self._lost) or "the connection was closed")
+    close = leave
 
-    def _resume(self) -> None:
-        if self._paused and self._waiting_bytes < HIGH_WATER_BYTES // 2 and self._transport is not None:
-            self._paused = False
+    def pause(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     # Called by the event loop ----------------------------------------------------------------------------------------
@@ -93,89 +105,114 @@ class Exchange(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.close()  # bytes that nobody asked for must not become the next answer
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._lost = self._lost or ReplicaLost(f"the answer is no HTTP: {error}")
-            self.abort()
-        self._news.set()
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._broken = f"the answer is no HTTP: {error}"
+        if self._head is None:
+            begun = self._take_head(data, exchange)
+            if begun is None:
+                return
+            data = begun
+        if self._complete:
+            self._finish(data, exchange)
+        elif self._broken:
+            self._lose(self._broken)
+        elif data:
+            self.body_bytes += len(data)
+            if self.raw is not None:
+                self.raw.append(data)
+            exchange.piece(self, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = self._lost or exc or ReplicaLost("the connection was closed")
-        if self._has_head and not self._framed and exc is None:
-            self._complete = True  # a body without a length ends with its connection
-        self._news.set()
+        if self._exchange is None:
+            self.engine.idle.pop(self, None)
+        elif exc is None and self._head is not None and not self._head.framed:
+            self._excess = True  # a body without a length ends with its connection
+            self._finish(b"", self._exchange)
+        else:
+            self._lose(str(exc or "") or "the connection was closed")
 
     # Called by the parser --------------------------------------------------------------------------------------------
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
-        self._framed = self._framed or lower in (b"content-length", b"transfer-encoding")
-        self.headers.append((lower, value))
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._excess = True
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        if self.status < 200:
-            self.headers.clear()
-            return
-        self._framed = self._framed or self.status in (204, 304)
-        self._has_head = True
-
-    def on_body(self, body: bytes) -> None:
-        self._pieces.append(body)
-        self._waiting_bytes += len(body)
-        if self._waiting_bytes > HIGH_WATER_BYTES and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        if not self._complete:
+            self._status = self._parser.get_status_code()
+            self._interim = self._status < 200
 
     def on_message_complete(self) -> None:
-        if self._has_head:
+        if self._interim:
+            self._interim = False
+        else:
             self._complete = True
 
+    # The answer ------------------------------------------------------------------------------------------------------
 
-class Pool:
-    """Idle connections by address."""
+    def _take_head(self, data: bytes, exchange: Exchange) -> bytes | None:
+        """What follows the head; ``None`` when there is nothing to do yet, or no more."""
+        if self._buffer:
+            data = self._buffer + data
+        while data.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")) and HEAD_END in data:
+            data = data[data.find(HEAD_END) + 4 :]
+        end = data.find(HEAD_END)
+        if self._broken and not self._complete:
+            self._lose(self._broken)
+            return None
+        if end < 0 or self._status < 200:
+            self._buffer = data
+            if len(data) > MOST_HEAD_BYTES:
+                self._lose("the head of its answer has no end")
+            return None
+        self._buffer = b""
+        raw = data[:end]
+        if raw != self._last_head[0]:
+            self._last_head = (raw, answer_head(raw, self._status))
+        self._head = self._last_head[1]
+        exchange.headed(self, self._head)
+        return data[end + 4 :] if self._exchange is exchange else None
 
-    def __init__(self) -> None:
-        self._idle: dict[tuple[str, int], deque[Exchange]] = defaultdict(deque)
-
-    async def take(self, url: str) -> tuple[Exchange, bool]:
-        """A connection, and whether it is fresh. Raises ``ReplicaLost``."""
-        address = _address(url)
-        idle = self._idle[address]
-        while idle:
-            kept = idle.pop()
-            if kept.reusable:
-                return kept, False
-        return await self._connect(address), True
-
-    async def fresh(self, url: str) -> Exchange:
-        """A new connection. Raises ``ReplicaLost``."""
-        return await self._connect(_address(url))
-
-    def give_back(self, url: str, exchange: Exchange) -> None:
-        idle = self._idle[_address(url)]
-        if exchange.reusable and len(idle) < IDLE_PER_REPLICA:
-            idle.append(exchange)
+    def _finish(self, data: bytes, exchange: Exchange) -> None:
+        """The answer is complete: cut off what is not of it, and be ready for the next request."""
+        head = self._head
+        assert head is not None, "an answer ends after its head"
+        if head.length >= 0:
+            left = head.length - self.body_bytes
+            self._excess = self._excess or len(data) > left
+            data = data[:left]
+        elif head.chunked and (self._excess or self._broken or not data.endswith(b"0\r\n\r\n")):
+            try:
+                data = self._cut_off(data)
+            except BadChunk as error:
+                self._lose(str(error))
+                return
+        stays = head.framed and head.keep_alive and not (self._excess or self._broken)
+        self._exchange = None
+        self._reset()
+        self.fresh = False
+        if stays:
+            self.engine.keep(self)
         else:
-            exchange.abort()
+            self.close()
+        exchange.completed(self, data)
 
-    def forget(self, url: str) -> None:
-        """Close the idle connections to a replica that is gone."""
-        for exchange in self._idle.pop(_address(url), ()):
-            exchange.abort()
+    def _cut_off(self, data: bytes) -> bytes:
+        """What belongs to the chunked body. Raises ``BadChunk`` when that cannot be told any more."""
+        if self.raw is None:
+            raise BadChunk("something follows its answer")
+        end = body_end(b"".join(self.raw) + data) - self.body_bytes
+        self._excess = self._excess or end < len(data)
+        return data[:end]
 
-    @staticmethod
-    async def _connect(address: tuple[str, int]) -> Exchange:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(CONNECT_LIMIT_S):
-                _, exchange = await loop.create_connection(Exchange, *address)
-        except (OSError, TimeoutError) as error:
-            raise ReplicaLost(str(error) or "no connection in time") from error
-        return exchange
-
-
-def _address(url: str) -> tuple[str, int]:
-    host, _, port = url.removeprefix("http://").rstrip("/").rpartition(":")
-    return host.strip("[]"), int(port)
+    def _lose(self, why: str) -> None:
+        exchange = self._exchange
+        self.leave()
+        if exchange is not None:
+            exchange.lost(self, why)

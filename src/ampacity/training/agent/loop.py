@@ -18,6 +18,9 @@ DO_NOT_RESTART = 93
 TERMINATED = 128 + signal.SIGTERM
 """The exit code of a member that was told to end."""
 
+SAVE = "save"
+"""The file in the member's folder that asks rank 0 to save. ``rank/checkpoint.py`` knows it by the same name."""
+
 RESTART_GRACE_S = 1.0
 """How long the ranks that are left may take to end before a restart; their state is the last checkpoint's anyway."""
 
@@ -43,6 +46,7 @@ class Agent:
         os.makedirs(os.path.join(self._config.member_dir, "progress"), exist_ok=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_end)
+        signal.signal(signal.SIGUSR1, self._asked_to_save)
         try:
             self._meet()
         except NotWanted:
@@ -63,6 +67,10 @@ class Agent:
     def _told_to_end(self, *_: object) -> None:
         self._wanted.still = False
         self._inbox.put(self._config.node_rank, {"type": "terminate"})
+
+    def _asked_to_save(self, *_: object) -> None:
+        """Rank 0 finds the file, and all ranks save at their next step."""
+        os.close(os.open(os.path.join(self._config.member_dir, SAVE), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _meet(self) -> None:
         if self._config.nnodes > 1:

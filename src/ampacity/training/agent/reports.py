@@ -122,7 +122,11 @@ class ProgressTail(threading.Thread):
                 continue
             news = True
             if read.get("checkpoint"):
-                self._checkpoint = {"checkpoint_step": read["step"], "checkpoint_path": str(read["checkpoint"])}
+                self._checkpoint = {
+                    "checkpoint_step": read["step"],
+                    "checkpoint_path": str(read["checkpoint"]),
+                    "checkpoint_at": read["at"],
+                }
                 self._newest = self._newest or {"at": read["at"], "step": read["step"]}
             else:
                 self._newest = {

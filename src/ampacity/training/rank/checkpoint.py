@@ -14,6 +14,9 @@ from . import folders, together
 from .place import info
 from .progress import append
 
+SAVE = "save"
+"""The file in the member's folder by which the agent asks for a save."""
+
 KEPT = 3
 """How many complete checkpoints are kept."""
 
@@ -74,6 +77,10 @@ def _finish(root: Path, step: int, sums: folders.Sums, keep: int) -> None:
     done = folders.seal(root, step, sums)
     folders.prune(root, keep, step)
     append({"step": step, "checkpoint": str(done)})
+    asked = _asking_file()
+    if asked is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(asked)
 
 
 def restore(state: Mapping[str, Any]) -> Optional[int]:
@@ -129,14 +136,23 @@ def _load(state: Mapping[str, Any], folder: Path) -> str:
 
 
 def checkpoint_due() -> bool:
-    """Whether a checkpoint is due by the workload's ``checkpoint.every``. Rank 0 decides for all; all ranks call it."""
-    every = os.environ.get("AMPACITY_CHECKPOINT_EVERY_S")
-    if every is None:
-        return False
+    """Whether a checkpoint is due: by the workload's ``checkpoint.every``, or because the job is to leave its place.
+    Rank 0 decides for all; all ranks call it."""
     global _last_saved_at
     if _last_saved_at is None:
         _last_saved_at = time.monotonic()
-    return bool(together.from_first(time.monotonic() - _last_saved_at >= float(every)))
+    every = os.environ.get("AMPACITY_CHECKPOINT_EVERY_S")
+    asked = _asking_file()
+    if every is None and asked is None:
+        return False
+    due = every is not None and time.monotonic() - _last_saved_at >= float(every)
+    return bool(together.from_first(due or (asked is not None and asked.exists())))
+
+
+def _asking_file() -> Optional[Path]:
+    """``None`` outside a job of Ampacity. Rank 0 looks in its member's folder, where the agent puts it."""
+    place = info()
+    return Path(place.member_dir) / SAVE if place.member_dir else None
 
 
 def _root(*, required: bool = True) -> Any:

@@ -1,0 +1,61 @@
+"""The handlers of API keys and limits. None of them ever sees a key itself."""
+
+from __future__ import annotations
+
+import time
+
+from ampacity.model.access import ApiKey
+from ampacity.model.ids import KeyId
+
+from .answers import KeyPage, key_view
+from .bodies import InProject, KeyCreation, KeysQuery, LimitsChange, Nothing, ProjectLimitsChange
+from .endpoint import Answer, Call, answer
+from .pages import page_of, read_place
+
+
+def keys(call: Call[KeysQuery, Nothing]) -> Answer:
+    query = call.query
+    now = time.time()
+    found, following = page_of(
+        [key for key in call.service.plane.keys.of_project(query.project) if query.all or key.usable(now)],
+        lambda key: (key.name, key.id),
+        limit=query.limit,
+        after=read_place(query.next, tuple[str, str]),
+    )
+    return answer(KeyPage(keys=tuple(key_view(key) for key in found), next=following))
+
+
+def create_key(call: Call[InProject, KeyCreation]) -> Answer:
+    body = call.body
+    wanted = ApiKey(
+        id=KeyId(""),  # it follows from the digest
+        name=body.name,
+        digest=body.digest,
+        shown=body.shown,
+        project=call.query.project,
+        owner=body.owner,
+        models=tuple(dict.fromkeys(body.models)),
+        limits=body.limits,
+        priority=body.priority,
+        expires_at=body.expires_at,
+    )
+    return answer(key_view(call.service.plane.keys.create(wanted, by=call.principal.name)), status=201)
+
+
+def limit_key(call: Call[InProject, LimitsChange]) -> Answer:
+    project, by = call.query.project, call.principal.name
+    return answer(key_view(call.service.plane.keys.limit(call.ref, call.body.limits, project=project, by=by)))
+
+
+def revoke_key(call: Call[InProject, Nothing]) -> Answer:
+    project, by = call.query.project, call.principal.name
+    return answer(key_view(call.service.plane.keys.revoke(call.ref, project=project, by=by)))
+
+
+def project_limits(call: Call[InProject, Nothing]) -> Answer:
+    return answer(call.service.plane.keys.project_limits(call.query.project))
+
+
+def limit_project(call: Call[InProject, ProjectLimitsChange]) -> Answer:
+    body, by = call.body, call.principal.name
+    return answer(call.service.plane.keys.limit_project(call.query.project, body.limits, weight=body.weight, by=by))

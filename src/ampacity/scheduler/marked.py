@@ -1,0 +1,138 @@
+"""What is known of rows by their labels, taints and places: kept, and looked at again only where a row changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic
+
+import numpy as np
+import numpy.typing as npt
+
+from ampacity.model.node import Node, TopologyPath
+from ampacity.model.rules import LabelRule, PlacementRules, Preference
+from ampacity.model.site import EMPTY_SITE, Site
+
+from .columns import Counts, Flags, Ints, T
+
+NOWHERE = -1
+"""The code of a node that has no place on that level of a tree, or no feed."""
+
+
+@dataclass(slots=True)
+class _Column(Generic[T]):
+    """One value a row, and of which version of the row's marks it is."""
+
+    values: npt.NDArray[T]
+    version: Ints
+
+
+@dataclass(slots=True)
+class Tree:
+    """A topology tree in numbers.
+
+    Attributes:
+        levels: their names, from the root down.
+        codes: (rows, levels) the place of each node on each level, numbered on each level in the order of the paths.
+        places: by level, the path of each code.
+    """
+
+    levels: tuple[str, ...]
+    codes: Counts
+    places: tuple[list[TopologyPath], ...]
+
+
+@dataclass(slots=True)
+class Marked:
+    """Answers about the marks of rows. ``version`` of a row changes whenever its labels, taints or places do.
+
+    Attributes:
+        nodes: by row, the fleet's own list.
+        version: by row, the fleet's own numbers.
+    """
+
+    nodes: list[Node | None]
+    version: Ints
+    site: Site = EMPTY_SITE
+    _allowed: dict[object, _Column[np.bool_]] = field(default_factory=dict)
+    _worth: dict[tuple[Preference, ...], _Column[np.int64]] = field(default_factory=dict)
+    _feeds: _Column[np.int64] | None = None
+    _feed_codes: dict[str, int] = field(default_factory=dict)
+    _trees: dict[str, tuple[Tree, Ints]] = field(default_factory=dict)
+
+    def put_site(self, site: Site) -> None:
+        self.site = site
+        self._trees.clear()
+        self._feeds = None
+
+    def allowed(self, rules: PlacementRules) -> Flags:
+        """The rows whose labels and taints let a workload with these rules in."""
+        key = rules.selector, rules.tolerations
+        column = self._allowed.get(key)
+        if column is None or len(column.values) != len(self.version):
+            column = self._allowed[key] = self._new(np.bool_)
+        return self._current(column, lambda node: _lets_in(node, rules.selector, rules))
+
+    def worth(self, prefer: tuple[Preference, ...]) -> Ints:
+        """How much more each row is worth to a workload that has these preferences."""
+        column = self._worth.get(prefer)
+        if column is None or len(column.values) != len(self.version):
+            column = self._worth[prefer] = self._new(np.int64)
+        return self._current(column, lambda node: _worth(node, prefer))
+
+    def feeds(self) -> tuple[Ints, Ints]:
+        """The code of each row's feed, and what each code's feed can give in watts; a feed that no file knows gives
+        whatever is asked."""
+        if self._feeds is None or len(self._feeds.values) != len(self.version):
+            self._feeds = self._new(np.int64)
+        codes = self._current(self._feeds, self._feed_code)
+        unlimited = np.iinfo(np.int64).max
+        return codes, np.array([self.site.feeds.get(name, unlimited) for name in self._feed_codes], np.int64)
+
+    def tree(self, name: str) -> Tree:
+        """A tree, with as many levels as it has names for."""
+        known = self._trees.get(name)
+        if known is not None and np.array_equal(known[1], self.version):
+            return known[0]
+        tree = self._numbered(name)
+        self._trees[name] = tree, self.version.copy()
+        return tree
+
+    def _numbered(self, name: str) -> Tree:
+        levels = self.site.levels_of(name)
+        paths: list[TopologyPath] = [
+            () if node is None else self.site.place(node, name)[: len(levels)] for node in self.nodes
+        ]
+        codes = np.full((len(paths), len(levels)), NOWHERE, np.int32)
+        places = []
+        for level in range(len(levels)):
+            found = sorted({path[: level + 1] for path in paths if len(path) > level})
+            code_of = {path: code for code, path in enumerate(found)}  # a shorter path is none of them
+            codes[:, level] = [code_of.get(path[: level + 1], NOWHERE) for path in paths]
+            places.append(found)
+        return Tree(levels=levels, codes=codes, places=tuple(places))
+
+    def _new(self, kind: type[T]) -> _Column[T]:
+        size = len(self.version)
+        return _Column(values=np.zeros(size, kind), version=np.full(size, -1, np.int64))
+
+    def _current(self, column: _Column[T], of: Callable[[Node], int]) -> npt.NDArray[T]:
+        for row in np.flatnonzero(column.version != self.version).tolist():
+            node = self.nodes[row]
+            column.values[row] = 0 if node is None else of(node)
+            column.version[row] = self.version[row]
+        return column.values
+
+    def _feed_code(self, node: Node) -> int:
+        name = self.site.feed(node)
+        return self._feed_codes.setdefault(name, len(self._feed_codes)) if name else NOWHERE
+
+
+def _lets_in(node: Node, selector: tuple[LabelRule, ...], rules: PlacementRules) -> bool:
+    labels = node.all_labels
+    return all(rule.holds(labels) for rule in selector) and rules.tolerates(node.all_taints)
+
+
+def _worth(node: Node, prefer: tuple[Preference, ...]) -> int:
+    labels = node.all_labels
+    return sum(each.worth for each in prefer if all(rule.holds(labels) for rule in each.labels))

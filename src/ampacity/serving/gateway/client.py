@@ -1,0 +1,275 @@
+"""The client's side: one connection, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import cast
+
+import httptools
+
+from ampacity.serving.admission.access import may_use, model_refused
+
+from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, refusal_of, whole
+from .body import read_body
+from .core import Core
+from .flight import Flight
+from .heads import RequestHead, request_head
+from .pages import local_answer
+from .repeats import Repeat, repeat_of
+from .wheel import NEVER
+
+log = logging.getLogger(__name__)
+
+MOST_HEAD_BYTES = 64 * 1024
+MOST_BODY_BYTES = 64 * 1024 * 1024
+READ_LIMIT_S = 20.0
+"""How long a request's head and, piece by piece, its body may take to come."""
+
+IDLE_LIMIT_S = 120.0
+
+
+class Client(asyncio.Protocol):
+    """One client. Fulfils :class:`ampacity.serving.gateway.flight.Answering` and
+    :class:`ampacity.serving.gateway.wheel.Timed`."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_busy",
+        "_closing",
+        "_core",
+        "_flight",
+        "_head",
+        "_head_bytes",
+        "_headers",
+        "_parser",
+        "_pipelined",
+        "_read",
+        "_repeat",
+        "_target",
+        "_transport",
+        "due",
+        "slot",
+        "write",
+    )
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.due, self.slot = NEVER, 0
+        self.write: Callable[[bytes], None] = _nowhere
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._flight: Flight | None = None
+        self._repeat: Repeat | None = None
+        self._busy = self._closing = self._pipelined = False
+        self._new_request()
+
+    def _new_request(self) -> None:
+        self._head: RequestHead | None = None
+        self._head_bytes = self._body_bytes = 0
+        self._target = b""
+        self._headers: list[Header] = []
+        self._body: list[bytes] = []
+        self._read = b""
+
+    # Answering: called by the flight ---------------------------------------------------------------------------------
+
+    def connection_line(self) -> bytes:
+        return KEPT if self._stays() else CLOSED
+
+    def refuse(self, refusal: Refusal) -> None:
+        self._closing = self._closing or refusal.close
+        self.answer(refusal.status, (*refusal.headers, (b"content-type", b"application/json")), refusal.body())
+
+    def answer(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
+        """A whole answer of the gateway's own."""
+        self.write(whole(status, headers, body, keep_alive=self._stays()))
+        self.answered()
+
+    def answered(self) -> None:
+        self._busy, self._flight = False, None
+        if not self._stays():
+            self._close()
+            return
+        self._head = None
+        self.due = monotonic() + IDLE_LIMIT_S
+
+    def cut(self) -> None:
+        self._busy, self._flight = False, None
+        self._close()
+
+    def limit(self, due: float) -> None:
+        self.due = due
+        if due - self._core.wheel.now < self._core.wheel.turn_s:
+            self._core.wheel.hasten(self)
+
+    def _stays(self) -> bool:
+        """Whether the connection is kept after this answer."""
+        kept = self._head is not None and self._head.keep_alive
+        return kept and not (self._closing or self._pipelined or self._core.draining)
+
+    def _close(self) -> None:
+        self._closing = True
+        self.write = _nowhere
+        if self._transport is not None:
+            self._transport.close()
+
+    # Called by the event loop ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.write = self._transport.write
+        self._core.clients.add(self)
+        self.limit(monotonic() + READ_LIMIT_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._core.clients.discard(self)
+        self._core.wheel.forget(self)
+        self._closing, self.write = True, _nowhere
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            flight.leave()
+
+    def pause_writing(self) -> None:
+        if self._flight is not None:
+            self._flight.pause()
+
+    def resume_writing(self) -> None:
+        if self._flight is not None:
+            self._flight.resume()
+
+    def data_received(self, data: bytes) -> None:
+        if self._busy or self._closing:
+            self._pipelined = True
+            return
+        repeat = self._repeat
+        if repeat is not None and self._head is None and not self._head_bytes:
+            body = repeat.body_of(data)
+            if body is not None:
+                self._head = repeat.head
+                self._serve(body)
+                return
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        if not self._head_bytes:
+            self._new_request()
+        self._read = data
+        if self._head is None:
+            self._head_bytes += len(data)
+        self.limit(monotonic() + READ_LIMIT_S)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._reject(Refusal(400, "This endpoint cannot be upgraded to another protocol.", close=True))
+        except httptools.HttpParserCallbackError as error:
+            refusal = error.__context__
+            self._reject(refusal if isinstance(refusal, Refusal) else Refusal(400, str(error), close=True))
+        except httptools.HttpParserError as error:
+            self._reject(Refusal(400, f"This is no HTTP/1.1 request: {error}.", close=True))
+        else:
+            if self._head is None and self._head_bytes > MOST_HEAD_BYTES:
+                self._reject(Refusal(431, f"The headers are longer than {MOST_HEAD_BYTES} bytes.", close=True))
+
+    # Called by the parser --------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._busy or self._closing:
+            self._pipelined = True
+
+    def on_url(self, url: bytes) -> None:
+        if not self._busy:
+            self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._busy:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._busy:
+            return
+        parser = self._parser
+        self._head = request_head(
+            parser.get_method(),
+            self._target,
+            self._headers,
+            keep_alive=parser.should_keep_alive(),
+            version=parser.get_http_version(),
+        )
+        declared = next((value for name, value in self._headers if name == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > MOST_BODY_BYTES:
+            raise _too_large()
+        if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers):
+            self.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        if self._busy:
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > MOST_BODY_BYTES:
+            raise _too_large()
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._busy or self._head is None:
+            return
+        if self._head_bytes == len(self._read):  # head and body came at once
+            self._repeat = repeat_of(self._read, self._head, self._headers)
+        body = b"".join(self._body)
+        self._headers, self._body, self._read, self._head_bytes = [], [], b"", 0
+        self._serve(body)
+
+    # One request -----------------------------------------------------------------------------------------------------
+
+    def _serve(self, body: bytes) -> None:
+        head = self._head
+        assert head is not None, "a request is served after its head"
+        self._busy = True
+        try:
+            if head.method == b"POST" and head.path.startswith(b"/v1/"):
+                who = self._core.who(head)
+                asked = read_body(body)
+                flight = Flight(self._core, self, head, body, asked)
+                if who is not None and not may_use(who, asked.model):
+                    raise refusal_of(model_refused(who, asked.model))
+                self._flight = flight
+                flight.start()
+            else:
+                self.answer(*local_answer(head, self._core))
+        except Refusal as refusal:
+            self.refuse(refusal)
+        except Exception:
+            log.exception("a request could not be served")
+            self.refuse(Refusal(500, "The gateway failed; its log says why.", close=True))
+
+    def _reject(self, refusal: Refusal) -> None:
+        """Answer a request that could not be read to its end, and close."""
+        if self._busy:
+            self._pipelined = True  # what follows a request that is being served is nonsense: it is served alone
+            return
+        self._busy = self._closing = True
+        self.refuse(refusal)
+
+    def expire(self, now: float) -> None:
+        if self._flight is not None:
+            self._flight.expire(now)
+        elif self._head_bytes and not self._busy:
+            self._reject(Refusal(408, "The request did not come in time.", close=True))
+        else:
+            self._close()
+
+    def drain(self) -> None:
+        """Take no further request; close at once when there is none under way."""
+        if not self._busy:
+            self._close()
+
+
+def _nowhere(data: bytes) -> None:
+    """Where answers go when the client has left."""
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"The body is larger than {MOST_BODY_BYTES} bytes.", close=True)

@@ -1,0 +1,67 @@
+"""``ampacity keys``: a key is shown once, limits are changed one by one, and who gets in is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cli_client_double import ClientDouble
+
+from ampacity.model.access import Budget, BudgetPeriod, Limits
+
+Amp = Callable[..., Any]
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(amp: Amp, client: ClientDouble) -> None:
+    assert "open to all" in amp("keys").stderr
+    assert "no key was made" in amp("status").stdout
+    made = amp("keys", "create", "alice", "--model", "writer", "--expires", "30d", "--budget", "20/month")
+    assert made.exit_code == 0, made.stderr
+    assert made.stdout == "amp-alice\n"
+    assert "lets nobody in without a key" in made.stderr
+    assert "first" not in amp("keys", "create", "bob").stderr
+    assert "2 keys open it" in amp("status").stdout
+    shown = amp("keys").stdout
+    for word in ("alice", "…wxyz", "writer", "left", "budget 20 a month"):
+        assert word in shown
+    assert "amp-alice" not in shown
+    assert amp("keys", "revoke", "alice", "bob").stdout == "alice: revoked\nbob: revoked\n"
+    assert "nobody of it gets in" in amp("keys").stderr
+    assert "revoked" in amp("keys", "list", "--all").stdout
+    again = amp("keys", "revoke", "alice")
+    assert (again.exit_code, "was revoked" in again.stderr) == (2, True)
+
+
+def test_limits_that_are_not_named_stay(amp: Amp, amp_json: Callable[..., Any], client: ClientDouble) -> None:
+    amp("keys", "create", "alice", "--requests-per-minute", "60", "--budget", "1.50/day")
+    changed = amp("keys", "limit", "alice", "--tokens-per-minute", "100k", "--concurrency", "4")
+    assert changed.stdout == "alice: 60 requests/min, 100000 tokens/min, 4 at once, budget 1.5 a day\n"
+    amp("keys", "limit", "alice", "--requests-per-minute", "none", "--budget", "none")
+    (key,) = client.api_keys()
+    assert key.limits == Limits(tokens_per_minute=100_000, concurrency=4)
+    row = amp_json("keys", "limit", "--whole-project", "--weight", "2", "--budget", "7")
+    assert row["weight"] == 2
+    assert client.limits().limits.budget == Budget(amount=7, period=BudgetPeriod.TOTAL)
+    amp("keys", "limit", "--whole-project", "--concurrency", "9")
+    assert (client.limits().weight, client.limits().limits.concurrency) == (2, 9)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("create", "a b"), "cannot be the name"),
+        (("create", "a", "--budget", "much"), "20/month"),
+        (("create", "a", "--budget", "nan"), "more than 0"),
+        (("create", "a", "--requests-per-minute", "0"), "whole number"),
+        (("create", "a", "--expires", "soon"), "soon"),
+        (("limit", "nobody", "--concurrency", "1"), "no key 'nobody'"),
+        (("limit",), "--whole-project"),
+        (("limit", "a", "--weight", "2"), "--whole-project"),
+        (("limit", "--whole-project", "--weight", "0"), "more than 0"),
+    ],
+)
+def test_what_is_wrong_is_said(amp: Amp, client: ClientDouble, args: tuple[str, ...], words: str) -> None:
+    result = amp("keys", *args)
+    assert result.exit_code == 2
+    assert words in result.stderr
