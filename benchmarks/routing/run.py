@@ -1,6 +1,6 @@
 """How long prompts wait for their first token under each routing policy, on published traces and simulated nodes.
 
-python benchmarks/routing/run.py [--quick] [--traces conversation,…] [--real] [--json FILE]
+python benchmarks/routing/run.py [--quick] [--traces conversation,…] [--json FILE]
 """
 
 from __future__ import annotations
@@ -46,18 +46,12 @@ def least_loaded(cost: PrefillCost) -> Router:
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--traces", default="conversation", help="of those under DATA/mooncake, separated by commas")
-    options.add_argument("--real", action="store_true", help="real engines behind the real gateway instead")
     options = options.parse_args()
     figures = Figures("routing")
-    if options.real:
-        from real import measure
-
-        measure(figures, quick=options.quick, seed=options.seed)
-    else:
-        for number, name in enumerate(options.traces.split(",")):
-            path = options.data / "mooncake" / f"{name}_trace.jsonl.gz"
-            measure_trace(figures, read_trace(path), name, first=number == 0, quick=options.quick, seed=options.seed)
-        figures.add("index_mb", index_mb(seed=options.seed, tickets=20_000 if options.quick else 200_000))
+    for number, name in enumerate(options.traces.split(",")):
+        path = options.data / "mooncake" / f"{name}_trace.jsonl.gz"
+        measure_trace(figures, read_trace(path), name, first=number == 0, quick=options.quick, seed=options.seed)
+    figures.add("index_mb", index_mb(seed=options.seed, tickets=20_000 if options.quick else 200_000))
     figures.write(options.json)
 
 

@@ -100,12 +100,12 @@ class Slots:
             self._leave(slot)
         self._number = {id: slot for id, slot in self._number.items() if id in wanted}
         for engine in wanted.values():
-            slot = self._number.get(engine.id)
-            if slot is None:
-                self._number[engine.id] = self._join(engine, now)
+            if engine.id in self._number:
+                state = self._state(self._number[engine.id])
+                state.member.engine = engine
+                self._set_factor(state)
             else:
-                self._state(slot).member.engine = engine
-                self._set_factor(self._state(slot))
+                self._number[engine.id] = self._join(engine, now)
         self._present = sorted(self._number.values())
         for slot in self._present:
             self._show(self._state(slot), now)
