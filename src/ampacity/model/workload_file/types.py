@@ -116,6 +116,12 @@ def _money(value: object) -> float:
     return float(text)
 
 
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise wrong(f"has to be true or false, not {said(value)}.", "Write true or false.")
+
+
 def _name(value: object) -> str:
     text = _text(value)
     if re.fullmatch(_NAME, text):
@@ -198,6 +204,7 @@ Money = Annotated[float, PlainValidator(_money), WithJsonSchema({"type": "number
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 Filled = Annotated[str, PlainValidator(_filled), _pattern(r"[\s\S]*\S[\s\S]*")]
 Scalar = Annotated[str, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "number"]})]
+Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Name = Annotated[str, PlainValidator(_name), _pattern(_NAME)]
 EnvName = Annotated[str, PlainValidator(_env_name), _pattern(_ENV_NAME)]
 Path = Annotated[str, PlainValidator(_path), _pattern(r"[^~][\s\S]*")]
