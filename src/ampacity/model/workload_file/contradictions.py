@@ -17,6 +17,7 @@ def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
     yield from _of_gang(keys)
     yield from _of_times(keys)
     yield from _of_secrets(keys)
+    yield from _of_rules(keys)
 
 
 def _of_kind(keys: WorkloadKeys) -> Iterator[Mistake]:
@@ -84,3 +85,13 @@ def _of_secrets(keys: WorkloadKeys) -> Iterator[Mistake]:
         yield Mistake(f"gives {name}, and so does 'secrets'.", path=("envs", name), hint="Keep one of the two.")
     for name in sorted(files & {*(keys.secrets.envs or ())}):
         yield Mistake(f"gives the variable {name} twice.", path=("secrets",), hint="Rename one of the two secrets.")
+
+
+def _of_rules(keys: WorkloadKeys) -> Iterator[Mistake]:
+    apart = keys.anti_affinity
+    if apart is not None and (apart.tree is None) != (apart.level is None):
+        missing = "tree" if apart.tree is None else "level"
+        hint = "Write both a tree and a level, or neither for nodes."
+        yield Mistake("is missing.", path=("anti_affinity", missing), hint=hint)
+    if apart is not None and not apart.workloads:
+        yield Mistake("is empty.", path=("anti_affinity",), hint="Name workloads, or leave the key out.")
