@@ -63,11 +63,11 @@ def _mode(value: object) -> TopologyMode:
 
 
 Label = Annotated[str, PlainValidator(_label), WithJsonSchema({"type": "string", "pattern": f"^({LABEL})$"})]
-_ONE = {"type": ["string", "number", "boolean"]}
+_ONE = {"type": ["string", "number"]}
 Values = Annotated[
     tuple[str, ...],
     PlainValidator(_values),
-    WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1}]}),
+    WithJsonSchema({"anyOf": [_ONE, {"type": "boolean"}, {"type": "array", "items": _ONE}]}),
 ]
 Selector = dict[Label, Values]
 Toleration = Annotated[str, PlainValidator(_toleration), WithJsonSchema({"type": "string", "pattern": f"^({_TAINT})$"})]

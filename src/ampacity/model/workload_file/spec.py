@@ -10,6 +10,7 @@ from ampacity.model.ids import DEFAULT_QUEUE, QueueName
 from ampacity.model.resources import Counted, Range, ResourceRequest
 from ampacity.model.workload import (
     CheckpointPolicy,
+    GivingWay,
     ReadinessProbe,
     RetryPolicy,
     SecretUse,
@@ -52,6 +53,12 @@ def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
         retry=_retry(keys.type, keys.retry or RetryKeys()),
         checkpoint=_checkpoint(keys.checkpoint or CheckpointKeys(), workdir or directory),
         rules=rules_of(keys.selector, keys.prefer, keys.anti_affinity, keys.tolerations, keys.topology),
+        giving_way=GivingWay(
+            preemptible=keys.preemptible,
+            yield_to=tuple(dict.fromkeys(keys.yield_to or ())),
+            outrank=tuple(dict.fromkeys(keys.outrank or ())),
+            keep_replicas=keys.keep_replicas or 0,
+        ),
         service=_service(keys) if keys.type is WorkloadKind.SERVICE else None,
         **{name: value for name, value in given.items() if value is not None},
     )
