@@ -16,7 +16,7 @@ from ampacity.model.resources import Allocation, DeviceShare
 from ampacity.scheduler.board import Board, Fit
 from ampacity.scheduler.fleet import Fleet
 from ampacity.scheduler.placing import Ask, Choice, Mix, PlacementPolicy, PolicyName, Room, make
-from ampacity.scheduler.placing.least_waste import LeastWaste, Settings, scarcity
+from ampacity.scheduler.placing.least_waste import LeastWaste, Settings
 from ampacity.scheduler.placing.pressure import Pressure
 
 KINDS = ("A", "B", "C")
@@ -46,13 +46,7 @@ def case(seed: int, nodes: int = 10, asks: int = 80) -> Case:
     )
     kinds = fleet_of(made).kinds
     pods = [an_ask(rng, len(kinds)) for _ in range(12)]
-    mix = tuple(
-        (
-            Ask(cpu_milli=pod.cpu_milli, count=pod.count, device_milli=pod.device_milli, kinds=pod.kinds),
-            rng.randint(1, 9),
-        )
-        for pod in pods
-    )
+    mix = tuple((pod, rng.randint(1, 9)) for pod in pods)
     return Case(made, mix, tuple(rng.choice(pods) for _ in range(asks)))
 
 
@@ -157,9 +151,8 @@ def test_chooses_what_the_slow_reference_chooses(name: PolicyName, seed: int) ->
         if expected is not None:
             row, slots = expected
             classes = there[row].classes | ({0 if ask.shares else ask.count} if ask.count else set())
-            memory = there[row].memory - ask.memory_bytes
             there[row] = there[row].with_gpus(ask, slots)
-            there[row].classes, there[row].memory = classes, memory
+            there[row].classes = classes
 
 
 @pytest.mark.parametrize("quantum_milli", [0.001, 30.0])
@@ -175,7 +168,7 @@ def test_least_waste_chooses_what_the_slow_reference_values_most(seed: int, quan
             policy.begin(room)
             loads = Pressure(given.mix).loads(room)
             prices = [settings.kind_price * min(max(load - 1, 0.0), 1.0) for load in loads]
-            score = reference.least_waste(given.mix, scarcity(given.mix, room), [*prices, 0.0], settings)
+            score = reference.least_waste(given.mix, [*prices, 0.0], settings)
         (choice,) = policy.choose(room, ask) or [None]
         fitting = {row: score(machine, ask) for row, machine in enumerate(there) if machine.fits(ask)}
         assert (choice is None) == (not fitting)
@@ -187,9 +180,7 @@ def test_least_waste_chooses_what_the_slow_reference_values_most(seed: int, quan
         alike = there[choice.row].gpus[choice.slots[0]] == there[choice.row].gpus[slots[0]] if slots else True
         assert list(choice.slots) == slots or (ask.shares and alike)
         take(board, ask, choice)
-        memory = there[choice.row].memory - ask.memory_bytes
         there[choice.row] = there[choice.row].with_gpus(ask, list(choice.slots))
-        there[choice.row].memory = memory
 
 
 @pytest.mark.parametrize("name", PolicyName)
