@@ -88,6 +88,28 @@ class SecretUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivingWay:
+    """Whether its place may be taken from it for others of its queue, and whose places it may take.
+
+    Attributes:
+        preemptible: ``None`` = as usual for its kind: a service and a ``dev`` are not, all else is.
+        yield_to: of these kinds, those of the same priority may take its place as well.
+        outrank: of these kinds, it may take the places of those of the same priority.
+        keep_replicas: a service's replicas that are left to it in any case.
+    """
+
+    preemptible: bool | None = None
+    yield_to: tuple[WorkloadKind, ...] = ()
+    outrank: tuple[WorkloadKind, ...] = ()
+    keep_replicas: int = 0
+
+    @property
+    def tier(self) -> int:
+        """Among the same priority only those of a higher tier take places: so nobody takes a place back."""
+        return bool(self.outrank) - bool(self.yield_to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
     """One immutable revision of what was asked for. Times in seconds, sizes in bytes; ``workdir`` is absolute."""
 
@@ -110,7 +132,15 @@ class WorkloadSpec:
     grace_s: float = 10.0
     service: ServiceSpec | None = None
     secrets: SecretUse = field(default_factory=SecretUse)
+    giving_way: GivingWay = GivingWay()
     rules: PlacementRules = field(default_factory=PlacementRules)
+
+    @property
+    def preemptible(self) -> bool:
+        """Whether its place may be taken from it at all."""
+        if self.giving_way.preemptible is not None:
+            return self.giving_way.preemptible
+        return self.kind not in (WorkloadKind.SERVICE, WorkloadKind.DEV) or bool(self.giving_way.yield_to)
 
 
 class WorkloadPhase(StrEnum):

@@ -13,7 +13,7 @@ from ampacity.model.rules import ApartRule, TopologyMode
 
 from .board import Board, Fit
 from .columns import Ints
-from .fit import NO_ROOM, best, fits_on, keys_of
+from .fit import NO_ROOM, best, fits_on, keys_of, room_for
 from .gang import Gang
 from .marked import NOWHERE, Tree
 from .topology import packed, whole
@@ -60,7 +60,7 @@ def candidates(board: Board, gang: Gang, request: ResourceRequest) -> Ints:
 def _rows(board: Board, gang: Gang, request: ResourceRequest) -> Ints | None:
     """The rows of all members, or ``None``."""
     size = _licensed(board, request, gang.size)
-    if size is None:
+    if size is None or room_for(board, request) < size.minimum:
         return None
     keys, rows = keys_of(board, request), candidates(board, gang, request)
     if request.power_w:

@@ -224,6 +224,23 @@ def _defaults() -> dict[str, object]:
         (TASK + "max_duration: 0s\n", 3, "max_duration", "is no time at all."),
         (TASK + "num_nodes: 2..4\n", 3, "num_nodes", "only a train is elastic; this is a task."),
         (TASK + "ranks_per_node: 2\n", 3, "ranks_per_node", "goes with 'type: train' only; this is a task."),
+        (TASK + "preemptible: yes\n", 3, "preemptible", "has to be true or false, not the text 'yes'."),
+        (TASK + "yield_to: []\n", 3, "yield_to", "is empty."),
+        (
+            TASK + "yield_to: [trian]\n",
+            3,
+            "yield_to[0]",
+            "has to be one of task, train, service, data, not the text 'trian'.",
+        ),
+        (TASK + "yield_to: [train]\noutrank: [data]\n", 4, "outrank", "does not go with 'yield_to'."),
+        (TASK + "yield_to: [train]\npreemptible: false\n", 3, "yield_to", "does not go with 'preemptible: false'."),
+        (TASK + "keep_replicas: 1\n", 3, "keep_replicas", "goes with 'type: service' only; this is a task."),
+        (
+            "name: x\ntype: service\nrun: a\nkeep_replicas: 1\n",
+            4,
+            "keep_replicas",
+            "says nothing: it gives no place to others.",
+        ),
         (TASK + "checkpoint: {every: 1m}\n", 3, "checkpoint", "goes with 'type: train' only; this is a task."),
         (
             "name: x\ntype: train\nrun: a\nreplicas: 2\n",

@@ -15,6 +15,7 @@ def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
     yield from _of_kind(keys)
     yield from _of_command(keys)
     yield from _of_gang(keys)
+    yield from _of_giving_way(keys)
     yield from _of_times(keys)
     yield from _of_secrets(keys)
 
@@ -57,6 +58,22 @@ def _of_gang(keys: WorkloadKeys) -> Iterator[Mistake]:
     elif keys.type is not WorkloadKind.TRAIN and size.maximum != size.minimum:
         yield Mistake(
             f"only a train is elastic; this is a {keys.type}.", path=("num_nodes",), hint=f"Write {size.minimum}."
+        )
+
+
+def _of_giving_way(keys: WorkloadKeys) -> Iterator[Mistake]:
+    for name in ("yield_to", "outrank"):
+        if getattr(keys, name) == []:
+            yield Mistake("is empty.", path=(name,), hint="Name kinds, such as [train], or leave the key out.")
+    if keys.yield_to and keys.outrank:
+        yield Mistake("does not go with 'yield_to'.", path=("outrank",), hint="Keep one of the two.")
+    if keys.yield_to and keys.preemptible is False:
+        yield Mistake("does not go with 'preemptible: false'.", path=("yield_to",), hint="Keep one of the two.")
+    if keys.keep_replicas is not None and not keys.preemptible and not keys.yield_to:
+        yield Mistake(
+            "says nothing: it gives no place to others.",
+            path=("keep_replicas",),
+            hint="Add 'preemptible: true' or 'yield_to', or leave it out.",
         )
 
 

@@ -17,6 +17,7 @@ from .types import (
     EnvName,
     Event,
     Filled,
+    Flag,
     Memory,
     ModelRef,
     Name,
@@ -44,6 +45,7 @@ KINDS = (WorkloadKind.TASK, WorkloadKind.TRAIN, WorkloadKind.SERVICE, WorkloadKi
 """The kinds that can be asked for. ``dev`` is not built yet."""
 
 ONLY_FOR = {
+    "keep_replicas": WorkloadKind.SERVICE,
     "ranks_per_node": WorkloadKind.TRAIN,
     "checkpoint": WorkloadKind.TRAIN,
     "replicas": WorkloadKind.SERVICE,
@@ -202,6 +204,19 @@ class WorkloadKeys(_Keys):
     readiness: ReadinessKeys | None = Field(default=None, description="service only: when a replica counts as ready.")
     queue: Name | None = Field(default=None, description="The queue. 'default' where left out.")
     priority: Priority | None = Field(default=None, description="low, normal, high, or a number from -1000 to 1000.")
+    preemptible: Flag | None = Field(
+        default=None,
+        description="Whether it may lose its place to a higher priority. A service may not where it is left out.",
+    )
+    yield_to: list[Kind] | None = Field(
+        default=None, description="Kinds of workloads to which it gives its place at the same priority, too: [train]."
+    )
+    outrank: list[Kind] | None = Field(
+        default=None, description="Kinds of workloads whose places it may take at the same priority, too: [train]."
+    )
+    keep_replicas: Count | None = Field(
+        default=None, description="service only: how many replicas it keeps when it gives places to others."
+    )
     after: list[Name] | None = Field(default=None, description="Names of workloads that have to succeed first.")
     retry: RetryKeys | None = Field(default=None, description="How often it may begin again.")
     checkpoint: CheckpointKeys | None = Field(

@@ -9,6 +9,7 @@ from ampacity.model.ids import DEFAULT_QUEUE, QueueName
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import (
     CheckpointPolicy,
+    GivingWay,
     ReadinessProbe,
     RetryPolicy,
     SecretUse,
@@ -49,6 +50,12 @@ def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
         resources=_resources(keys.resources or ResourceKeys()),
         retry=_retry(keys.type, keys.retry or RetryKeys()),
         checkpoint=_checkpoint(keys.checkpoint or CheckpointKeys(), workdir or directory),
+        giving_way=GivingWay(
+            preemptible=keys.preemptible,
+            yield_to=tuple(dict.fromkeys(keys.yield_to or ())),
+            outrank=tuple(dict.fromkeys(keys.outrank or ())),
+            keep_replicas=keys.keep_replicas or 0,
+        ),
         service=_service(keys) if keys.type is WorkloadKind.SERVICE else None,
         **{name: value for name, value in given.items() if value is not None},
     )

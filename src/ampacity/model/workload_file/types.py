@@ -109,6 +109,12 @@ def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
     return check
 
 
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise wrong(f"has to be true or false, not {said(value)}.", "Write true or false.")
+
+
 def _name(value: object) -> str:
     text = _text(value)
     if re.fullmatch(_NAME, text):
@@ -190,6 +196,7 @@ def _ranged(pattern: str) -> str:
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 Filled = Annotated[str, PlainValidator(_filled), _pattern(r"[\s\S]*\S[\s\S]*")]
 Scalar = Annotated[str, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "number"]})]
+Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Name = Annotated[str, PlainValidator(_name), _pattern(_NAME)]
 EnvName = Annotated[str, PlainValidator(_env_name), _pattern(_ENV_NAME)]
 Path = Annotated[str, PlainValidator(_path), _pattern(r"[^~][\s\S]*")]
