@@ -3,7 +3,7 @@ for all of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -241,3 +241,45 @@ def test_places_on_nodes_without_devices_and_without_expectations(name: PolicyNa
     assert len(policy.choose(room, Ask(cpu_milli=1000), count=5)) == 2
     assert policy.choose(room, Ask(cpu_milli=1000, count=1)) == []
     assert [choice.row for choice in policy.choose(room, Ask(cpu_milli=9000), count=3)] == [1]
+
+
+@pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.RANDOM])
+def test_replicas_go_where_the_fewest_of_them_are(name: PolicyName) -> None:
+    board = Board.of(fleet_of(tuple(machine(f"n{index}", 4, "A", 64, 512) for index in range(4))))
+    room, policy, ask = Room.of(board), make(name), Ask(cpu_milli=1000, count=1)
+    beside = np.array([2, 0, 1, 0], np.int32)
+    before = policy.choose(room, ask)[0].row
+    rows = [choice.row for choice in policy.choose(room, ask, beside=beside, count=4)]
+    assert sorted(rows[:2]) == [1, 3]
+    assert rows[2:] == [2, 0]
+    assert policy.choose(room, ask)[0].row == before, "nothing of it is kept"
+
+
+@pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.RANDOM])
+def test_faster_kinds_come_first_where_nothing_else_differs(name: PolicyName) -> None:
+    board = Board.of(
+        fleet_of((machine("a", 4, "A", 64, 512), machine("b", 4, "B", 64, 512), machine("c", 4, "C", 64, 512)))
+    )
+    room, policy = Room.of(board), make(name)
+    speeds = dict(zip(board.fleet.kinds, (0.5, 1.0, 0.25), strict=True))
+    ask = Ask(cpu_milli=1000, count=1, speeds=tuple(speeds.values()))
+    rows = [choice.row for choice in policy.choose(room, ask, count=3)]
+    assert [board.fleet.kinds[room.kind[row]] for row in rows] == sorted(speeds, key=lambda kind: -speeds[kind])
+    first = replace(ask, kinds=(board.fleet.kinds.index("A"),))
+    assert [board.fleet.kinds[room.kind[choice.row]] for choice in policy.choose(room, first, count=3)] == ["A"]
+
+
+def test_least_waste_weighs_time_lost_against_devices_lost() -> None:
+    """A slightly slower kind is taken where the faster one is all but spoken for; a much slower one is not."""
+    nodes = (machine("a", 1, "A", 64, 512), *(machine(f"b{index}", 4, "B", 64, 512) for index in range(3)))
+    board = Board.of(fleet_of(nodes))
+    room, fast = Room.of(board), board.fleet.kinds.index("A")
+    mix = [(Ask(cpu_milli=1000, count=1, kinds=(fast,)), 9), (Ask(cpu_milli=1000, count=1), 1)]
+    policy = LeastWaste(mix)
+    policy.begin(room)
+    chosen = {
+        speed: room.kind[policy.choose(room, Ask(cpu_milli=1000, count=1, speeds=speeds))[0].row] == fast
+        for speed in (0.95, 0.2)
+        for speeds in [tuple(1.0 if code == fast else speed for code in range(2))]
+    }
+    assert chosen == {0.95: False, 0.2: True}

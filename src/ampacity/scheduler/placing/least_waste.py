@@ -19,7 +19,7 @@ from .kernels import Kept, Tables, kernels
 from .patterns import worth_of_pieces
 from .pressure import Pressure
 from .rules import LEVEL_MILLI, LEVELS
-from .scoring import ScoringPolicy
+from .scoring import ScoringPolicy, speed_of_rows
 
 CPUS: Final = 128
 """More CPUs than these for one device are as good as these."""
@@ -76,9 +76,12 @@ class LeastWaste(ScoringPolicy):
         self._kernels.refresh_waste(kept, room, asked, self._tables_for(room))
 
     def _settle(self, value: Floats, room: Room, ask: Ask) -> Floats:
-        """Less the price of the kind, in whole quanta. The last price is for kind -1: rows without devices."""
+        """Less the price of the kind and what a slower kind loses of the devices' time, in whole quanta. The last price
+        is for kind -1: rows without devices."""
         if ask.count and len(self._prices) == room.kinds + 1:
             value = value - self._prices[room.kind] * ask.total_milli
+        if ask.speeds:
+            value = value - (1 - speed_of_rows(room, ask)) * ask.total_milli
         return np.ceil(value / self._settings.quantum_milli)
 
     def _tables_for(self, room: Room) -> Tables:
