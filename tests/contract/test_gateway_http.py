@@ -32,7 +32,7 @@ TEXT = "".join(WORDS)
 class Gateway:
     """The process, its table, and a raw socket to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self.table = folder / "table.json"
         self.log = folder / "gateway.log"
         self.version = 0
@@ -48,6 +48,7 @@ class Gateway:
             str(self.table),
             "--port",
             str(self.port),
+            *more,
         ]
         self.process = subprocess.Popen(command, stderr=self.log.open("wb"))
         eventually(lambda: self.try_health() == 200)
@@ -93,7 +94,8 @@ class Gateway:
             time.sleep(0.15)  # the same names may be routed elsewhere: let one look at the file pass
 
     def models(self) -> list[str]:
-        return [each["id"] for each in httpx.get(self.url + "/v1/models").json()["data"]]
+        """None while it is closed."""
+        return [each["id"] for each in httpx.get(self.url + "/v1/models").json().get("data", ())]
 
     def ask(self, model: str = "tiny", **more: Any) -> httpx.Response:
         return httpx.post(self.url + "/v1/completions", json={"model": model, "prompt": "x", **more}, timeout=30)
