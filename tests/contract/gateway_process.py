@@ -21,7 +21,7 @@ from engine_double import EngineDouble
 class Gateway:
     """The process, its table, and a raw socket to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self.table = folder / "table.json"
         self.log = folder / "gateway.log"
         self.version = 0
@@ -37,6 +37,7 @@ class Gateway:
             str(self.table),
             "--port",
             str(self.port),
+            *more,
         ]
         self.process = subprocess.Popen(command, stderr=self.log.open("wb"))
         eventually(lambda: self.try_health() == 200)

@@ -60,7 +60,7 @@ def test_the_page_names_every_key() -> None:
         "resources: {memory: 128}",
         "resources: {cpus: many}",
         "resources: {disk: 5}",
-        "resources: {accelerators: H100|A100}",
+        "resources: {accelerators: 'H100,A100'}",
         "num_nodes: none",
         "num_nodes: 0",
         "priority: urgent",

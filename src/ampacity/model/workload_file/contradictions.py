@@ -19,6 +19,7 @@ def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
     yield from _of_times(keys)
     yield from _of_secrets(keys)
     yield from _of_overload(keys)
+    yield from _of_rules(keys)
 
 
 def _of_kind(keys: WorkloadKeys) -> Iterator[Mistake]:
@@ -120,3 +121,13 @@ def _of_overload(keys: WorkloadKeys) -> Iterator[Mistake]:
     name = keys.served_name or (keys.model or "").partition(":")[0]
     if overload.model is not None and overload.model == name:
         yield Mistake("is this model itself.", path=("overload", "model"), hint="Name another model.")
+
+
+def _of_rules(keys: WorkloadKeys) -> Iterator[Mistake]:
+    apart = keys.anti_affinity
+    if apart is not None and (apart.tree is None) != (apart.level is None):
+        missing = "tree" if apart.tree is None else "level"
+        hint = "Write both a tree and a level, or neither for nodes."
+        yield Mistake("is missing.", path=("anti_affinity", missing), hint=hint)
+    if apart is not None and not apart.workloads:
+        yield Mistake("is empty.", path=("anti_affinity",), hint="Name workloads, or leave the key out.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from posixpath import join, normpath
 from typing import Any
 
 from ampacity.model.ids import DEFAULT_QUEUE, QueueName
-from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.resources import Counted, Range, ResourceRequest
 from ampacity.model.service_terms import BrownOut, Overload, Price
 from ampacity.model.workload import (
     CheckpointPolicy,
@@ -29,6 +30,7 @@ from .keys import (
     SecretKeys,
     WorkloadKeys,
 )
+from .rule_keys import rules_of
 
 
 def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
@@ -60,6 +62,7 @@ def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
         resources=_resources(keys.resources or ResourceKeys()),
         retry=_retry(keys.type, keys.retry or RetryKeys()),
         checkpoint=_checkpoint(keys.checkpoint or CheckpointKeys(), workdir or directory),
+        rules=rules_of(keys.selector, keys.prefer, keys.anti_affinity, keys.tolerations, keys.topology),
         giving_way=GivingWay(
             preemptible=keys.preemptible,
             yield_to=tuple(dict.fromkeys(keys.yield_to or ())),
@@ -78,11 +81,18 @@ def _secrets(keys: SecretKeys) -> SecretUse:
 def _resources(keys: ResourceKeys) -> ResourceRequest:
     default = ResourceRequest()
     return ResourceRequest(
-        accelerators=() if keys.accelerators is None else (keys.accelerators,),
+        accelerators=keys.accelerators or (),
         cpu_milli=keys.cpus or default.cpu_milli,
         memory_bytes=keys.memory or Range.exactly(0),
         disk_bytes=keys.disk or 0,
+        counted=_counted(keys.counted),
+        licences=_counted(keys.licences),
+        power_w=keys.power or 0,
     )
+
+
+def _counted(keys: Mapping[str, int] | None) -> tuple[Counted, ...]:
+    return tuple(Counted(name=name, amount=amount) for name, amount in sorted((keys or {}).items()))
 
 
 def _retry(kind: WorkloadKind, keys: RetryKeys) -> RetryPolicy:
