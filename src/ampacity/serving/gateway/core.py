@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ampacity.model.access import ApiKey
 from ampacity.serving.admission import Refused
+from ampacity.serving.metering import Recorder
 from ampacity.serving.routing.base import EngineId, Router, Ticket, TicketId
 from ampacity.serving.table import RoutingTable
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class Core:
     """One process's gateway, without its sockets."""
 
-    def __init__(self, tables: Tables, router: Callable[[], Router]) -> None:
+    def __init__(self, tables: Tables, router: Callable[[], Router], recorder: Recorder | None = None) -> None:
+        self.recorder = recorder
         self.tables, self._router = tables, router
         self.wheel = Wheel(monotonic())
         self.clients: set[Client] = set()

@@ -19,6 +19,7 @@ from .engines import Engine, EngineLost, connect
 from .heads import AnswerHead, RequestHead
 from .hedge import Hedge
 from .takeover import Takeover
+from .tally import Tally
 from .upstream import Upstream
 
 if TYPE_CHECKING:
@@ -68,10 +69,11 @@ class Flight:
         "_request",
         "_rest_body",
         "_retried",
-        "_route",
         "_seen_bytes",
         "_upstream",
         "id",
+        "route",
+        "tally",
         "ticket",
     )
 
@@ -88,8 +90,8 @@ class Flight:
     ) -> None:
         """``model``: another one than was asked for. ``note``: a line for the answer's head."""
         self._core, self._client, self._request, self._body, self._asked = core, client, request, body, asked
-        self._route: ModelRoute = core.tables.route(model or asked.model)
-        self._line: Line = core.line(self._route.name)
+        self.route: ModelRoute = core.tables.route(model or asked.model)
+        self._line: Line = core.line(self.route.name)
         self.id = request.request_id or core.next_request_id()
         now = monotonic()
         self.ticket = Ticket(core.next_ticket(), arrived=now, tokens=asked.prompt_bytes // 4)
@@ -100,6 +102,7 @@ class Flight:
         self._answer: Answer | None = None
         self._progress: Progress | None = None
         self._rest_body, self._note = b"", note
+        self.tally = Tally()
         self._retried = False
         self._losses = self._seen_bytes = 0
 
@@ -107,6 +110,15 @@ class Flight:
     def _begun(self) -> bool:
         """Whether a byte of the answer has been passed on."""
         return self._progress is not None or (self._answer is not None and self._answer.begun)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether another engine has gone on with its stream: then no engine has counted all of it."""
+        return self._progress is not None
+
+    @property
+    def streamed(self) -> bool:
+        return self._answer is not None and self._answer.stream is not None
 
     @property
     def status(self) -> int:
@@ -133,7 +145,7 @@ class Flight:
         """Called by the line, at once or later: send the request there."""
         now = monotonic()
         self._patience_until = now + FIRST_BYTE_LIMIT_S
-        self._client.limit(now + self._route.hedge_after_s if self._hedges else self._patience_until)
+        self._client.limit(now + self.route.hedge_after_s if self._hedges else self._patience_until)
         found = self._core.fleet.engines.get(engine)
         if found is None:
             self._fail(engine, "it has left")
@@ -166,8 +178,8 @@ class Flight:
     def request_bytes(self, engine: Engine) -> bytes:
         """The request as this engine is to hear it."""
         request, body = self._request, self._rest_body or self._body
-        if self._asked.model != self._route.upstream:
-            body = with_model(body, self._asked, self._route.upstream)
+        if self._asked.model != self.route.upstream:
+            body = with_model(body, self._asked, self.route.upstream)
         return b"%s %s HTTP/1.1\r\nhost: %s\r\n%sx-request-id: %s\r\ncontent-length: %d\r\n\r\n%s" % (
             request.method,
             request.target,
@@ -192,12 +204,14 @@ class Flight:
         if self._progress is not None and not (head.status == 200 and head.events):
             self._abandon_rest(upstream, f"another one answered {head.status} when asked for the rest")
             return
+        self.tally.replica = engine.id
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=self._progress)
         self._line.answered(self.ticket.id, now)
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         answer = self._answer
         assert answer is not None, "a piece comes after the head"
+        self.tally.piece(data)
         if self._hedge is not None:
             self._drop_hedge()
         try:
@@ -209,6 +223,7 @@ class Flight:
         self._upstream = None
         answer = self._answer
         assert answer is not None, "an answer ends after its head"
+        self.tally.piece(data)
         if self._hedge is not None:
             self._drop_hedge()
         try:
@@ -240,6 +255,8 @@ class Flight:
         answer, self._answer = self._answer, None
         if answer is not None and answer.begun and not self._take_over(answer, raw, why, now):
             return
+        if not self._begun:
+            self.tally = Tally()
         if self._losses >= MOST_LOSSES:
             self._give_in(why)
             return
@@ -252,7 +269,7 @@ class Flight:
             self._client.cut()
             return False
         try:
-            taken = Takeover(answer.stream, raw, request=self._request, route=self._route, body=self._body)
+            taken = Takeover(answer.stream, raw, request=self._request, route=self.route, body=self._body)
         except CannotContinue as error:
             break_off(self._client, self._request, f"{why}; {error}", streamed=True)
             return False
@@ -291,7 +308,7 @@ class Flight:
 
     def has_other(self, engine: EngineId) -> bool:
         """Whether there is another engine that has not been tried."""
-        return self._core.fleet.has_other(self._route, self.ticket.excluded | {engine})
+        return self._core.fleet.has_other(self.route, self.ticket.excluded | {engine})
 
     # Time limits -----------------------------------------------------------------------------------------------------
 
@@ -309,7 +326,7 @@ class Flight:
         if now < self._deadline:
             self._offer_again(now, NO_ENGINES)
             return
-        message = f"No replica of {self._route.name!r} {'answers' if self._route.replicas else 'is ready'}."
+        message = f"No replica of {self.route.name!r} {'answers' if self.route.replicas else 'is ready'}."
         if self._begun:
             break_off(self._client, self._request, message, streamed=True)
         else:
@@ -349,7 +366,7 @@ class Flight:
 
     @property
     def _hedges(self) -> bool:
-        return self._route.hedge_after_s > 0 and self._progress is None
+        return self.route.hedge_after_s > 0 and self._progress is None
 
     # Hedging ---------------------------------------------------------------------------------------------------------
 
@@ -358,6 +375,7 @@ class Flight:
         self._hedge = None
         self._leave_engine(monotonic())
         self.ticket, self._upstream = hedge.ticket, upstream
+        self.tally.replica = upstream.engine.id
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=None)
 
     def hedge_failed(self) -> None:

@@ -8,6 +8,7 @@ from time import monotonic, time
 from typing import Protocol
 
 from ampacity.serving.admission import Admission, AdmissionPolicy, Ending, Entry, Go, Refused
+from ampacity.serving.metering.spent import Spent
 from ampacity.serving.table import ModelRoute, RoutingTable
 
 from .answers import refusal_of
@@ -76,6 +77,10 @@ class Gate:
         )
         if self._held:
             self._pump(now)
+
+    def set_spent(self, spent: Spent) -> None:
+        """What the books say was spent."""
+        self.admission.set_spent(spent.keys, spent.projects, monotonic())
 
     def tick(self, now: float) -> None:
         """Called a few times a second."""

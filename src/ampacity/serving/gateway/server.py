@@ -11,6 +11,8 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 
 from ampacity.model.errors import PortInUse
+from ampacity.serving.metering import Recorder
+from ampacity.serving.metering.spent import SpentFile
 from ampacity.serving.routing import ROUTERS
 
 from .client import Client
@@ -34,13 +36,20 @@ async def run(options: Options) -> None:
         UserError: the certificate cannot be used.
     """
     allow_many_connections()
-    core = Core(Tables(options.table), ROUTERS[options.router])
+    folder = options.table.parent
+    recorder = Recorder(folder / "usage")
+    core = Core(Tables(options.table), ROUTERS[options.router], recorder)
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
-    looks: list[Callable[[], object]] = [core.tables.refresh]
+    spent = SpentFile(folder / "spent.json", core.gate.set_spent)
+    looks: list[Callable[[], object]] = [core.tables.refresh, spent.refresh]
     if certificate is not None:
         looks.append(certificate.refresh)
-    with _kept_going(_each(TICK_S, core.tick), *(_each(LOOK_EVERY_S, look) for look in looks)):
+    recorder.start()
+    with (
+        contextlib.closing(recorder),
+        _kept_going(_each(TICK_S, core.tick), *(_each(LOOK_EVERY_S, look) for look in looks)),
+    ):
         await _asked_to_end(options.parent_fd)
         for server in servers:
             server.close()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Protocol
 
 from ampacity.model.access import ApiKey
+from ampacity.model.request_usage import RequestRecord
 from ampacity.serving.admission import GO, Ending, Entry, Go, Refused
 from ampacity.serving.admission.access import may_use, model_refused
 
@@ -88,14 +89,56 @@ class Visit:
         self._entry = None
         self._host.refuse(refusal_of(refused))
 
-    def over(self, ending: Ending) -> None:
-        """It was answered, failed, or its client has left."""
+    def over(self, ending: Ending, status: int, flight: Flight | None) -> None:
+        """It was answered, failed, or its client has left: what it took is given back, what it used is noted."""
         entry, self._entry = self._entry, None
         if entry is None:
             return
         now = monotonic()
-        if not self._core.gate.leave(entry, now):
+        if self._core.gate.leave(entry, now):
+            return
+        record = None if flight is None else _record(entry, flight, ending, status, now)
+        if record is None:
             self._core.gate.ended(entry, now, ending)
+            return
+        self._core.gate.ended(
+            entry,
+            now,
+            ending,
+            input_tokens=record.input_tokens,
+            output_tokens=record.output_tokens,
+            money=record.money,
+        )
+        if self._core.recorder is not None:
+            self._core.recorder.record(record)
+
+
+def _record(entry: Entry, flight: Flight, ending: Ending, status: int, now: float) -> RequestRecord:
+    """What it used: as the engine counted it, else by what has passed."""
+    tally = flight.tally
+    counted = tally.counted() if ending is Ending.COMPLETE and not flight.resumed else None
+    if counted is None:
+        made = 0 if ending is Ending.FAILED else tally.events or (tally.guess if ending is Ending.COMPLETE else 0)
+        counted_tokens = (0 if ending is Ending.FAILED else entry.tokens, 0, made)
+    else:
+        counted_tokens = (counted.input_tokens, counted.cached_tokens, counted.output_tokens)
+    given, cached, made = counted_tokens
+    price = flight.route.price
+    return RequestRecord(
+        at=time(),
+        project=entry.project,
+        model=flight.route.name,
+        key="" if entry.key is None else entry.key.id,
+        replica=tally.replica,
+        status=status,
+        input_tokens=given,
+        cached_tokens=cached,
+        output_tokens=made,
+        counted=counted is not None,
+        ttft_s=tally.first_at - entry.arrived if flight.streamed and tally.first_at is not None else None,
+        total_s=now - entry.arrived,
+        money=0.0 if price is None else price.of(input_tokens=given, cached_tokens=cached, output_tokens=made),
+    )
 
 
 def _note(go: Go) -> bytes:

@@ -1,0 +1,9 @@
+"""Metering: what each request has used, written down beside the hot path and kept until it is in the books."""
+
+from __future__ import annotations
+
+from .counted import Counted, counted_in
+from .recorder import Recorder
+from .spool import Spool
+
+__all__ = ["Counted", "Recorder", "Spool", "counted_in"]
