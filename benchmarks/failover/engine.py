@@ -1,8 +1,8 @@
 """A deterministic engine that streams words: ``PORT=… python engine.py``, run by the platform as a service's replica.
 
-The i-th word is a function of the question and of i alone. A request that goes on with what was said (question, then
-words) is answered from the next word on. All streams get a word each step. SIGUSR1 cuts it off from the network: all its
-connections break at once, and nobody can connect, while the process lives.
+The i-th word is a function of the question and of i alone. A request that goes on with what was said (the question,
+then words) is answered from the next word on. All streams get a word each step. SIGUSR1 cuts it off from the network:
+all its connections break at once, and nobody can connect, while the process lives.
 """
 
 from __future__ import annotations
