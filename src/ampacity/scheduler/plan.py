@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from heapq import heapify, heappop, heappush
 
-from ampacity.model.plan import Plan, Start, Wait, Waits
+from ampacity.model.plan import Plan, Promise, Start, Wait, Waits
+from ampacity.model.preemption import DEFAULT_PREEMPTION
 from ampacity.model.quantities import print_cpus
 
 from .board import Board, Fit
@@ -15,6 +16,7 @@ from .explain import Explainer
 from .gates import held_back
 from .order import Shape, Turn, Want
 from .place import place, placements
+from .preempting.preemptor import Preemptor
 from .promises import keep_promises
 from .queues.purse import Purse, wanted
 from .queues.rules import Barred
@@ -48,29 +50,34 @@ def plan(state: State, now: float) -> Plan:
             heads.append((want.turn, [(want.turn, want)], 0))
         else:
             held.append(wait)
-    shares = state.shares
-    purse = Purse.of(shares, board)
-    kept, others = keep_promises(board, state.line.promised.values())
-    for start in kept:
-        purse.take(state.queue_of(start.workload), purse.amounts(start.placements))
-    heads += [(want.turn, [(want.turn, want)], 0) for want in others]
-    starts, crowded, barred = _serve(board, purse, heads)
+    purse = Purse.of(state.shares, board)
+    kept = keep_promises(state, board, now)
+    given: list[Start | Promise] = [*kept.starts, *kept.promises]
+    for each in given:
+        purse.take(state.queue_of(each.workload), purse.amounts(each.placements))
+    heads += [(want.turn, [(want.turn, want)], 0) for want in kept.broken]
+    preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=DEFAULT_PREEMPTION)
+    starts, crowded, barred = _serve(board, purse, preemptor, heads)
     explainer = Explainer(state, board)
     reasons: list[Because] = [(partial(explainer.reason, rests[0][0][1]), rests) for rests in crowded.values()]
     reasons += [(partial(say_barred, bar, rest[0][1].spec.queue), [rest]) for bar, rest in barred]
     return Plan(
-        starts=(*kept, *starts),
-        waits=Waits(Waiting(held, reasons).write_out),
+        starts=(*kept.starts, *starts),
+        stops=tuple(preemptor.stops),
+        resizes=tuple(preemptor.resizes),
+        promises=(*kept.promises, *preemptor.promises),
+        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], reasons).write_out),
         queues=purse.standings(state.line.waiting),
-        next_wake=_next_wake(state.line.apart.values(), now),
+        next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at),
     )
 
 
 def _serve(
-    board: Board, purse: Purse, heads: list[Head]
+    board: Board, purse: Purse, preemptor: Preemptor, heads: list[Head]
 ) -> tuple[list[Start], dict[Shape, list[Rest]], list[tuple[Barred, Rest]]]:
     """The starts, by shape all who found no room, and those whose queue may not use more. What is left only shrinks
-    while a plan is made: a shape that found no room once finds none later, and a group that was barred stays so."""
+    while a plan is made: a shape that found no room once finds none later, and a group that was barred stays so. But
+    others may have to give way for it."""
     starts: list[Start] = []
     crowded: dict[Shape, list[Rest]] = {}
     barred: list[tuple[Barred, Rest]] = []
@@ -89,13 +96,14 @@ def _serve(
         if bar is not None:
             barred.append((bar, group[position:]))
             continue
-        if fits is None:
+        if fits is not None:
+            for fit in fits:
+                board.take(fit, want.workload.id)
+            purse.take(queue, amounts)
+            starts.append(_start(want, fits))
+        elif not preemptor.help(want):
             crowded.setdefault(shape, []).append(group[position:])
             continue
-        for fit in fits:
-            board.take(fit, want.workload.id)
-        purse.take(queue, amounts)
-        starts.append(_start(want, fits))
         if position + 1 < len(group):
             heappush(heads, (group[position + 1][0], group, position + 1))
     return starts, crowded, barred
@@ -118,6 +126,10 @@ def _leaves(fit: Fit) -> str:
     if not fit.accelerators_left_milli and not fit.allocation.devices:
         return cpus
     return f"{print_cpus(fit.accelerators_left_milli)} accelerators and {cpus}"
+
+
+def _earliest(one: float | None, other: float | None) -> float | None:
+    return min((time for time in (one, other) if time is not None), default=None)
 
 
 def _next_wake(apart: Iterable[Want], now: float) -> float | None:

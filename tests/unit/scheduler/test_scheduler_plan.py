@@ -138,7 +138,7 @@ def test_replicas_beyond_the_desired_number_do_not_start() -> None:
 
 def test_a_blocked_gang_does_not_hold_up_those_behind_it() -> None:
     n1, n2 = node("n1", devices=2), node("n2", devices=2)
-    gang = workload("w2", request("H100:2"), num_nodes=Range.exactly(2), priority=100)
+    gang = workload("w2", request("H100:2"), num_nodes=Range.exactly(2))
     made = planned(n1, n2, running("w1", n1, request("H100:1")), gang, workload("w3", request("H100:1")))
     assert set(nodes_of(made)) == {"w3"}
 
