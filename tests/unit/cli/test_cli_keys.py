@@ -87,30 +87,9 @@ def test_usage_is_told_by_what_is_asked_for(amp: Amp, amp_json: Callable[..., An
     )
     client.report = UsageReport(sums=(one,), names={"k1": "alice"}, lost=2)
     result = amp("usage", "--by", "day", "--by", "key", "--since", "7d")
-    assert result.stdout.split() == [
-        "FROM",
-        "KEY",
-        "MODEL",
-        "REQUESTS",
-        "FAILED",
-        "INPUT",
-        "CACHED",
-        "OUTPUT",
-        "TTFT",
-        "TIME",
-        "COST",
-        "2026-09-22",
-        "alice",
-        "writer",
-        "1.2K",
-        "3",
-        "10K",
-        "25%",
-        "400",
-        "0.20s",
-        "20ms",
-        "7.125",
-    ]
+    heads, cells = (line.split() for line in result.stdout.splitlines())
+    assert heads == "FROM KEY MODEL REQUESTS FAILED INPUT CACHED OUTPUT TTFT TIME COST".split()  # noqa: SIM905
+    assert cells == "2026-09-22 alice writer 1.2K 3 10K 25% 400 0.20s 20ms 7.125".split()  # noqa: SIM905
     assert "2 requests was lost" in result.stderr
     assert amp_json("usage", "--all-projects")["sums"][0]["money"] == 7.125
     _, by, since, all_projects = client.calls[-2]

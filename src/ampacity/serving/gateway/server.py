@@ -13,10 +13,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from ampacity.model.errors import PortInUse
 from ampacity.serving.metering import Recorder
 from ampacity.serving.metering.spent import SpentFile
-from ampacity.serving.routing import ROUTERS
 
 from .client import Client
 from .core import Core
+from .desk import OwnDesk
 from .options import Options
 from .tables import LOOK_EVERY_S, Tables
 from .tls import Certificate
@@ -36,12 +36,12 @@ async def run(options: Options) -> None:
         UserError: the certificate cannot be used.
     """
     allow_many_connections()
-    folder = options.table.parent
+    folder, desk = options.table.parent, OwnDesk()
     recorder = Recorder(folder / "usage")
-    core = Core(Tables(options.table), ROUTERS[options.router], recorder)
+    core = Core(Tables(options.table), options.router, desk, recorder)
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
-    spent = SpentFile(folder / "spent.json", core.gate.set_spent)
+    spent = SpentFile(folder / "spent.json", desk.set_spent)
     looks: list[Callable[[], object]] = [core.tables.refresh, spent.refresh]
     if certificate is not None:
         looks.append(certificate.refresh)

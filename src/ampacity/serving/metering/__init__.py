@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .counted import Counted, counted_in
 from .recorder import Recorder
 from .spool import Spool
 
-__all__ = ["Counted", "Recorder", "Spool", "counted_in"]
+__all__ = ["Recorder", "Spool"]
