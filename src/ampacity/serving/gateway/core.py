@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from time import monotonic, time
@@ -101,7 +102,7 @@ class Core:
 
     def _new_line(self) -> Line:
         alarm = _Alarm(self.wheel)
-        alarm.line = line = Line(self._router(), alarm.set)
+        alarm.line = line = Line(self._router(), alarm.set, lambda do: asyncio.get_running_loop().call_soon(do))
         return line
 
 

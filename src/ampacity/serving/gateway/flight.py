@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ampacity.serving.routing.base import NO_ENGINES, EngineId, Ticket
+from ampacity.serving.routing.blocks import TOKEN_BYTES, blocks_of
 from ampacity.serving.table import ModelRoute
 
 from .answer import Answer, Answering, break_off, end_stream
@@ -92,7 +93,8 @@ class Flight:
         self._line: Line = core.line(self._route.name)
         self.id = request.request_id or core.next_request_id()
         now = monotonic()
-        self.ticket = Ticket(core.next_ticket(), arrived=now, tokens=asked.prompt_bytes // 4)
+        blocks = blocks_of(memoryview(asked.messages or asked.prompt)) if self._line.reads_blocks else ()
+        self.ticket = Ticket(core.next_ticket(), arrived=now, tokens=asked.prompt_bytes // TOKEN_BYTES, blocks=blocks)
         self._deadline = self._patience_until = now + WAIT_FOR_ENGINE_S
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -304,7 +306,11 @@ class Flight:
             self._waited(now)
 
     def _waited(self, now: float) -> None:
-        """No engine has taken it so far: those that failed may be tried again."""
+        """No engine has taken it so far: those that failed may be tried again. Where none did, they are only busy."""
+        if self._line.has_engines and not self.ticket.excluded and now < self.ticket.arrived + FIRST_BYTE_LIMIT_S:
+            self._deadline = now + WAIT_FOR_ENGINE_S
+            self._client.limit(now + LOOK_AGAIN_S)
+            return
         self._line.withdrawn(self.ticket.id, now)
         if now < self._deadline:
             self._offer_again(now, NO_ENGINES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Protocol
 
 from ampacity.serving.routing.base import Engine, EngineId, Router, Ticket, TicketId
@@ -17,14 +18,24 @@ class Bound(Protocol):
 
 
 class Line:
-    """One model's router. Tickets are offered, and come back by ``bound`` where the router held them."""
+    """One model's router. Tickets are offered, and come back by ``bound`` where the router held them.
 
-    def __init__(self, router: Router, wake: Callable[[float], None]) -> None:
-        self._router, self._wake = router, wake
+    ``wake`` is asked to call ``pump`` at a time, ``soon`` to call what it is given when what has come in is read.
+    """
+
+    def __init__(
+        self, router: Router, wake: Callable[[float], None], soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self._router, self._wake, self._soon = router, wake, soon
         self._held: dict[TicketId, Bound] = {}
+        self._called = False
+        self.reads_blocks = router.reads_blocks
+        self.has_engines = False
 
     def set_engines(self, engines: Iterable[Engine], now: float) -> None:
-        self._router.set_engines(engines, now)
+        members = list(engines)
+        self.has_engines = bool(members)
+        self._router.set_engines(members, now)
         self.pump(now)
 
     def offer(self, request: Bound, now: float) -> EngineId | None:
@@ -32,8 +43,15 @@ class Line:
         engine = self._router.offer(request.ticket, now)
         if engine is None:
             self._held[request.ticket.id] = request
-            self._sleep(now)
+            if not self._called:
+                self._called = True
+                self._soon(self._all_offered)
         return engine
+
+    def _all_offered(self) -> None:
+        """The router has seen all that came at the same time."""
+        self._called = False
+        self.pump(monotonic())
 
     def answered(self, ticket: TicketId, now: float) -> None:
         self._router.answered(ticket, now)
