@@ -12,8 +12,6 @@ from ampacity.serving.routing.caches import Caches
 class AtOnce:
     """Binds on arrival. Fulfils :class:`ampacity.serving.routing.Router`."""
 
-    reads_blocks = True
-
     def set_engines(self, engines: Iterable[Engine], now: float) -> None:
         self._engines = [engine.id for engine in engines]
         self._free_at = [0.0] * len(self._engines)

@@ -64,14 +64,11 @@ class Ticket:
 
 
 class Router(Protocol):
-    """Decides which engine serves which ticket, and when. ``reads_blocks``: tickets without blocks tell it less.
+    """Decides which engine serves which ticket, and when.
 
     After each call other than ``offer``, and when ``next_wake`` has come, ``released`` says which held tickets are
     bound now. A ticket that was bound is on its engine until ``ended``.
     """
-
-    @property
-    def reads_blocks(self) -> bool: ...
 
     def set_engines(self, engines: Iterable[Engine], now: float) -> None:
         """From now on these are all. Tickets that are on one that is gone stay there until they end."""

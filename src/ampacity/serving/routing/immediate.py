@@ -21,8 +21,6 @@ class Immediate:
     An engine that was set aside is chosen only when all others are set aside as well.
     """
 
-    reads_blocks = False
-
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._members: dict[EngineId, Member] = {}

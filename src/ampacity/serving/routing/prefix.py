@@ -85,8 +85,6 @@ _by_key = attrgetter("key")
 class Prefix:
     """Fulfils :class:`ampacity.serving.routing.base.Router`."""
 
-    reads_blocks = True
-
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
         self._block_s = self._settings.cost.linear_s * self._settings.block_tokens
