@@ -11,6 +11,7 @@ from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, 
 from .plan import Placement
 from .resources import Range, ResourceRequest
 from .rules import PlacementRules
+from .service_terms import Overload, Price
 
 
 class WorkloadKind(StrEnum):
@@ -64,6 +65,7 @@ class ServiceSpec:
 
     ``model`` names a hub model (``name`` or ``name:version``); ``engine`` names who serves it. Without an engine
     ``run`` is the server. ``served_name`` is the model name that the gateway answers to; empty = not on the gateway.
+    ``concurrency``: so many requests a replica takes at once; 0 = no limit.
     """
 
     port: int = 0
@@ -72,6 +74,9 @@ class ServiceSpec:
     engine_args: tuple[str, ...] = ()
     served_name: str = ""
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
+    concurrency: int = 0
+    price: Price | None = None
+    overload: Overload = field(default_factory=Overload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ampacity.model.quantities import (
     print_power,
 )
 from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.service_terms import Overload, Price
 from ampacity.model.workload import CheckpointPolicy, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
 
 from .parse import spec_from_plain
@@ -115,7 +116,27 @@ def _service(service: ServiceSpec) -> dict[str, Any]:
         "engine_args": list(service.engine_args),
         "served_name": service.served_name,
         "readiness": None if probe == usual else readiness,
+        "concurrency": service.concurrency or None,
+        "price": None if service.price is None else _price(service.price),
+        "overload": _overload(service.overload),
     }
+
+
+def _price(price: Price) -> dict[str, Any]:
+    found = {"input": price.input, "output": price.output}
+    return found if price.cached_input is None else {**found, "cached_input": price.cached_input}
+
+
+def _overload(overload: Overload) -> dict[str, Any]:
+    usual, brown_out = Overload(), overload.brown_out
+    return _filled(
+        {
+            "max_wait": None if overload.max_wait_s == usual.max_wait_s else print_duration(overload.max_wait_s),
+            "after": None if brown_out is None else print_duration(brown_out.after_s),
+            "max_tokens": None if brown_out is None else brown_out.max_tokens,
+            "model": "" if brown_out is None else brown_out.model,
+        }
+    )
 
 
 def _filled(keys: dict[str, Any]) -> dict[str, Any]:

@@ -110,6 +110,13 @@ def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
     return check
 
 
+def _money(value: object) -> float:
+    text = str(value) if isinstance(value, (Number, int, float)) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[0-9]+([.][0-9]*)?(e-?[0-9]{1,2})?", text):
+        raise wrong(f"has to be a number such as 0.5, not {said(value)}.", "Write money for a million tokens.")
+    return float(text)
+
+
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -194,6 +201,7 @@ def _ranged(pattern: str) -> str:
     return rf"{pattern}|{pattern}\+|{pattern}\.\.{pattern}"
 
 
+Money = Annotated[float, PlainValidator(_money), WithJsonSchema({"type": "number", "minimum": 0})]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 Filled = Annotated[str, PlainValidator(_filled), _pattern(r"[\s\S]*\S[\s\S]*")]
 Scalar = Annotated[str, PlainValidator(scalar), WithJsonSchema({"type": ["string", "number"]})]

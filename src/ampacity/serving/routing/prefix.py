@@ -20,6 +20,7 @@ from math import inf
 from operator import attrgetter
 
 from .base import Engine, EngineId, Report, Ticket, TicketId
+from .blocks import BLOCK_TOKENS
 from .caches import Caches
 from .cost import PrefillCost
 from .order import AGEING, FirstCome
@@ -47,7 +48,7 @@ class Settings:
     ``engine_blocks`` and ``most_blocks`` bound the index for an engine and in all.
     """
 
-    block_tokens: int = 256
+    block_tokens: int = BLOCK_TOKENS
     cost: PrefillCost = field(default_factory=PrefillCost)
     lead_s: float = 0.1
     instant_s: float = 0.02
@@ -141,6 +142,12 @@ class Prefix:
                 break
             likely = self._slots.likely(now)
         return news
+
+    def adopt(self, ticket: Ticket, engine: EngineId, now: float) -> None:
+        bound = self._bound[ticket.id] = self._slots.adopt(ticket, engine, now)
+        if bound.state.slot is not None:
+            self._caches.enter(bound.state.slot, ticket.blocks, now)
+        self._stale = True
 
     def answered(self, id: TicketId, now: float) -> None:
         bound = self._bound.get(id)

@@ -181,6 +181,16 @@ class Slots:
         self._show(self._state(slot), now)
         return Bound(ticket.id, state, model_s=model_s, cost_s=cost_s, depth=depth, at=now)
 
+    def adopt(self, ticket: Ticket, engine: EngineId, now: float) -> Bound:
+        """It is there already, and nothing is known of what is left of its prefill."""
+        slot = self._number.get(engine)
+        if slot is not None:
+            return self.bind(ticket, slot, model_s=0.0, claims_s=0.0, depth=0, now=now)
+        state = self._away.setdefault(engine, State(Member(Engine(id=engine)), now))
+        state.member.in_flight += 1
+        state.pending[ticket.id] = 0.0
+        return Bound(ticket.id, state, model_s=0.0, cost_s=0.0, depth=0, at=now)
+
     def answered(self, bound: Bound, now: float) -> None:
         state = bound.state
         state.member.restore()
