@@ -7,11 +7,15 @@ from dataclasses import replace
 from functools import partial
 from heapq import heapify, heappop, heappush
 
+from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Plan, Promise, Start, Wait, Waits
+from ampacity.model.policy import PlacementName
 from ampacity.model.preemption import DEFAULT_PREEMPTION
 from ampacity.model.quantities import print_cpus
+from ampacity.model.workload import WorkloadKind
 
 from .board import Board, Fit
+from .chooser import choose_by
 from .explain import Explainer
 from .gates import held_back
 from .order import Shape, Turn, Want
@@ -42,6 +46,7 @@ def plan(state: State, now: float) -> Plan:
         now: seconds since the epoch.
     """
     board = Board.of(state.fleet, state.neighbours, state.answers)
+    choose_by(board, state.policy.placement, state.policies, state.demand)
     held: list[Wait] = []
     heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
     for want in state.line.apart.values():
@@ -89,7 +94,7 @@ def _serve(
         queue = want.spec.queue
         size = purse.allowed(want)
         bar = purse.barred(queue, wanted(want)) if size is None else None
-        fits = None if size is None or shape in crowded else place(board, replace(want.gang, size=size))
+        fits = None if size is None or shape in crowded else place(board, replace(want.gang, size=size), _spread(want))
         amounts = {} if fits is None else purse.amounts(placements(fits))
         if fits is not None:
             bar = purse.barred(queue, amounts)
@@ -100,7 +105,7 @@ def _serve(
             for fit in fits:
                 board.take(fit, want.workload.id)
             purse.take(queue, amounts)
-            starts.append(_start(want, fits))
+            starts.append(_start(want, fits, board.placement))
         elif not preemptor.help(want):
             crowded.setdefault(shape, []).append(group[position:])
             continue
@@ -109,14 +114,19 @@ def _serve(
     return starts, crowded, barred
 
 
-def _start(want: Want, fits: tuple[Fit, ...]) -> Start:
+def _spread(want: Want) -> WorkloadId | None:
+    """The service whose replicas are kept from each other, so that a node that is lost takes as few as can be."""
+    return want.workload.id if want.spec.kind is WorkloadKind.SERVICE else None
+
+
+def _start(want: Want, fits: tuple[Fit, ...], placement: PlacementName) -> Start:
     more = f" and {len(fits) - 4} more" if len(fits) > 4 else ""
     left = [_leaves(fit) + (f" on {fit.node}" if len(fits) > 1 else "") for fit in fits[:4]]
     return Start(
         workload=want.workload.id,
         replica=want.replica.index,
         placements=placements(fits),
-        why=f"best fit: leaves {', '.join(left)}{more}",
+        why=f"{placement.value.replace('_', ' ')}: leaves {', '.join(left)}{more}",
     )
 
 

@@ -13,9 +13,12 @@ from ampacity.model.node import Node, Pool
 from ampacity.model.policy import DEFAULT_POLICY, SchedulerPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.site import EMPTY_SITE, Site
 from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Wish, Workload, WorkloadSpec
 
 from .board import Answers
+from .chooser import Policies
+from .demand import Demand
 from .fleet import Fleet
 from .gang import Gang, Name
 from .neighbours import Neighbours
@@ -66,6 +69,8 @@ class State:
         shares: what each queue holds. It follows from the rest.
         neighbours: which workloads keep apart, and where they are.
         answers: how requests fit, as earlier plans found out. They follow from the rest.
+        demand: what live workloads ask for. It follows from the rest.
+        policies: placement policies with what they have worked out. It follows from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
         runners: what runs, by who may take its place, and what is leaving. It follows from the rest.
     """
@@ -87,6 +92,8 @@ class State:
     line: Line = field(default_factory=Line, compare=False, repr=False)
     runners: Runners = field(default_factory=Runners, compare=False, repr=False)
     answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
+    demand: Demand = field(default_factory=Demand, compare=False, repr=False)
+    policies: Policies = field(default_factory=Policies, compare=False, repr=False)
     _left: dict[WorkloadId, tuple[int, str]] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
     _another_tree: bool = field(default=False, compare=False, repr=False)
@@ -157,8 +164,17 @@ class State:
             self._touched |= self.neighbours.put(workload, name, rule)
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
+            self.demand.put(workload, *self._asked(workload))
             self._run(workload)
         self._touched.clear()
+
+    def _asked(self, workload: WorkloadId) -> tuple[ResourceRequest | None, int]:
+        """What each member of the workload asks for, and how many members its owner wants at least."""
+        held = self.live.get(workload)
+        if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
+            return None, 0
+        size = held.spec.num_nodes.minimum if held.desired.size is None else held.desired.size
+        return held.spec.resources, held.desired.replicas * size
 
     def _run(self, workload: WorkloadId) -> None:
         """What of it runs, and what is leaving."""
@@ -206,7 +222,7 @@ class State:
                 self._put_node(row)
             case Pool():
                 self.pools[row.name] = row
-            case Queue() | SchedulerPolicy() | Usage() | RuntimeHistory():
+            case Queue() | SchedulerPolicy() | Site() | Usage() | RuntimeHistory():
                 self._put_rule(row)
 
     def _touch(self, row: Row | None) -> None:
@@ -246,13 +262,15 @@ class State:
         if not row.phase.ended:
             self._hold_attempt(row)
 
-    def _put_rule(self, row: Queue | SchedulerPolicy | Usage | RuntimeHistory) -> None:
+    def _put_rule(self, row: Queue | SchedulerPolicy | Site | Usage | RuntimeHistory) -> None:
         match row:
             case Queue():
                 self.queues[row.name] = row
                 self._another_tree = True
             case SchedulerPolicy():
                 self.policy = row
+            case Site():
+                self.fleet.put_site(row)
             case Usage():
                 self.usage[row.key] = row
             case RuntimeHistory():
@@ -340,6 +358,8 @@ class State:
                 self._another_tree = True
             case Table.POLICIES:
                 self.policy = DEFAULT_POLICY
+            case Table.SITES:
+                self.fleet.put_site(EMPTY_SITE)
             case Table.USAGE:
                 self.usage.pop(key, None)
             case Table.RUNTIMES:
@@ -376,6 +396,8 @@ class State:
                 return self.fleet.get(NodeId(key))
             case Table.POLICIES:
                 return self.policy
+            case Table.SITES:
+                return self.fleet.marked.site
             case Table.POOLS | Table.QUEUES | Table.USAGE | Table.RUNTIMES:
                 rows: dict[str, Row] = getattr(self, table.value)
                 return rows.get(key)

@@ -17,7 +17,7 @@ from ampacity.model.workload import Desired, Replica, SpecRevision, Workload
 
 _WHOLE = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "ttft_count")
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration."""
 
 metadata = MetaData()
@@ -95,6 +95,7 @@ rows: Mapping[Kind, Table] = {
     Kind.POOLS: _table(Kind.POOLS),
     Kind.QUEUES: _table(Kind.QUEUES),
     Kind.POLICIES: _table(Kind.POLICIES),
+    Kind.SITES: _table(Kind.SITES),
     Kind.USAGE: _table(Kind.USAGE),
     Kind.RUNTIMES: _table(Kind.RUNTIMES),
     Kind.API_KEYS: _table(Kind.API_KEYS),
