@@ -111,6 +111,18 @@ class Board:
 
     # What there is, as placement policies read it --------------------------------------------------------------------
 
+    def fork(self) -> Board:
+        """Another board that stands as this one does, to try things out on at the same time."""
+        found = Board.of(self.fleet, self.neighbours)
+        found.follow(self, 0)
+        return found
+
+    def follow(self, other: Board, mark: Mark) -> Mark:
+        """Do what was done on another board since a mark; what to give as the mark the next time."""
+        for deed in other._deeds[mark:]:
+            self._do(deed.row, deed.allocation, deed.sign, by=deed.by, gone=deed.gone)
+        return other.mark()
+
     @property
     def cpu_total(self) -> Ints:
         return self.fleet.cpu_total
