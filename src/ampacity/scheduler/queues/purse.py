@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ampacity.model.amounts import Amounts, demand, given
 from ampacity.model.attempt import Attempt
@@ -25,7 +25,7 @@ class Purse:
     shares: Shares
     board: Board
     used: dict[str, Amounts]
-    _running: dict[str, int] = field(default_factory=dict)
+    _running: dict[str, int]
 
     @staticmethod
     def of(shares: Shares, board: Board) -> Purse:
