@@ -6,61 +6,84 @@ It reads arrays, one row a node, and changes nothing but what it remembers for i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ampacity.model.resources import WHOLE_MILLI
+from ampacity.scheduler.board import Board
+from ampacity.scheduler.columns import Codes, Counts, Flags, Ints
+from ampacity.scheduler.fleet import ABSENT
 
-Bools = NDArray[np.bool_]
-Ints16 = NDArray[np.int16]
-Ints32 = NDArray[np.int32]
-Ints64 = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
-class Room(Protocol):
-    """What there is and what is left, one row a node: a fleet, or the board of a plan over it.
+class Room(NamedTuple):
+    """What there is and what is left while a plan is being made: the arrays of a fleet and of a board over it.
 
-    ``version`` is a stamp of a row's content. Policies keep scores by (ask, row) for as long as the stamp stands, so a
-    stamp may never be used again for another content of the row: not by a second board over the same fleet either, and
-    not after a rollback (going back to the old content *with* its old stamp is right). One counter for a fleet and all
-    its boards does it.
+    A tuple, because compiled kernels take it as it is. It shows the board's arrays themselves: what is taken on the
+    board is seen here, until the fleet changes.
 
     Attributes:
-        cpu_total, cpu_left: [n] thousandths.
-        memory_left, disk_left: [n] bytes.
-        device_total, device_left: [n, D] thousandths of each device slot, in the order of the indices; 0 where absent
-            or failed.
+        cpu_left, memory_left, disk_left: [n] thousandths and bytes.
+        device_left, device_total: [n, D] thousandths of each device slot.
         device_kind: [n, D] a code for the kind; -1 where absent.
         device_memory: [n, D] bytes.
         open: [n] whether the node takes new work.
         rank: [n] ties: the lower wins.
+        version: [n] a stamp of the row's content. Scores by (ask, row) are kept for as long as it stands.
+        kind: [n] that of the node's first device; -1 where it has none.
+        most_cpu, most_device: thousandths of the node that has the most.
+        cpu_in_all, device_in_all: thousandths of all nodes together.
+        kinds: how many kinds there are.
     """
 
+    cpu_left: Ints
+    memory_left: Ints
+    disk_left: Ints
+    device_left: Counts
+    device_total: Counts
+    device_kind: Codes
+    device_memory: Ints
+    open: Flags
+    rank: Counts
+    version: Ints
+    kind: Codes
+    most_cpu: int
+    most_device: int
+    cpu_in_all: int
+    device_in_all: int
+    kinds: int
+
     @property
-    def cpu_total(self) -> Ints64: ...
-    @property
-    def cpu_left(self) -> Ints64: ...
-    @property
-    def memory_left(self) -> Ints64: ...
-    @property
-    def disk_left(self) -> Ints64: ...
-    @property
-    def device_total(self) -> Ints32: ...
-    @property
-    def device_left(self) -> Ints32: ...
-    @property
-    def device_kind(self) -> Ints16: ...
-    @property
-    def device_memory(self) -> Ints64: ...
-    @property
-    def open(self) -> Bools: ...
-    @property
-    def rank(self) -> Ints32: ...
-    @property
-    def version(self) -> Ints64: ...
+    def size(self) -> int:
+        return len(self.open)
+
+    @staticmethod
+    def of(board: Board) -> Room:
+        fleet = board.fleet
+        slots = fleet.device_kind.shape[1]
+        return Room(
+            cpu_left=board.cpu_left,
+            memory_left=board.memory_left,
+            disk_left=board.disk_left,
+            device_left=board.device_left,
+            device_total=fleet.device_total,
+            device_kind=fleet.device_kind,
+            device_memory=fleet.device_memory,
+            open=fleet.open,
+            rank=fleet.rank,
+            version=board.version,
+            kind=fleet.device_kind[:, 0].copy() if slots else np.full(fleet.size, ABSENT, np.int16),
+            most_cpu=int(fleet.cpu_total.max(initial=1)),
+            most_device=int(fleet.device_total.sum(axis=1).max(initial=1)),
+            cpu_in_all=int(fleet.cpu_total.sum()),
+            device_in_all=int(fleet.device_total.sum()),
+            kinds=len(fleet.kinds),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +94,8 @@ class Ask:
         count: how many devices.
         device_milli: of each of them, in thousandths; less than a whole only with a count of one.
         device_memory_bytes: the least that each device has to have.
-        kinds: the codes of the kinds that are allowed, ascending; empty = any.
+        kinds: the codes of the kinds that are allowed, ascending; empty = any. A code that the fleet does not have is
+            of a kind that is nowhere.
     """
 
     cpu_milli: int
@@ -92,6 +116,44 @@ class Ask:
         """Thousandths of devices in all."""
         return self.count * self.device_milli
 
+    def allowed(self, kinds: int) -> Flags:
+        """[kinds + 1] by code; the last place, which is also that of code -1, is for slots without a device."""
+        flags = np.zeros(kinds + 1, np.bool_)
+        flags[[code for code in self.kinds if 0 <= code < kinds]] = True
+        if not self.kinds:
+            flags[:kinds] = True
+        return flags
+
+
+class Asked(NamedTuple):
+    """An ask as kernels take it."""
+
+    cpu_milli: int
+    memory_bytes: int
+    disk_bytes: int
+    devices: int
+    device_milli: int
+    device_memory_bytes: int
+    shares: bool
+    allowed: Flags
+
+    @staticmethod
+    def of(ask: Ask, kinds: int) -> Asked:
+        return Asked(
+            cpu_milli=ask.cpu_milli,
+            memory_bytes=ask.memory_bytes,
+            disk_bytes=ask.disk_bytes,
+            devices=ask.count,
+            device_milli=ask.device_milli if ask.count else 0,
+            device_memory_bytes=ask.device_memory_bytes,
+            shares=ask.shares,
+            allowed=ask.allowed(kinds),
+        )
+
+
+Mix = Sequence[tuple[Ask, int]]
+"""What is asked for, and how often: the demand that a policy expects to go on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -104,7 +166,7 @@ class Choice:
 
     row: int
     slots: tuple[int, ...]
-    score: int
+    score: float
 
 
 class PlacementPolicy(Protocol):
@@ -113,7 +175,15 @@ class PlacementPolicy(Protocol):
     @property
     def name(self) -> str: ...
 
-    def choose(self, room: Room, ask: Ask, *, among: Bools | None = None, count: int = 1) -> list[Choice]:
+    def learn(self, mix: Mix) -> None:
+        """From now on expect this demand."""
+        ...
+
+    def begin(self, room: Room) -> None:
+        """Look at the room as a whole: once a plan, before anything is asked."""
+        ...
+
+    def choose(self, room: Room, ask: Ask, *, among: Flags | None = None, count: int = 1) -> list[Choice]:
         """The best ``count`` nodes on which the ask fits, all different, the best first; fewer where fewer fit.
 
         Args:
@@ -121,12 +191,8 @@ class PlacementPolicy(Protocol):
         """
         ...
 
-    def arrived(self, ask: Ask) -> None:
-        """Somebody asks for this now, served or not: what a policy may learn demand from. Once a member."""
-        ...
-
     def hold(self, row: int, ask: Ask) -> None:
-        """A member with this ask now holds a part of that node."""
+        """A member with this ask now holds a part of that node. Told after the room shows it."""
         ...
 
     def release(self, row: int, ask: Ask) -> None:
