@@ -33,3 +33,7 @@ class Lasting:
     def bound_s(self) -> float:
         """What others may rely on: without a limit and without experience there is none."""
         return self.seconds if self.basis in (Basis.LIMIT, Basis.LEARNED) else inf
+
+
+UNKNOWN = Lasting()
+"""Nothing is known, and nobody said what to assume."""

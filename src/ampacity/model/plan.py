@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import overload
 
 from .ids import AttemptId, NodeId, WorkloadId
-from .lasting import Basis, Lasting
+from .lasting import UNKNOWN, Basis, Lasting
 from .queue import Queue
 from .resources import Allocation
 
@@ -27,7 +27,7 @@ class Start:
     replica: int
     placements: tuple[Placement, ...]
     why: str = ""
-    lasting: Lasting = Lasting()
+    lasting: Lasting = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.fits import Free
@@ -94,6 +94,22 @@ class Board:
             licences_used=dict(fleet.licences_used),
             version=fleet.version.copy(),
             answers={} if answers is None else answers,
+        )
+
+    def twin(self) -> Board:
+        """Another board that begins as this one is now. Both may be used in turn: no two states of a row have one
+        version, on whichever board."""
+        return replace(
+            self,
+            cpu_left=self.cpu_left.copy(),
+            memory_left=self.memory_left.copy(),
+            disk_left=self.disk_left.copy(),
+            power_used_w=self.power_used_w.copy(),
+            device_left=self.device_left.copy(),
+            counted_left={name: counted.copy() for name, counted in self.counted_left.items()},
+            licences_used=dict(self.licences_used),
+            version=self.version.copy(),
+            _deeds=list(self._deeds),
         )
 
     # What there is, as placement policies read it --------------------------------------------------------------------

@@ -230,6 +230,13 @@ class Fleet:
             if slot is not None and total[slot]:
                 yield slot, share.milli
 
+    def touch(self, attempt: Attempt) -> None:
+        """Something else about what the attempt holds has changed: until when it does."""
+        for member in attempt.members:
+            row = self.row_of.get(member.node)
+            if row is not None:
+                self.version[row] = next(self.stamps)
+
     def _new_row(self, node: Node) -> int:
         if not self._unused:
             self._grow(max(8, 2 * self.size), self.device_left.shape[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -136,7 +136,7 @@ class Line:
     waiting: Counter[str] = field(default_factory=Counter)
     _of: dict[WorkloadId, tuple[Want, ...]] = field(default_factory=dict)
     _numbers: dict[Shape, int] = field(default_factory=dict)
-    _users: Counter[int] = field(default_factory=Counter)
+    _having: dict[int, dict[tuple[WorkloadId, int], Want]] = field(default_factory=dict)
     _stamps: count[int] = field(default_factory=lambda: count(1))
 
     def put(self, workload: WorkloadId, wants: Iterable[Want]) -> None:
@@ -176,16 +176,16 @@ class Line:
         """Everyone, by the order alone: without queues, shares and what changes with time."""
         return sorted((want for wants in self._of.values() for want in wants), key=self.turn)
 
-    def entries(self) -> Iterator[tuple[Group, Entries]]:
-        for line in self.queues.values():
-            yield from line.groups.items()
+    def one_of(self, shape: int) -> Want:
+        """Somebody who has that shape."""
+        return next(iter(self._having[shape].values()))
 
     def _insert(self, want: Want) -> None:
         number = self._numbers.get(want.shape)
         if number is None:
             number = self._numbers[want.shape] = next(self._stamps)
             self.shapes[number] = want.shape
-        self._users[number] += 1
+        self._having.setdefault(number, {})[want.workload.id, want.replica.index] = want
         group, turn = self.group(want), self.turn(want)
         line = self.queues.setdefault(group.queue, QueueLine())
         entries = line.groups.get(group, ())
@@ -206,9 +206,10 @@ class Line:
         line.put(group, (*entries[:place], *entries[place + 1 :]), next(self._stamps))
         if not line.groups:
             del self.queues[group.queue]
-        self._users[group.shape] -= 1
-        if not self._users[group.shape]:
-            del self._users[group.shape], self._numbers[self.shapes.pop(group.shape)]
+        having = self._having[group.shape]
+        del having[want.workload.id, want.replica.index]
+        if not having:
+            del self._having[group.shape], self._numbers[self.shapes.pop(group.shape)]
 
 
 def _by_turn(entry: Entry) -> Turn:

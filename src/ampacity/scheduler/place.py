@@ -35,6 +35,17 @@ def place(board: Board, gang: Gang) -> tuple[Fit, ...] | None:
     return None
 
 
+def place_as(board: Board, gang: Gang, size: Range) -> tuple[Fit, ...] | None:
+    """The best nodes for a gang of this size instead of its own."""
+    return place(board, gang if size == gang.size else replace(gang, size=size))
+
+
+def has_room(board: Board, gang: Gang) -> bool:
+    """Whether enough nodes could take a member now. That says nothing about whether they lie together."""
+    choices = alternatives(gang.resources)
+    return any(len(candidates(board, gang, single)) >= gang.size.minimum for single in choices)
+
+
 def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:
     """The request once for each of its alternative accelerators, the best liked first."""
     if len(request.accelerators) < 2:

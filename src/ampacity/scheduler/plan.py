@@ -2,132 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from ampacity.model.plan import Plan, Start, Wait, Waits
-from ampacity.model.quantities import print_cpus
+from ampacity.model.ids import WorkloadId
+from ampacity.model.plan import Plan, Start, Wait, WaitCode, Waits
 
-from .board import Board, Fit
+from .backfill.guard import Guard
+from .backfill.reserve import Reserve
+from .board import Board
 from .explain import Explainer, Reason
 from .gates import held_back
-from .order import Shape, Turn, Want
-from .place import place, placements
+from .moment import Moment
+from .order import Entries, Group, Want
 from .promises import keep_promises
-from .queues.purse import Purse, wanted
-from .queues.rules import Barred
-from .queues.words import say_barred
+from .queues.purse import Purse
+from .queues.words import say_barred, say_behind
+from .serve import Served, Server
 from .state import State
-
-Head = tuple[Turn, list[tuple[Turn, Want]], int]
-"""The first of a group that has not had its turn: its turn, the group, and its place there."""
 
 
 def plan(state: State, now: float) -> Plan:
     """What to start now, and for every other replica that wants a start why it waits.
 
-    A gang that finds no room is passed over and those behind it may start. So a large gang can starve behind a
-    stream of small ones of lower priority: reservations and backfill are not there yet.
-
     Its cost grows with the nodes, the starts and the different shapes that wait, not with how many wait; the waits are
     written out when somebody reads them.
 
     Args:
-        state: is read, never changed.
+        state: is read, never changed (but for what is remembered with it of earlier plans).
         now: seconds since the epoch.
     """
     board = Board.of(state.fleet, state.neighbours, state.answers)
+    purse = Purse.of(state.shares, board)
+    kept, others = keep_promises(board, state.line)
+    for start in kept:
+        purse.take(state.queue_of(start.workload), purse.amounts(start.placements))
     held: list[Wait] = []
-    heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
     for want in state.line.apart.values():
         wait = held_back(state, want, now)
         if wait is None:
-            heads.append((want.turn, [(want.turn, want)], 0))
+            others.append(want)
         else:
             held.append(wait)
-    shares = state.shares
-    purse = Purse.of(shares, board)
-    kept, others = keep_promises(board, state.line.promised.values())
-    for start in kept:
-        purse.take(state.queue_of(start.workload), purse.amounts(start.placements))
-    heads += [(want.turn, [(want.turn, want)], 0) for want in others]
-    starts, crowded, barred = _serve(board, purse, heads)
-    explainer = Explainer(state, board)
-    reasons = [(explainer.reason(rests[0][0][1]), rests) for rests in crowded.values()]
-    reasons += [(say_barred(bar, rest[0][1].spec.queue), [rest]) for bar, rest in barred]
+    server = Server(Moment(state, now), board, purse, _guard(state, board, purse, kept, now))
+    served = server.serve(others)
+    waiting = _Waiting.of(state, server, others, kept)
     return Plan(
-        starts=(*kept, *starts),
-        waits=Waits(lambda: _write_out(held, reasons)),
+        starts=(*kept, *served.starts),
+        reservations=served.reservations,
+        waits=Waits(lambda: _write_out(held, waiting)),
         queues=purse.standings(state.line.waiting),
         next_wake=_next_wake(state.line.apart.values(), now),
     )
 
 
-Rest = list[tuple[Turn, Want]]
-"""One and all behind it in its group."""
+def _guard(state: State, board: Board, purse: Purse, kept: Iterable[Start], now: float) -> Guard:
+    state.horizon.follow(state.fleet, state.attempts)
+    reserve = Reserve(state.horizon, board, purse, state.attempts, now)
+    for start in kept:
+        for place in start.placements:
+            reserve.put(state.fleet.row_of[place.node], now + start.lasting.expected_s, place.allocation)
+    return Guard(state.policy.backfill.reservations, reserve)
 
 
-def _serve(
-    board: Board, purse: Purse, heads: list[Head]
-) -> tuple[list[Start], dict[Shape, list[Rest]], list[tuple[Barred, Rest]]]:
-    """The starts, by shape all who found no room, and those whose queue may not use more. What is left only shrinks
-    while a plan is made: a shape that found no room once finds none later, and a group that was barred stays so."""
-    starts: list[Start] = []
-    crowded: dict[Shape, list[Rest]] = {}
-    barred: list[tuple[Barred, Rest]] = []
-    heapify(heads)
-    while heads:
-        _, group, position = heappop(heads)
-        want = group[position][1]
-        shape = want.shape
-        queue = want.spec.queue
-        size = purse.allowed(want)
-        bar = purse.barred(queue, wanted(want)) if size is None else None
-        fits = None if size is None or shape in crowded else place(board, replace(want.gang, size=size))
-        amounts = {} if fits is None else purse.amounts(placements(fits))
-        if fits is not None:
-            bar = purse.barred(queue, amounts)
-        if bar is not None:
-            barred.append((bar, group[position:]))
-            continue
-        if fits is None:
-            crowded.setdefault(shape, []).append(group[position:])
-            continue
-        for fit in fits:
-            board.take(fit, want.workload.id)
-        purse.take(queue, amounts)
-        starts.append(_start(want, fits))
-        if position + 1 < len(group):
-            heappush(heads, (group[position + 1][0], group, position + 1))
-    return starts, crowded, barred
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Those that go on waiting, and why: enough to write all of it out later, whatever has changed by then."""
+
+    groups: tuple[Mapping[Group, Entries], ...]
+    alone: tuple[tuple[Group, Want], ...]
+    started: frozenset[tuple[WorkloadId, int]]
+    served: Served
+    rooms: Mapping[int, Reason]
+    names: Mapping[WorkloadId, str]
+
+    @staticmethod
+    def of(state: State, server: Server, others: Iterable[Want], kept: Iterable[Start]) -> _Waiting:
+        served = server.served
+        alone = tuple((server.group(want), want) for want in others)
+        groups = tuple(line.groups.copy() for line in state.line.queues.values())
+        started = frozenset((start.workload, start.replica) for start in (*kept, *served.starts))
+        explainer = Explainer(state, server.board)
+        somebody = {group.shape: want for group, want in alone} | {
+            number: state.line.one_of(number) for number in state.line.shapes
+        }
+        rooms = {number: explainer.reason(want) for number, want in somebody.items() if server.is_crowded(number)}
+        ahead = [reservation.workload for reservation in served.reservations]
+        names = {ident: state.live[ident].workload.name for ident in ahead}
+        return _Waiting(groups, alone, started, served, rooms, names)
+
+    def all(self) -> Iterator[tuple[Group, Sequence[Want]]]:
+        for groups in self.groups:
+            for group, entries in groups.items():
+                yield group, [want for _, want in entries]
+        for group, want in self.alone:
+            yield group, [want]
+
+    def reason(self, group: Group) -> Reason:
+        barred = self.served.barred.get(group)
+        if barred is not None:
+            return say_barred(barred, group.queue)
+        if group.shape in self.rooms:
+            return self.rooms[group.shape]
+        ahead = [f"{self.names[each.workload]} ({each.workload})" for each in self.served.reservations]
+        return WaitCode.BEHIND, *say_behind(ahead)
 
 
-def _write_out(held: list[Wait], reasons: list[tuple[Reason, list[Rest]]]) -> Iterator[Wait]:
+def _write_out(held: Iterable[Wait], waiting: _Waiting) -> Iterator[Wait]:
     yield from held
-    for (code, text, change), rests in reasons:
-        for rest in rests:
-            for _, want in rest:
-                yield Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
-
-
-def _start(want: Want, fits: tuple[Fit, ...]) -> Start:
-    more = f" and {len(fits) - 4} more" if len(fits) > 4 else ""
-    left = [_leaves(fit) + (f" on {fit.node}" if len(fits) > 1 else "") for fit in fits[:4]]
-    return Start(
-        workload=want.workload.id,
-        replica=want.replica.index,
-        placements=placements(fits),
-        why=f"best fit: leaves {', '.join(left)}{more}",
-    )
-
-
-def _leaves(fit: Fit) -> str:
-    """What is then free on the node; accelerators where it has some to speak of."""
-    cpus = f"{print_cpus(fit.cpu_left_milli)} CPUs"
-    if not fit.accelerators_left_milli and not fit.allocation.devices:
-        return cpus
-    return f"{print_cpus(fit.accelerators_left_milli)} accelerators and {cpus}"
+    for group, wants in waiting.all():
+        left = [want for want in wants if (want.workload.id, want.replica.index) not in waiting.started]
+        code, text, change = waiting.reason(group) if left else (WaitCode.BEHIND, "", "")
+        for want in left:
+            yield Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
 
 
 def _next_wake(apart: Iterable[Want], now: float) -> float | None:

@@ -8,14 +8,14 @@ from ampacity.model.fits import fits
 from ampacity.model.plan import Placement, Start
 
 from .board import Board
-from .order import Want
+from .order import Line, Want
 
 
-def keep_promises(board: Board, wants: Iterable[Want]) -> tuple[list[Start], list[Want]]:
+def keep_promises(board: Board, line: Line) -> tuple[list[Start], list[Want]]:
     """The starts at promised places, and those whose places are not there any more (a node is gone, or closed)."""
     starts: list[Start] = []
     others: list[Want] = []
-    for want in sorted(wants, key=lambda want: want.turn):
+    for want in sorted(line.promised.values(), key=line.turn):
         if not _are_free(board, want.replica.then):
             others.append(want)
             continue

@@ -38,6 +38,8 @@ class _Ready:
 
 def end_of(attempt: Attempt) -> float:
     """When an attempt is expected to end: infinite for what runs until somebody stops it."""
+    if attempt.stop is not None:
+        return attempt.stop.at + attempt.stop.grace_s
     begun_at = attempt.placed_at if attempt.started_at is None else attempt.started_at
     return begun_at + attempt.lasting.expected_s
 
@@ -59,20 +61,20 @@ class Horizon:
     version: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     ready: dict[ResourceRequest, _Ready] = field(default_factory=dict)
 
-    def ready_at(self, board: Board, request: ResourceRequest, now: float) -> Times:
+    def ready_at(self, room: Board, request: ResourceRequest, now: float) -> Times:
         """When each row has room for one member: ``NOW``, a time after ``now``, or infinite = not that anybody knows.
 
         Args:
-            board: as the plan began: with nothing taken or given yet.
+            room: of the fleet that this follows; only what the fleet itself has is looked at.
             request: with one alternative of accelerators at most.
         """
         known = self.ready.get(request)
-        size = board.fleet.size
+        size = room.fleet.size
         if known is None or len(known.at) != size:
             known = self.ready[request] = _Ready(np.full(size, np.inf), np.full(size, -1, np.int64))
         changed = np.flatnonzero(known.version != self.version)
         if len(changed):
-            known.at[changed] = self._ask(board, request, changed)
+            known.at[changed] = self._ask(room, request, changed)
             known.version[changed] = self.version[changed]
         return np.where(known.at == NOW, NOW, np.maximum(known.at, now + OVERDUE_S))
 
@@ -100,15 +102,16 @@ class Horizon:
             for slot, milli in fleet.parts(row, allocation):
                 self.devices[row, step, slot] += milli
 
-    def _ask(self, board: Board, request: ResourceRequest, rows: Ints) -> Times:
+    def _ask(self, room: Board, request: ResourceRequest, rows: Ints) -> Times:
         """The end of the first step after which a member fits; what is counted, licences and watts are not looked at:
         who asks for them is taken to wait for all that ends there."""
-        fits = board.open[rows][:, None] & (_left(board.cpu_left, self.cpu, rows) >= request.cpu_milli.minimum)
-        fits &= _left(board.memory_left, self.memory, rows) >= request.memory_bytes.minimum
-        fits &= _left(board.disk_left, self.disk, rows) >= request.disk_bytes
+        fleet = room.fleet
+        fits = fleet.open[rows][:, None] & (_left(fleet.cpu_left, self.cpu, rows) >= request.cpu_milli.minimum)
+        fits &= _left(fleet.memory_left, self.memory, rows) >= request.memory_bytes.minimum
+        fits &= _left(fleet.disk_left, self.disk, rows) >= request.disk_bytes
         if request.accelerators:
             (wanted,) = request.accelerators
-            fits &= self._devices_fit(board, wanted, rows)
+            fits &= self._devices_fit(room, wanted, rows)
         times = np.concatenate([np.full((len(rows), 1), NOW), self.ends[rows]], axis=1)
         if request.counted or request.power_w:
             fits[:, :-1] = False
@@ -117,9 +120,9 @@ class Horizon:
         found: Times = np.where(fits.any(axis=1), times[np.arange(len(rows)), first], np.inf)
         return found
 
-    def _devices_fit(self, board: Board, wanted: AcceleratorRequest, rows: Ints) -> npt.NDArray[np.bool_]:
-        usable = allowed(board, wanted, rows)
-        left = board.device_left[rows].copy()
+    def _devices_fit(self, room: Board, wanted: AcceleratorRequest, rows: Ints) -> npt.NDArray[np.bool_]:
+        usable = allowed(room, wanted, rows)
+        left = room.fleet.device_left[rows].copy()
         found = np.zeros((len(rows), STEPS + 1), np.bool_)
         for step in range(STEPS + 1):
             if step:

@@ -1,4 +1,4 @@
-"""Reservations: the time from which a gang will have its places, and what of the room that is free now it needs then."""
+"""Reservations: when a gang will have its places, and what of the room that is free now it needs then."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from math import inf
 import numpy as np
 
 from ampacity.model.attempt import Attempt
+from ampacity.model.fits import allocate, more
 from ampacity.model.ids import AttemptId, NodeId
 from ampacity.model.lasting import Basis
 from ampacity.model.plan import Placement, Reservation
@@ -21,8 +22,10 @@ from ampacity.scheduler.gang import Gang
 from ampacity.scheduler.marked import NOWHERE
 from ampacity.scheduler.order import Want
 from ampacity.scheduler.place import alternatives
+from ampacity.scheduler.queues.purse import Purse
+from ampacity.scheduler.queues.rules import Barred
 
-from .horizon import Horizon, Times, end_of
+from .horizon import NOW, OVERDUE_S, Horizon, Times, end_of
 
 MOST_AWAITED = 4
 
@@ -40,24 +43,24 @@ class Claim:
 
 @dataclass(slots=True)
 class Reserve:
-    """Finds the places. What this plan has already started counts as held until its expected end, and what it has
-    reserved as held until the end of whom it is for.
+    """Finds the places. What this plan has started counts as held until it is expected to end, and what it has reserved
+    as held until whom it is for is expected to.
 
     Attributes:
-        board: without what this plan has started.
-        busy_until: by row, when what this plan put there is gone.
+        board, purse: as the plan has come to now.
     """
 
     horizon: Horizon
     board: Board
+    purse: Purse
     attempts: Mapping[AttemptId, Attempt]
     now: float
-    busy_until: dict[int, float] = field(default_factory=dict)
+    _started: dict[int, list[tuple[float, Allocation]]] = field(default_factory=dict)
+    _busy_until: dict[int, float] = field(default_factory=dict)
 
-    def started(self, rows: Iterable[int], until: float) -> None:
-        """Something was put on these rows."""
-        for row in rows:
-            self.busy_until[row] = max(until, self.busy_until.get(row, 0.0))
+    def put(self, row: int, until: float, allocation: Allocation) -> None:
+        """Something was started on a row."""
+        self._started.setdefault(row, []).append((until, allocation))
 
     def claim(self, want: Want, expected_s: float) -> Claim | None:
         """The earliest places of a gang that finds no room now; ``None`` = nobody knows when there will be any."""
@@ -71,22 +74,50 @@ class Reserve:
             return None
         at, single, rows = min(found, key=lambda each: each[0])
         parts = [self._member(single, row, at) for row in rows.tolist()]
-        self.started(rows.tolist(), at + expected_s)
-        awaits = self._awaited(rows.tolist(), at)
-        reservation = Reservation(
+        for row in rows.tolist():
+            self._busy_until[row] = max(at + expected_s, self._busy_until.get(row, 0.0))
+        reservation = self._reservation(want, at, self._on(rows.tolist()))
+        held = {row: held for row, (_, held) in zip(rows.tolist(), parts, strict=True)}
+        places = tuple(placement for placement, _ in parts)
+        return Claim(reservation=replace(reservation, placements=places), held=held)
+
+    def quota(self, want: Want, bar: Barred) -> Reservation | None:
+        """When enough of what a queue may use has come free again; ``None`` = nobody knows."""
+        shares = self.purse.shares
+        inside = [queue for queue in shares.running if bar.queue in shares.tree.chain(queue)]
+        holding = [
+            (end_of(self.attempts[ident]), ident, amount)
+            for queue in inside
+            for ident in shares.running[queue]
+            if (amount := shares.of[ident][1].get(bar.resource, 0))
+        ]
+        left, awaits = bar.used + bar.needed - bar.limit, list[Attempt]()
+        for end, ident, amount in sorted(holding):
+            if end == inf:
+                break
+            left -= amount
+            awaits.append(self.attempts[ident])
+            if left <= 0:
+                return self._reservation(want, max(end, self.now + OVERDUE_S), awaits)
+        return None
+
+    def _reservation(self, want: Want, at: float, held_by: Iterable[Attempt]) -> Reservation:
+        ending = [attempt for attempt in held_by if end_of(attempt) <= at]
+        ending.sort(key=lambda attempt: (-end_of(attempt), attempt.id))
+        return Reservation(
             workload=want.workload.id,
             replica=want.replica.index,
-            placements=tuple(placement for placement, _ in parts),
+            placements=(),
             from_s=at,
-            awaits=tuple(attempt.id for attempt in awaits[:MOST_AWAITED]),
-            basis=max((attempt.lasting.basis for attempt in awaits), key=_SURENESS.index, default=Basis.ASSUMED),
+            awaits=tuple(attempt.id for attempt in ending[:MOST_AWAITED]),
+            basis=max((attempt.lasting.basis for attempt in ending), key=_SURENESS.index, default=Basis.ASSUMED),
         )
-        held = {int(row): held for row, (_, held) in zip(rows, parts, strict=True)}
-        return Claim(reservation=reservation, held=held)
 
     def _earliest(self, gang: Gang, request: ResourceRequest) -> tuple[float, Ints] | None:
         at = self.horizon.ready_at(self.board, request, self.now)
-        for row, until in self.busy_until.items():
+        for row in self._started:
+            at[row] = self._after_starts(row, request)
+        for row, until in self._busy_until.items():
             at[row] = max(at[row], until)
         at[~self.board.fleet.marked.allowed(gang.rules)] = inf
         rule, count = gang.rules.topology, gang.size.minimum
@@ -95,10 +126,27 @@ class Reserve:
         tree = self.board.fleet.marked.tree(rule.tree)
         if rule.level not in tree.levels:
             return None
-        codes = tree.codes[:, tree.levels.index(rule.level)]
-        codes = np.where(at < inf, codes, NOWHERE)
+        codes = np.where(at < inf, tree.codes[:, tree.levels.index(rule.level)], NOWHERE)
         places = [self._of(at, np.flatnonzero(codes == code), count) for code in np.unique(codes[codes != NOWHERE])]
         return min((each for each in places if each is not None), key=lambda each: each[0], default=None)
+
+    def _after_starts(self, row: int, request: ResourceRequest) -> float:
+        """When a row has room on which this plan has started something."""
+        fleet = self.board.fleet
+        node = fleet.node(row)
+        if not fleet.open[row]:
+            return inf
+        held = [(end_of(self.attempts[ident]), each) for (ident, _), each in fleet.held.get(node.id, {}).items()]
+        ends = sorted((*held, *self._started[row]), key=lambda each: each[0])
+        free = self.board.free(node.id)
+        at = NOW
+        for end, allocation in (*ends, (inf, None)):
+            if allocate(node, free, request) is not None:
+                return at if at == NOW else max(at, self.now + OVERDUE_S)
+            if end == inf or allocation is None:
+                break
+            at, free = end, more(free, allocation)
+        return inf
 
     def _of(self, at: Times, rows: Ints, count: int) -> tuple[float, Ints] | None:
         """The first ``count`` of these rows that come free. Those that come free last are taken, so that what is free
@@ -109,15 +157,16 @@ class Reserve:
         first = float(np.partition(times, count - 1)[count - 1])
         rows, times = rows[times <= first], times[times <= first]
         chosen = rows[np.lexsort((self.board.rank[rows], -times))][:count]
-        return max(first, self.now), chosen[np.argsort(self.board.rank[chosen])]
+        if first == NOW:
+            return None  # it waits for something else than that room comes free
+        return first, chosen[np.argsort(self.board.rank[chosen])]
 
     def _member(self, request: ResourceRequest, row: int, at: float) -> tuple[Placement, Allocation]:
         """A member's place on a row, and what of the room that is free there now it needs."""
-        horizon, board = self.horizon, self.board
-        over = horizon.ends[row] <= at
-        cpu, memory, disk = (int(given[row][over].sum()) for given in (horizon.cpu, horizon.memory, horizon.disk))
-        slots = self._slots(request, row, horizon.devices[row][over].sum(axis=0))
-        ids = board.fleet.device_ids(row)
+        board = self.board
+        given = self._given(row, at)
+        slots = self._slots(request, row, given)
+        ids, free = board.fleet.device_ids(row), board.device_left[row]
         milli = request.accelerators[0].milli if request.accelerators else 0
         whole = Allocation(
             cpu_milli=request.cpu_milli.minimum,
@@ -128,38 +177,42 @@ class Reserve:
             licences=request.licences,
             power_w=request.power_w,
         )
-        free = board.device_left[row]
-        held = replace(
-            whole,
-            cpu_milli=max(0, whole.cpu_milli - cpu),
-            memory_bytes=max(0, whole.memory_bytes - memory),
-            disk_bytes=max(0, whole.disk_bytes - disk),
-            devices=tuple(
-                DeviceShare(device=ids[slot], milli=milli) for slot in slots if free[slot] >= milli
-            ),
+        held = Allocation(
+            cpu_milli=max(0, whole.cpu_milli - given.cpu_milli),
+            memory_bytes=max(0, whole.memory_bytes - given.memory_bytes),
+            disk_bytes=max(0, whole.disk_bytes - given.disk_bytes),
+            devices=tuple(DeviceShare(device=ids[slot], milli=milli) for slot in slots if free[slot] >= milli),
         )
         return Placement(node=NodeId(board.fleet.node(row).id), allocation=whole), held
 
-    def _slots(self, request: ResourceRequest, row: int, given: Ints) -> list[int]:
+    def _given(self, row: int, at: float) -> Allocation:
+        """What comes free on a row until then."""
+        node = self.board.fleet.node(row).id
+        held = self.board.fleet.held.get(node, {})
+        ending = [each for (ident, _), each in held.items() if end_of(self.attempts[ident]) <= at]
+        ending += [each for end, each in self._started.get(row, ()) if end <= at]
+        return Allocation(
+            cpu_milli=sum(each.cpu_milli for each in ending),
+            memory_bytes=sum(each.memory_bytes for each in ending),
+            disk_bytes=sum(each.disk_bytes for each in ending),
+            devices=tuple(share for each in ending for share in each.devices),
+        )
+
+    def _slots(self, request: ResourceRequest, row: int, given: Allocation) -> list[int]:
         """Which devices it will have: rather those that come free than those that are."""
         if not request.accelerators:
             return []
         wanted, free = request.accelerators[0], self.board.device_left[row]
         usable = allowed(self.board, wanted, np.array([row]))[0]
-        fitting = np.flatnonzero(usable & (free + given >= wanted.milli)).tolist()
+        then = free.copy()
+        for slot, milli in self.board.fleet.parts(row, given):
+            then[slot] += milli
+        fitting = np.flatnonzero(usable & (then >= wanted.milli)).tolist()
         fitting.sort(key=lambda slot: (free[slot] >= wanted.milli, -slot))
         return sorted(fitting[: wanted.count.minimum])
 
-    def _awaited(self, rows: Iterable[int], at: float) -> list[Attempt]:
-        """The attempts on these rows that end until then, the last first."""
+    def _on(self, rows: Iterable[int]) -> list[Attempt]:
+        """The attempts on these rows."""
         fleet = self.board.fleet
-        idents = {attempt for row in rows for attempt, _ in fleet.held.get(NodeId(fleet.node(row).id), ())}
-        ending = [attempt for ident in idents if end_of(attempt := self.attempts[ident]) <= at]
-        return sorted(ending, key=lambda attempt: (-end_of(attempt), attempt.id))
-
-
-def none_before(reservations: Iterable[Reservation]) -> float:
-    """The first time at which somebody has to have places."""
-    return min((reservation.from_s for reservation in reservations), default=inf)
-
-
+        idents = {ident for row in rows for ident, _ in fleet.held.get(NodeId(fleet.node(row).id), ())}
+        return [self.attempts[ident] for ident in sorted(idents)]

@@ -22,8 +22,8 @@ LARGE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Fair:
-    """Priority in points; each class's worth of age lifts it by one class. The owner's fair share, a deadline that comes
-    near, and work that waits for it add to that."""
+    """Priority in points; each class's worth of age lifts it by one class. The owner's fair share, a deadline that
+    comes near, and work that waits for it add to that."""
 
     points: Points
     learns: bool = False

@@ -1,5 +1,5 @@
-"""Orders by how long jobs take: known (their limit), estimated (learned from their kind), or unknown. Within each class of
-priority; they make the mean wait short, and let long jobs wait."""
+"""Orders by how long jobs take: known (their limit), estimated (learned from their kind), or unknown. Within each class
+of priority; they make the mean wait short, and let long jobs wait."""
 
 from __future__ import annotations
 

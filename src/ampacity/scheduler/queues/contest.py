@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 from ampacity.model.amounts import Amounts
@@ -33,7 +34,7 @@ def contest(
 ) -> Contest:
     match sharing:
         case Sharing.SINGLE_LINE:
-            return SingleLine({queue: None for queue in queues}, peek)
+            return SingleLine(dict.fromkeys(queues), peek)
         case Sharing.DOMINANT_SHARE:
             return DominantShare(purse, peek, demand_of).of(queues)
 
@@ -72,7 +73,7 @@ Choice = tuple[Key, str, Head]
 
 @dataclass(slots=True)
 class DominantShare:
-    """Down the tree, at each level to the queue that stands best. A head counts for every queue that it is a part of."""
+    """Down the tree, at each level to the queue that stands best. A head counts for all that its queue is a part of."""
 
     purse: Purse
     peek: PeekOf
@@ -86,7 +87,7 @@ class DominantShare:
         for queue in queues:
             self._own.add(queue)
             chain = (*tree.chain(queue), TOP)
-            for part, whole in zip(chain, chain[1:], strict=False):
+            for part, whole in pairwise(chain):
                 self._below.setdefault(whole, set()).add(part)
         return self
 

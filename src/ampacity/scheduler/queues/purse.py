@@ -29,7 +29,11 @@ class Purse:
 
     @staticmethod
     def of(shares: Shares, board: Board) -> Purse:
-        return Purse(shares, board, dict(shares.used), dict(shares.running))
+        return Purse(shares, board, dict(shares.used), {name: len(each) for name, each in shares.running.items()})
+
+    def twin(self, board: Board) -> Purse:
+        """Another one that begins as this one is now."""
+        return Purse(self.shares, board, dict(self.used), dict(self._running))
 
     def barred(self, queue: str, amounts: Amounts) -> Barred | None:
         """Why the queue may not take so much more."""
