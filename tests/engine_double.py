@@ -23,13 +23,15 @@ class Seen:
 @dataclass
 class EngineDouble:
     """``fault``: ``""``, ``refuse_after_head`` (dies before its first byte), ``half_body``, ``half_stream``,
-    ``garbage``, ``hang`` or ``error``. ``gone`` counts connections that the other side closed in the middle."""
+    ``freeze`` (in the middle of a stream, and its probes are left without an answer), ``garbage``, ``hang`` or
+    ``error``. ``gone`` counts connections that the other side closed in the middle."""
 
     name: str = "engine"
     fault: str = ""
     close_after: bool = False
     seen: list[Seen] = field(default_factory=list)
     gone: int = 0
+    frozen: bool = False
     port: int = 0
 
     def __enter__(self) -> EngineDouble:
@@ -70,13 +72,16 @@ class EngineDouble:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while (request := await _read(reader)) is not None:
-                self.seen.append(request)
+                if request.method != "GET":
+                    self.seen.append(request)
                 if not await self._answer(request, reader, writer) or self.close_after:
                     break
         writer.transport.abort() if self.fault else writer.close()
 
     async def _answer(self, request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """``False`` = close the connection."""
+        if request.method == "GET":
+            return not self.frozen and _whole(writer, 200, {"status": "ok"})
         if self.fault == "refuse_after_head":
             return False
         if self.fault == "garbage":
@@ -87,13 +92,11 @@ class EngineDouble:
             await reader.read()
             self.gone += 1
             return False
-        if request.method == "GET":
-            return _whole(writer, 200, {"status": "ok"})
         if self.fault == "error":
             return _whole(writer, 500, {"error": {"message": "the engine is unwell"}})
         asked = json.loads(request.body)
         if asked.get("stream"):
-            return await self._stream(asked, writer)
+            return await self._stream(asked, reader, writer)
         return await self._complete(request, asked, writer)
 
     async def _complete(self, request: Seen, asked: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
@@ -107,13 +110,18 @@ class EngineDouble:
         await asyncio.sleep(0.02)
         return False
 
-    async def _stream(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+    async def _stream(self, asked: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        words = WORDS * asked.get("repeat", 1)
+        words = unsaid(WORDS * asked.get("repeat", 1), asked)
         for number, word in enumerate(words):
             if self.fault == "half_stream" and number == len(words) // 2:
                 await writer.drain()
                 await asyncio.sleep(0.02)
+                return False
+            if self.fault == "freeze" and number == len(words) // 2:
+                self.frozen = True
+                await reader.read()
+                self.gone += 1
                 return False
             choice = {"index": 0, "text": word, "delta": {"content": word}, "finish_reason": None}
             event = {"id": "c", "object": "chunk", "created": 1, "model": asked["model"], "choices": [choice]}
@@ -125,10 +133,26 @@ class EngineDouble:
                 self.gone += 1
                 raise
             await asyncio.sleep(asked.get("pause_s", 0))
+        if asked.get("stream_options"):
+            usage = {"prompt_tokens": 1 + len(WORDS) * asked.get("repeat", 1) - len(words)}
+            usage |= {"completion_tokens": len(words), "total_tokens": usage["prompt_tokens"] + len(words)}
+            data = (
+                b"data: " + json.dumps({"id": "c", "object": "chunk", "choices": [], "usage": usage}).encode() + b"\n\n"
+            )
+            writer.write(b"%x\r\n%s\r\n" % (len(data), data))
         last = b"data: [DONE]\n\n"
         writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(last), last))
         await writer.drain()
         return True
+
+
+def unsaid(words: list[str], asked: dict[str, Any]) -> list[str]:
+    """The words that the prompt does not end with: a deterministic engine goes on from what was said."""
+    said = str(asked.get("prompt", ""))
+    if asked.get("continue_final_message"):
+        said = asked["messages"][-1]["content"]
+    count = next((count for count in range(len(words), 0, -1) if said.endswith("".join(words[:count]))), 0)
+    return words[count:]
 
 
 def completion(path: str, asked: dict[str, Any], name: str) -> dict[str, Any]:

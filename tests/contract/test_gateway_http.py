@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -62,7 +63,11 @@ class Gateway:
             return 0
 
     def route(
-        self, models: dict[str, list[EngineDouble]], upstream: str = "", keys: tuple[ApiKey, ...] | None = None
+        self,
+        models: dict[str, list[EngineDouble]],
+        upstream: str = "",
+        keys: tuple[ApiKey, ...] | None = None,
+        **more: Any,
     ) -> None:
         """Write a table and wait until it is in force. ``keys``: close the endpoint for all but these."""
         self.version += 1
@@ -72,6 +77,7 @@ class Gateway:
                 workload=f"w{name}",
                 upstream=upstream or name,
                 replicas=tuple(ReplicaRoute(id=f"{engine.name}-{engine.port}", url=engine.url) for engine in engines),
+                **more,
             )
             for name, engines in models.items()
         )
@@ -207,15 +213,63 @@ def test_a_kept_connection_that_the_engine_closed_is_not_held_against_it(gateway
         assert [gateway.ask().status_code for _ in range(5)] == [200] * 5
 
 
-def test_a_stream_that_breaks_ends_with_an_error_and_a_cut(gateway: Gateway) -> None:
+def test_a_stream_that_cannot_be_continued_ends_with_an_error_and_a_cut(gateway: Gateway) -> None:
     with EngineDouble(fault="half_stream") as bad:
         gateway.route({"tiny": [bad]})
-        answer = gateway.raw(post(b'{"model": "tiny", "stream": true}'))
+        answer = gateway.raw(post(b'{"model": "tiny", "stream": true, "prompt": "x", "n": 2}'))
         assert b"one " in answer
         assert b'"code":"replica_lost"' in answer
+        assert b"several choices" in answer
         assert not answer.endswith(b"0\r\n\r\n")
         with pytest.raises(openai.APIError, match="The replica was lost"):
-            list(sdk(gateway).completions.create(model="tiny", prompt="x", stream=True))
+            list(sdk(gateway).completions.create(model="tiny", prompt="x", stream=True, n=2))
+
+
+@pytest.mark.parametrize("fault", ["half_stream", "freeze"])
+def test_a_stream_whose_engine_dies_goes_on_on_another(gateway: Gateway, fault: str) -> None:
+    messages: Any = [{"role": "user", "content": "x"}]
+    options: Any = {"include_usage": True}
+    with EngineDouble("bad", fault=fault) as bad, EngineDouble("good") as good:
+        gateway.route({"tiny": [bad, good]})
+        client = sdk(gateway)
+        while not bad.seen:  # the first engine that is asked may be either
+            pieces = list(client.completions.create(model="tiny", prompt="x", stream=True, stream_options=options))
+            assert [choice.text for piece in pieces for choice in piece.choices] == WORDS
+        usage = pieces[-1].usage
+        assert usage is not None
+        assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (1, 4, 5)
+        assert getattr(usage, "resumed", None) == 1
+        assert json.loads(good.seen[-1].body)["prompt"] == "x" + "".join(WORDS[:2])
+        if fault == "freeze":
+            return
+        gateway.route({"tiny": []})
+        gateway.route({"tiny": [bad, good]})
+        bad.seen.clear()
+        while not bad.seen:
+            deltas = list(client.chat.completions.create(model="tiny", messages=messages, stream=True, max_tokens=9))
+            assert [delta.choices[0].delta.content for delta in deltas] == WORDS
+        rest = json.loads(good.seen[-1].body)
+        assert rest["messages"][-1] == {"role": "assistant", "content": "".join(WORDS[:2])}
+        assert (rest["continue_final_message"], rest["max_tokens"]) == (True, 7)
+
+
+def test_a_request_that_ends_every_engine_is_given_up(gateway: Gateway) -> None:
+    with contextlib.ExitStack() as stack:
+        engines = [stack.enter_context(EngineDouble(str(n), fault="refuse_after_head")) for n in range(5)]
+        gateway.route({"tiny": engines})
+        answer = gateway.ask()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "replica_lost")
+        assert sum(len(engine.seen) for engine in engines) == 3
+
+
+def test_a_slow_first_token_is_hedged(gateway: Gateway) -> None:
+    with EngineDouble("slow", fault="hang") as slow, EngineDouble("quick") as quick:
+        gateway.route({"tiny": [slow, quick]}, hedge_after_s=0.2)
+        while not slow.seen:
+            assert gateway.ask().json()["id"] == "quick"
+        eventually(lambda: slow.gone == len(slow.seen))
+        pieces = sdk(gateway).completions.create(model="tiny", prompt="x", stream=True)
+        assert [piece.choices[0].text for piece in pieces] == WORDS
 
 
 def test_an_engines_own_error_is_passed_on(gateway: Gateway) -> None:

@@ -15,7 +15,7 @@ from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.event import Change, Draft, Event, EventKind, Row, Rows, Table, Touch, put, remove
 from ampacity.model.ids import NodeId, WorkloadId, attempt_id
 from ampacity.model.node import Health, Node, NodeCondition
-from ampacity.model.plan import Placement, Plan
+from ampacity.model.plan import Placement, Plan, Wait
 from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, ReplicaPhase, Wish, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
@@ -44,6 +44,7 @@ class History(RuleBasedStateMachine):
         self.seq = 0
         self.now = 0.0
         self.submitted = 0
+        self.unread: list[tuple[Plan, tuple[Wait, ...]]] = []
         for index in range(count):
             self.write(node(NODE_IDS[index], devices=4 - index, kind="H100" if index % 2 == 0 else "A100", cpus=4))
             self.submit(ask=ASKS[index], cpus=1, size=SIZES[index], replicas=1, priority=0, delay_s=0.0, after=[])
@@ -203,6 +204,13 @@ class History(RuleBasedStateMachine):
             shuffled.table(table).update(items)
         assert plan(self.state, self.now) == plan(build(shuffled), self.now)
         assert self.state == build(self.rows)
+
+    @invariant()
+    def reasons_that_are_read_late_are_those_of_their_time(self) -> None:
+        for made, waits in self.unread:
+            assert tuple(made.waits) == waits
+        at_once, late = plan(self.state, self.now), plan(self.state, self.now)
+        self.unread = [*self.unread[-1:], (late, tuple(at_once.waits))]
 
     @invariant()
     def the_plan_is_sound(self) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 from ampacity.model.access import ApiKey
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.workload import Workload, WorkloadSpec
-from ampacity.serving.launch import health_path, served_name, upstream_name
+from ampacity.serving.launch import health_path, resumed, served_name, upstream_name
 from ampacity.serving.prober import Target
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, UnreadableTable, read_table, write_table
 
@@ -105,7 +105,14 @@ def routes(mirror: Mirror) -> Iterator[ModelRoute]:
             )
             name = served_name(spec)
             upstream = upstream_name(spec)
-            yield ModelRoute(name=name, workload=workload.id, upstream=upstream, replicas=replicas)
+            yield ModelRoute(
+                name=name,
+                workload=workload.id,
+                upstream=upstream,
+                replicas=replicas,
+                health_path=health_path(spec),
+                resume=resumed(spec),
+            )
 
 
 def running_replicas(mirror: Mirror) -> Iterator[tuple[Workload, WorkloadSpec, Attempt]]:

@@ -29,6 +29,11 @@ def attempt_id(workload: WorkloadId, replica: int, epoch: int) -> AttemptId:
     return AttemptId(f"{workload}.{replica}.{epoch}")
 
 
+def workload_of(attempt: AttemptId) -> WorkloadId:
+    """The workload that an attempt is of."""
+    return WorkloadId(attempt.rsplit(".", 2)[0])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class MemberKey:
     """Names one member of one attempt. Supervisors and drivers are keyed by it."""

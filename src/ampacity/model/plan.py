@@ -118,26 +118,21 @@ class Wait:
 class Waits(Sequence[Wait]):
     """Why each replica waits that does, by workload and replica. Written out when it is first read.
 
-    ``write_out`` has to give the same waits however late it is called.
+    ``write_out`` gives those of one workload, or of all (``None``). It has to give the same waits however late it is
+    called.
     """
 
-    def __init__(self, write_out: Callable[[], Iterable[Wait]] = tuple) -> None:
+    def __init__(self, write_out: Callable[[WorkloadId | None], Iterable[Wait]] = lambda only: ()) -> None:
         self._write_out = write_out
-        self._by_workload: dict[WorkloadId, tuple[Wait, ...]] | None = None
         self._all: tuple[Wait, ...] | None = None
 
     def of(self, workload: WorkloadId) -> tuple[Wait, ...]:
         """Those of one workload's replicas."""
-        if self._by_workload is None:
-            found: dict[WorkloadId, list[Wait]] = {}
-            for wait in self._in_order():
-                found.setdefault(wait.workload, []).append(wait)
-            self._by_workload = {key: tuple(waits) for key, waits in found.items()}
-        return self._by_workload.get(workload, ())
+        return tuple(sorted(self._write_out(workload), key=lambda wait: wait.replica))
 
     def _in_order(self) -> tuple[Wait, ...]:
         if self._all is None:
-            self._all = tuple(sorted(self._write_out(), key=lambda wait: (wait.workload, wait.replica)))
+            self._all = tuple(sorted(self._write_out(None), key=lambda wait: (wait.workload, wait.replica)))
         return self._all
 
     def __len__(self) -> int:

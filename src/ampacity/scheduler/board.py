@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ampacity.model.attempt import Attempt
-from ampacity.model.fits import Free
+from ampacity.model.fits import Free, usable
 from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.plan import Placement
@@ -15,6 +15,7 @@ from ampacity.model.resources import Allocation, ResourceRequest
 from .columns import Codes, Counts, Flags, Ints, free_of_row, give
 from .fleet import Fleet
 from .neighbours import Neighbours
+from .past import Holds, Past
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +31,17 @@ class Fit:
 
 @dataclass(slots=True)
 class Answers:
-    """How well a request fits each row, and of which version of the row that holds."""
+    """How well a request fits each row, and of which version of the row that holds.
+
+    Attributes:
+        room: on how many rows it fits.
+        read: how far the fleet's journal has been followed.
+    """
 
     key: Ints
     version: Ints
+    room: int = 0
+    read: int = -1
 
 
 Mark = int
@@ -52,11 +60,27 @@ class _Deed:
     gone: AttemptId | None = None
 
 
+class _Inherited(dict[ResourceRequest, Answers]):
+    """The answers of a twin: each begins with what the other board had found out, and is looked over once."""
+
+    def __init__(self, before: Mapping[ResourceRequest, Answers]) -> None:
+        super().__init__()
+        self._before = before
+
+    def __missing__(self, request: ResourceRequest) -> Answers:
+        before = self._before[request]
+        found = replace(before, key=before.key.copy(), version=before.version.copy(), read=-1)
+        self[request] = found
+        return found
+
+
 @dataclass(slots=True)
 class Board:
     """What is left on every node of a fleet while a plan is being made. The fleet itself stays as it is.
 
     Attributes:
+        past: the nodes and who holds what, as it was when the board was made. With it :meth:`known`, :meth:`free`,
+            :meth:`held` and :meth:`taken` may be asked at any time later, whatever becomes of the fleet.
         version: as the fleet's. It is the older one again after a rollback, so that what is known of a row stays known.
         neighbours: where workloads are that others keep apart from.
         answers: by request, how it fits; kept from plan to plan where the board was made with the fleet's own.
@@ -64,6 +88,7 @@ class Board:
 
     fleet: Fleet
     neighbours: Neighbours
+    past: Past
     cpu_left: Ints
     memory_left: Ints
     disk_left: Ints
@@ -82,9 +107,11 @@ class Board:
     ) -> Board:
         """A board with all that the fleet has left. ``answers``: those of earlier boards of the same fleet; boards
         that share them may not be used at the same time."""
+        fleet.forget_tries()
         return Board(
             fleet=fleet,
             neighbours=neighbours or Neighbours(),
+            past=fleet.moment(),
             cpu_left=fleet.cpu_left.copy(),
             memory_left=fleet.memory_left.copy(),
             disk_left=fleet.disk_left.copy(),
@@ -109,6 +136,7 @@ class Board:
             counted_left={name: counted.copy() for name, counted in self.counted_left.items()},
             licences_used=dict(self.licences_used),
             version=self.version.copy(),
+            answers=_Inherited(self.answers),
             _deeds=list(self._deeds),
         )
 
@@ -142,21 +170,30 @@ class Board:
     def nodes(self) -> tuple[Node, ...]:
         """The nodes that take work, by id."""
         if self._open_nodes is None:
-            fleet = self.fleet
-            self._open_nodes = tuple(node for node in fleet.known() if fleet.open[fleet.row_of[node.id]])
+            self._open_nodes = tuple(node for node in self.known() if usable(node))
         return self._open_nodes
+
+    def known(self) -> list[Node]:
+        """All nodes, by id."""
+        found = [self.past.at(id).node for id in self.past.ids()]
+        return [node for node in found if node is not None]
+
+    def held(self, id: NodeId) -> Holds:
+        """Who held what on a node when the board was made."""
+        return self.past.at(id).held
 
     def free(self, id: NodeId) -> Free:
         """What is left on a known node, as a record."""
-        row = self.fleet.row_of[id]
-        return free_of_row(self.fleet.node(row), self, row)
+        was = self.past.at(id)
+        assert was.node is not None, "the node is known"
+        return free_of_row(was.node, self, was.row)
 
     def licences_left(self, name: str) -> int:
         return self.fleet.marked.site.licences.get(name, 0) - self.licences_used.get(name, 0)
 
     def taken(self, id: NodeId) -> Iterator[tuple[WorkloadId, Allocation]]:
         """What this plan has given out on a node, and to whom."""
-        row = self.fleet.row_of[id]
+        row = self.past.at(id).row
         return ((deed.by, deed.allocation) for deed in self._deeds if deed.row == row and deed.by is not None)
 
     def rows_of(self, workload: WorkloadId) -> set[int]:
@@ -196,6 +233,7 @@ class Board:
             deed = self._deeds.pop()
             self._add(deed.row, deed.allocation, -deed.sign)
             if deed.row >= 0:
+                self.fleet.tried(deed.row)
                 self.version[deed.row] = deed.version
 
     def _do(
@@ -211,7 +249,7 @@ class Board:
         self._deeds.append(_Deed(row, allocation, sign, before, by, gone))
         self._add(row, allocation, sign)
         if row >= 0:
-            self.version[row] = next(self.fleet.stamps)
+            self.version[row] = self.fleet.tried(row)
 
     def _add(self, row: int, allocation: Allocation, sign: int) -> None:
         for each in allocation.licences:

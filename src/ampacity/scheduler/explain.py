@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from ampacity.model.fits import Free, capacity, usable
 from ampacity.model.node import Node, NodeCondition
@@ -10,27 +11,36 @@ from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
 
 from .board import Board
-from .holders import say_holders
+from .holders import Holders
 from .impossible import able, could_ever_fit
-from .order import Want
+from .order import Shape, Want
 from .place import alternatives
 from .shortfall import Dimension, Short, Shortfall, amount, most_to_ask, shortfall
 from .state import State
+from .waiting import Reason
 from .words import listed, say_amount, say_request
-
-Reason = tuple[WaitCode, str, str]
 
 
 class Explainer:
-    """Explains from what is left once a plan's starts have been taken off."""
+    """Explains from what is left once a plan's starts have been taken off, at any time after it: nothing of the state
+    is read but what was so when the explainer was made. May be called from any thread."""
 
     def __init__(self, state: State, board: Board) -> None:
-        self._state = state
         self._board = board
-        self._known = state.fleet.known()
+        self._holders = Holders(state, board)
+        self._reasons: dict[Shape, Reason] = {}
+
+    @cached_property
+    def _known(self) -> list[Node]:
+        return self._board.known()
 
     def reason(self, want: Want) -> Reason:
         """Why there is no room for this replica, and so for all of its shape."""
+        if want.shape not in self._reasons:
+            self._reasons[want.shape] = self._reason(want)
+        return self._reasons[want.shape]
+
+    def _reason(self, want: Want) -> Reason:
         count = want.size.minimum
         if not self._known:
             return WaitCode.NO_NODES, "there is no node yet.", "add a node"
@@ -81,7 +91,7 @@ class Explainer:
     def _nearest_text(self, request: ResourceRequest, nearest: Shortfall, *, alone: bool) -> str:
         node, short = nearest.node.id, nearest.shorts[0]
         frees = listed([_free_of(request, each, bare=len(nearest.shorts) == 1) for each in nearest.shorts])
-        holders = say_holders(self._state, self._board, node, request, short.dimension)
+        holders = self._holders.say(node, request, short.dimension)
         tail = f", {holders}" if holders else ""
         if not (alone and len(nearest.shorts) == 1 and self._is_most(request, short)):
             return f"the nearest is {node} with {frees} free{tail}"

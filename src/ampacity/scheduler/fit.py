@@ -30,16 +30,43 @@ def keys_of(board: Board, request: ResourceRequest) -> Ints:
     Args:
         request: with one alternative of accelerators at most.
     """
-    answers = board.answers.get(request)
-    size = board.fleet.size
-    if answers is None or len(answers.key) != size:
-        answers = Answers(key=np.full(size, NO_ROOM), version=np.full(size, -1, np.int64))
+    return _answers(board, request).key
+
+
+def room_for(board: Board, request: ResourceRequest) -> int:
+    """On how many rows a member fits. Costs what changed since it was last asked, not what there is."""
+    return _answers(board, request).room
+
+
+def _answers(board: Board, request: ResourceRequest) -> Answers:
+    fleet = board.fleet
+    answers = _known(board, request)
+    if answers is None or len(answers.key) != fleet.size:
+        answers = Answers(key=np.full(fleet.size, NO_ROOM), version=np.full(fleet.size, -1, np.int64))
         board.answers[request] = answers
-    changed = np.flatnonzero(answers.version != board.version)
+    unread = answers.read - fleet.journal_cut
+    end = len(fleet.journal)
+    if unread == end:
+        return answers
+    if unread < 0 or end - unread > fleet.size // 8:
+        changed = np.flatnonzero(answers.version != board.version)
+    else:
+        changed = np.unique(np.array(fleet.journal[unread:], np.int64))
+        changed = changed[answers.version[changed] != board.version[changed]]
     if len(changed):
+        before = int((answers.key[changed] < NO_ROOM).sum())
         answers.key[changed] = _ask(board, request, changed)
         answers.version[changed] = board.version[changed]
-    return answers.key
+        answers.room += int((answers.key[changed] < NO_ROOM).sum()) - before
+    answers.read = fleet.journal_cut + end
+    return answers
+
+
+def _known(board: Board, request: ResourceRequest) -> Answers | None:
+    try:
+        return board.answers[request]
+    except KeyError:
+        return None
 
 
 def best(board: Board, keys: Ints, rows: Ints, count: int) -> Ints:

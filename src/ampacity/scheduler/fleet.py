@@ -10,7 +10,7 @@ import numpy as np
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.fits import Free, usable
-from ampacity.model.ids import AttemptId, NodeId
+from ampacity.model.ids import NodeId
 from ampacity.model.node import Device, Health, Node
 from ampacity.model.plan import Placement
 from ampacity.model.resources import WHOLE_MILLI, Allocation
@@ -18,9 +18,7 @@ from ampacity.model.site import Site
 
 from .columns import Codes, Counts, Flags, Ints, free_of_row, give, larger
 from .marked import Marked
-
-Hold = tuple[AttemptId, int]
-"""An attempt and the index of its member, below 0 for what is promised to its successor: who holds an allocation."""
+from .past import Holds, Past, Was
 
 ABSENT = -1
 """The kind of a device slot without a device."""
@@ -49,11 +47,13 @@ class Fleet:
         marked: what is known of the rows by their labels, taints and places.
         version: a number that no other state of any row has: it changes with every change of the row.
         held: who holds what, by node.
+        journal: the rows that changed, in order, those that boards tried things on among them; its first entries are
+            cut off from time to time, ``journal_cut`` so far.
     """
 
     nodes: list[Node | None] = field(default_factory=list)
     row_of: dict[NodeId, int] = field(default_factory=dict)
-    held: dict[NodeId, dict[Hold, Allocation]] = field(default_factory=dict)
+    held: dict[NodeId, Holds] = field(default_factory=dict)
     kinds: list[str] = field(default_factory=list)
     cpu_total: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     cpu_left: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -78,6 +78,10 @@ class Fleet:
     _part_codes: list[int] = field(default_factory=list)
     _unused: list[int] = field(default_factory=list)
     _rank: Counts | None = None
+    _past: Past | None = None
+    _tried: set[int] = field(default_factory=set)
+    journal: list[int] = field(default_factory=list)
+    journal_cut: int = 0
 
     def __post_init__(self) -> None:
         self.marked = Marked(nodes=self.nodes, version=np.zeros(self.size, np.int64))
@@ -150,6 +154,33 @@ class Fleet:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def now(self, id: NodeId) -> Was:
+        """A node as it is."""
+        row = self.row_of.get(id, -1)
+        return Was(self.nodes[row] if row >= 0 else None, row, self.held.get(id, {}))
+
+    def moment(self) -> Past:
+        """The nodes as they are now, to be read at any time later."""
+        past = Past(fleet=self)
+        if self._past is not None:
+            self._past.then = past
+        self._past = past
+        return past
+
+    def tried(self, row: int) -> int:
+        """A board changes a row for itself. The number of the row's new content."""
+        self.journal.append(row)
+        self._tried.add(row)
+        return next(self.stamps)
+
+    def forget_tries(self) -> None:
+        """A new board begins with what the fleet has: rows that earlier boards changed are other ones again."""
+        self.journal.extend(self._tried)
+        self._tried.clear()
+        if len(self.journal) > 4 * self.size + 1000:
+            self.journal_cut += len(self.journal)
+            self.journal.clear()
+
     # Changes -------------------------------------------------------------------------------------------------------
 
     def reserve(self, rows: int, slots: int) -> None:
@@ -159,6 +190,7 @@ class Fleet:
 
     def put_node(self, node: Node) -> None:
         """A node as it now is."""
+        self._keep(node.id)
         row = self.row_of.get(node.id)
         before = None if row is None else self.nodes[row]
         if row is None:
@@ -169,7 +201,7 @@ class Fleet:
             self._fill(row, node)
         if not same or self.open[row] != usable(node):
             self.open[row] = usable(node)
-            self.version[row] = next(self.stamps)
+            self._changed(row)
         if before is None or _marks(before) != _marks(node):
             self.marked.version[row] = next(self.stamps)
 
@@ -178,6 +210,7 @@ class Fleet:
         self.marked.put_site(site)
 
     def remove_node(self, id: NodeId) -> None:
+        self._keep(id)
         row = self.row_of.pop(id, None)
         if row is None:
             return
@@ -190,22 +223,27 @@ class Fleet:
             counted[row] = 0
         self.device_total[row] = self.device_left[row] = 0
         self.device_memory[row], self.device_kind[row] = 0, ABSENT
-        self.open[row], self.version[row], self.marked.version[row] = False, next(self.stamps), next(self.stamps)
+        self.open[row], self.marked.version[row] = False, next(self.stamps)
+        self._changed(row)
         self._unused.append(row)
         self._rank = None
 
     def hold(self, attempt: Attempt) -> None:
         """An attempt has its places from now on."""
         for index, place in attempt.held:
-            self.held.setdefault(place.node, {})[attempt.id, index] = place.allocation
+            self._keep(place.node)
+            self.held[place.node] = {**self.held.get(place.node, {}), (attempt.id, index): place.allocation}
             self._add(place, -1)
 
     def release(self, attempt: Attempt) -> None:
         """Give back what :meth:`hold` took for the very same attempt."""
         for index, place in attempt.held:
-            on_node = self.held[place.node]
-            del on_node[attempt.id, index]
-            if not on_node:
+            self._keep(place.node)
+            gone = attempt.id, index
+            on_node = {hold: given for hold, given in self.held[place.node].items() if hold != gone}
+            if on_node:
+                self.held[place.node] = on_node
+            else:
                 del self.held[place.node]
             self._add(place, 1)
 
@@ -217,7 +255,7 @@ class Fleet:
         row = self.row_of.get(place.node)
         if row is not None:
             self._give(row, place.allocation, sign)
-            self.version[row] = next(self.stamps)
+            self._changed(row)
 
     def _give(self, row: int, allocation: Allocation, sign: int) -> None:
         give(self, self.parts(row, allocation), row, allocation, sign)
@@ -235,7 +273,16 @@ class Fleet:
         for member in attempt.members:
             row = self.row_of.get(member.node)
             if row is not None:
-                self.version[row] = next(self.stamps)
+                self._changed(row)
+
+    def _keep(self, id: NodeId) -> None:
+        """Before a node changes."""
+        if self._past is not None and id not in self._past.kept:
+            self._past.kept[id] = self.now(id)
+
+    def _changed(self, row: int) -> None:
+        self.version[row] = next(self.stamps)
+        self.journal.append(row)
 
     def _new_row(self, node: Node) -> int:
         if not self._unused:

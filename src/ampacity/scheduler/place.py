@@ -13,7 +13,7 @@ from ampacity.model.rules import ApartRule, TopologyMode
 
 from .board import Board, Fit
 from .columns import Ints
-from .fit import NO_ROOM, best, fits_on, keys_of
+from .fit import NO_ROOM, best, fits_on, keys_of, room_for
 from .gang import Gang
 from .marked import NOWHERE, Tree
 from .topology import packed, whole
@@ -42,8 +42,11 @@ def place_as(board: Board, gang: Gang, size: Range) -> tuple[Fit, ...] | None:
 
 def has_room(board: Board, gang: Gang) -> bool:
     """Whether enough nodes could take a member now. That says nothing about whether they lie together."""
-    choices = alternatives(gang.resources)
-    return any(len(candidates(board, gang, single)) >= gang.size.minimum for single in choices)
+    count = gang.size.minimum
+    return any(
+        room_for(board, single) >= count and len(candidates(board, gang, single)) >= count
+        for single in alternatives(gang.resources)
+    )
 
 
 def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:
@@ -71,7 +74,7 @@ def candidates(board: Board, gang: Gang, request: ResourceRequest) -> Ints:
 def _rows(board: Board, gang: Gang, request: ResourceRequest) -> Ints | None:
     """The rows of all members, or ``None``."""
     size = _licensed(board, request, gang.size)
-    if size is None:
+    if size is None or room_for(board, request) < size.minimum:
         return None
     keys, rows = keys_of(board, request), candidates(board, gang, request)
     if request.power_w:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Plan, Start, Wait, WaitCode, Waits
@@ -11,7 +12,7 @@ from ampacity.model.plan import Plan, Start, Wait, WaitCode, Waits
 from .backfill.guard import Guard
 from .backfill.reserve import Reserve
 from .board import Board
-from .explain import Explainer, Reason
+from .explain import Explainer
 from .gates import held_back
 from .moment import Moment
 from .order import Entries, Group, Want
@@ -20,6 +21,7 @@ from .queues.purse import Purse
 from .queues.words import say_barred, say_behind
 from .serve import Served, Server
 from .state import State
+from .waiting import Because, Reason, Waiting
 
 
 def plan(state: State, now: float) -> Plan:
@@ -46,11 +48,11 @@ def plan(state: State, now: float) -> Plan:
             held.append(wait)
     server = Server(Moment(state, now), board, purse, _guard(state, board, purse, kept, now))
     served = server.serve(others)
-    waiting = _Waiting.of(state, server, others, kept)
+    rest = _Rest.of(state, server, others, kept)
     return Plan(
         starts=(*kept, *served.starts),
         reservations=served.reservations,
-        waits=Waits(lambda: _write_out(held, waiting)),
+        waits=Waits(Waiting(held, rest.reasons).write_out),
         queues=purse.standings(state.line.waiting),
         next_wake=_next_wake(state.line.apart.values(), now),
     )
@@ -66,55 +68,46 @@ def _guard(state: State, board: Board, purse: Purse, kept: Iterable[Start], now:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    """Those that go on waiting, and why: enough to write all of it out later, whatever has changed by then."""
+class _Rest:
+    """Those that go on waiting, and why: what was so when the plan was made."""
 
     groups: tuple[Mapping[Group, Entries], ...]
     alone: tuple[tuple[Group, Want], ...]
     started: frozenset[tuple[WorkloadId, int]]
     served: Served
-    rooms: Mapping[int, Reason]
+    explainer: Explainer
     names: Mapping[WorkloadId, str]
 
     @staticmethod
-    def of(state: State, server: Server, others: Iterable[Want], kept: Iterable[Start]) -> _Waiting:
+    def of(state: State, server: Server, others: Iterable[Want], kept: Iterable[Start]) -> _Rest:
         served = server.served
-        alone = tuple((server.group(want), want) for want in others)
-        groups = tuple(line.groups.copy() for line in state.line.queues.values())
-        started = frozenset((start.workload, start.replica) for start in (*kept, *served.starts))
-        explainer = Explainer(state, server.board)
-        somebody = {group.shape: want for group, want in alone} | {
-            number: state.line.one_of(number) for number in state.line.shapes
-        }
-        rooms = {number: explainer.reason(want) for number, want in somebody.items() if server.is_crowded(number)}
+        for number in served.shapes:
+            server.is_crowded(number)
         ahead = [reservation.workload for reservation in served.reservations]
-        names = {ident: state.live[ident].workload.name for ident in ahead}
-        return _Waiting(groups, alone, started, served, rooms, names)
+        return _Rest(
+            groups=tuple(line.groups.copy() for line in state.line.queues.values()),
+            alone=tuple((server.group(want), want) for want in others),
+            started=frozenset((start.workload, start.replica) for start in (*kept, *served.starts)),
+            served=served,
+            explainer=Explainer(state, server.board),
+            names={ident: state.live[ident].workload.name for ident in ahead},
+        )
 
-    def all(self) -> Iterator[tuple[Group, Sequence[Want]]]:
-        for groups in self.groups:
-            for group, entries in groups.items():
-                yield group, [want for _, want in entries]
-        for group, want in self.alone:
-            yield group, [want]
+    def reasons(self) -> Iterator[Because]:
+        grouped = [(group, [want for _, want in entries]) for each in self.groups for group, entries in each.items()]
+        for group, wants in (*grouped, *((group, [want]) for group, want in self.alone)):
+            left = [want for want in wants if (want.workload.id, want.replica.index) not in self.started]
+            if left:
+                yield partial(self._reason, group, left[0]), left
 
-    def reason(self, group: Group) -> Reason:
+    def _reason(self, group: Group, want: Want) -> Reason:
         barred = self.served.barred.get(group)
         if barred is not None:
             return say_barred(barred, group.queue)
-        if group.shape in self.rooms:
-            return self.rooms[group.shape]
+        if group.shape in self.served.crowded:
+            return self.explainer.reason(want)
         ahead = [f"{self.names[each.workload]} ({each.workload})" for each in self.served.reservations]
         return WaitCode.BEHIND, *say_behind(ahead)
-
-
-def _write_out(held: Iterable[Wait], waiting: _Waiting) -> Iterator[Wait]:
-    yield from held
-    for group, wants in waiting.all():
-        left = [want for want in wants if (want.workload.id, want.replica.index) not in waiting.started]
-        code, text, change = waiting.reason(group) if left else (WaitCode.BEHIND, "", "")
-        for want in left:
-            yield Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
 
 
 def _next_wake(apart: Iterable[Want], now: float) -> float | None:

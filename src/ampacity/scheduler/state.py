@@ -26,6 +26,9 @@ from .queues.accounts import Accounts
 from .queues.heads import Head
 from .queues.shares import Shares, kinds_of
 
+NAMES_KEPT = 10_000
+"""Of so many workloads that have ended the names are remembered, for explanations that are read a little later."""
+
 ReplicaKey = tuple[WorkloadId, int]
 
 
@@ -86,6 +89,7 @@ class State:
     accounts: Accounts = field(default_factory=Accounts)
     line: Line = field(default_factory=Line, compare=False, repr=False)
     answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
+    _left: dict[WorkloadId, tuple[int, str]] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
     horizon: Horizon = field(default_factory=Horizon, compare=False, repr=False)
     orders: dict[str, tuple[tuple[object, ...], tuple[Head, ...]]] = field(
@@ -142,6 +146,13 @@ class State:
             and index < held.desired.replicas
             and (workload, index) not in self.attempts_of
         ]
+
+    def name_at(self, workload: WorkloadId, seq: int) -> str | None:
+        """The name of a workload that was live as of an event not long ago; ``None`` = it was not."""
+        held, left = self.live.get(workload), self._left.get(workload)
+        if left is not None and left[0] >= seq:
+            return left[1]
+        return None if held is None else held.workload.name
 
     def _behind_s(self, workload: WorkloadId) -> float:
         """How long the work takes that waits for a workload, along the longest path."""
@@ -345,6 +356,9 @@ class State:
         if held is None:
             return
         self._unlink(held.workload)
+        self._left[id] = self.seq, held.workload.name
+        if len(self._left) > NAMES_KEPT:
+            del self._left[next(iter(self._left))]
 
     def _link(self, workload: Workload) -> None:
         for target in workload.after:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ampacity.model.command import Command
+from ampacity.model.traffic import Resume
 from ampacity.model.workload import WorkloadSpec
 
 from .engines import engine_named
@@ -43,6 +44,13 @@ def upstream_name(spec: WorkloadSpec) -> str:
     if spec.service is None or spec.run or not spec.service.model:
         return name
     return engine_named(spec.service.engine or DEFAULT_ENGINE).upstream_name(name)
+
+
+def resumed(spec: WorkloadSpec) -> Resume:
+    """Which of its streams another replica may go on with: the engine says; of a command of the user's own, all."""
+    if spec.service is None or spec.run or not spec.service.model:
+        return Resume.ALL
+    return engine_named(spec.service.engine or DEFAULT_ENGINE).resumes
 
 
 def health_path(spec: WorkloadSpec) -> str:

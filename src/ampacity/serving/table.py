@@ -10,6 +10,7 @@ import msgspec
 
 from ampacity.model.access import ApiKey, ProjectLimits
 from ampacity.model.errors import AmpacityError
+from ampacity.model.traffic import Resume
 
 TABLE_FORMAT = 1
 
@@ -30,12 +31,17 @@ class ReplicaRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRoute:
-    """``name`` is what clients ask for, ``upstream`` what the engine calls it."""
+    """``name`` is what clients ask for, ``upstream`` what the engine calls it. ``health_path`` answers 2xx while an
+    engine is well. ``resume``: which streams another engine may go on with. ``hedge_after_s``: when the first token has
+    not come by then, a second engine is asked as well; 0 = never."""
 
     name: str
     workload: str
     upstream: str
     replicas: tuple[ReplicaRoute, ...]
+    health_path: str = "/health"
+    resume: Resume = Resume.ALL
+    hedge_after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import httptools
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampacity.serving.gateway.answers import LAST_CHUNK, chunk
@@ -30,6 +30,7 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
+@settings(deadline=None)
 @given(pieces=PIECES, at=st.lists(st.integers(0, 500)), extra=st.binary(max_size=9), trailer=st.booleans())
 def test_a_chunked_body_is_read_the_same_however_it_comes(
     pieces: list[bytes], at: list[int], extra: bytes, trailer: bool
@@ -55,6 +56,7 @@ def test_a_body_without_an_end_has_none() -> None:
         body_end(b"5\r\nabc")
 
 
+@settings(deadline=None)
 @given(words=st.lists(st.text(max_size=12), min_size=1), at=st.lists(st.integers(0, 900)), crlf=st.booleans())
 def test_a_raw_stream_is_passed_on_whole_and_always_up_to_the_end_of_an_event(
     words: list[str], at: list[int], crlf: bool
@@ -80,6 +82,7 @@ def test_an_event_that_never_ends_is_not_held_for_ever() -> None:
     assert stream.piece(data) == data
 
 
+@settings(deadline=None)
 @given(pieces=PIECES, at=st.lists(st.integers(0, 500)), chunked=st.booleans(), chunks=st.booleans())
 def test_other_framings_are_framed_anew(pieces: list[bytes], at: list[int], chunked: bool, chunks: bool) -> None:
     if chunked and chunks:
@@ -109,6 +112,7 @@ class Told:
         self.body += body
 
 
+@settings(deadline=None)
 @given(first=st.binary(max_size=20), then=st.binary(max_size=300), spoil=st.integers(0, 60), to=st.binary(max_size=2))
 def test_a_repeated_head_is_taken_for_read_only_where_the_parser_would_agree(
     first: bytes, then: bytes, spoil: int, to: bytes
@@ -198,6 +202,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
+@settings(deadline=None)
 @given(at=st.lists(st.integers(0, 120)))
 def test_an_answer_is_the_same_however_it_comes_and_its_connection_is_kept(name: str, at: list[int]) -> None:
     upstream, ears = asked()
@@ -213,6 +218,7 @@ def test_an_answer_is_the_same_however_it_comes_and_its_connection_is_kept(name:
 
 @pytest.mark.parametrize("name", ["length", "chunks", "trailers"])
 @pytest.mark.parametrize("extra", [LENGTH, CHUNKS + LAST_CHUNK, b"\r\n", b"nonsense", b"0\r\n\r\n"])
+@settings(deadline=None)
 @given(at=st.lists(st.integers(0, 200)))
 def test_what_follows_an_answer_is_never_passed_on(name: str, extra: bytes, at: list[int]) -> None:
     upstream, ears = asked()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampacity.serving.gateway.wheel import NEVER, Wheel
@@ -27,6 +27,7 @@ def turn_to(wheel: Wheel, now: float) -> None:
     wheel.advance(now)
 
 
+@settings(deadline=None)
 @given(due=st.floats(0.1, 300), later=st.floats(0, 200), slots=st.integers(4, 400))
 def test_a_limit_that_was_put_off_comes_then_and_once(due: float, later: float, slots: int) -> None:
     wheel, thing = Wheel(0.0, tick_s=TICK_S, slots=slots), Thing()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from ampacity.model.command import Command
+from ampacity.model.traffic import Resume
 
 _LINK_AND_RUN = 'cd "$0" && ln -sfn "$1" "$2" && shift 2 && exec "$@"'
 
@@ -18,6 +19,7 @@ class TransformersEngine:
     """Fulfils :class:`ampacity.serving.engines.base.Engine` with transformers 5."""
 
     health_path = "/health"
+    resumes = Resume.COMPLETIONS
 
     def command(self, model_dir: str, name: str, arguments: tuple[str, ...], *, python: str) -> Command:
         link = self.upstream_name(name)

@@ -11,6 +11,7 @@ from typing import cast
 import httptools
 
 from ampacity.serving.admission.access import may_use, model_refused
+from ampacity.serving.routing.base import EngineId
 
 from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, refusal_of, whole
 from .body import read_body
@@ -260,6 +261,10 @@ class Client(asyncio.Protocol):
             self._reject(Refusal(408, "The request did not come in time.", close=True))
         else:
             self._close()
+
+    def engine_silent(self, engine: EngineId) -> None:
+        if self._flight is not None:
+            self._flight.engine_silent(engine)
 
     def drain(self) -> None:
         """Take no further request; close at once when there is none under way."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable
 from time import monotonic, time
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from ampacity.model.access import ApiKey
 from ampacity.serving.admission import Refused
-from ampacity.serving.routing.base import EngineId, Router, TicketId
-from ampacity.serving.table import ModelRoute, RoutingTable
+from ampacity.serving.routing.base import EngineId, Router, Ticket, TicketId
 
 from .answers import refusal_of
-from .engines import Engine
+from .fleet import Fleet
 from .heads import RequestHead
 from .lines import Line
 from .tables import Tables
@@ -22,8 +20,6 @@ from .wheel import NEVER, Wheel
 
 if TYPE_CHECKING:
     from .client import Client
-
-log = logging.getLogger(__name__)
 
 
 class Core:
@@ -33,12 +29,12 @@ class Core:
         self.tables, self._router = tables, router
         self.wheel = Wheel(monotonic())
         self.clients: set[Client] = set()
-        self.engines: dict[EngineId, Engine] = {}
+        self.fleet = Fleet(self.wheel, self._spread, self._silent)
         self.draining = False
         self._lines: dict[str, Line] = {}
         self._id_prefix, self._last_id = secrets.token_hex(6).encode(), 0
-        tables.on_change(self._follow)
-        self._follow(tables.table)
+        tables.on_change(self.fleet.follow)
+        self.fleet.follow(tables.table)
 
     def who(self, head: RequestHead) -> ApiKey | None:
         """Whose key came with the request; ``None`` = nobody's, where none is asked for. Raises ``Refusal`` (401)."""
@@ -55,40 +51,43 @@ class Core:
         self._last_id += 1
         return TicketId(self._last_id)
 
+    def ticket_like(self, ticket: Ticket, excluded: frozenset[EngineId]) -> Ticket:
+        """A new ticket for the same request, that is not to go to these engines."""
+        return Ticket(
+            self.next_ticket(),
+            arrived=ticket.arrived,
+            tokens=ticket.tokens,
+            blocks=ticket.blocks,
+            session=ticket.session,
+            priority=ticket.priority,
+            deadline=ticket.deadline,
+            excluded=excluded,
+        )
+
     def line(self, model: str) -> Line:
         """The line of a model that the table has."""
         return self._lines[model]
-
-    def has_other(self, route: ModelRoute, excluded: frozenset[EngineId]) -> bool:
-        return any(replica.id not in excluded for replica in route.replicas)
-
-    def note_loss(self, engine: EngineId, why: str) -> None:
-        found = self.engines.get(engine)
-        if found is not None:  # it may have left the table meanwhile
-            log.warning("replica %s at %s: %s", engine, found.url, why)
-            found.close()
 
     def tick(self) -> None:
         """Called a few times a second: time limits, and what routers put off."""
         self.wheel.advance(monotonic())
 
-    def _follow(self, table: RoutingTable) -> None:
-        """A new table is in force."""
+    def _spread(self) -> None:
+        """Tell the routers of their engines."""
         now = monotonic()
-        replicas = {EngineId(replica.id): replica for route in table.models for replica in route.replicas}
-        for gone in self.engines.keys() - replicas.keys():
-            self.engines.pop(gone).close()
-        for id, replica in replicas.items():
-            standing = self.engines.get(id)
-            if standing is None or standing.url != replica.url:
-                self.engines[id] = Engine(replica)
-                if standing is not None:
-                    standing.close()
-        for route in table.models:
+        routes = self.tables.table.models
+        for route in routes:
             line = self._lines.get(route.name)
             if line is None:
                 line = self._lines[route.name] = self._new_line()
-            line.set_engines([EngineId(replica.id) for replica in route.replicas], now)
+            line.set_engines(self.fleet.members(route), now)
+        for gone in self._lines.keys() - {route.name for route in routes}:
+            self._lines[gone].set_engines((), now)
+
+    def _silent(self, engine: EngineId) -> None:
+        """An engine answers no probes any more: who waits for it may go elsewhere."""
+        for client in list(self.clients):
+            client.engine_silent(engine)
 
     def _new_line(self) -> Line:
         alarm = _Alarm(self.wheel)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ampacity.serving.routing.base import EngineId
 from ampacity.serving.table import ReplicaRoute
 
+from .health import Health
+
 if TYPE_CHECKING:
     from .upstream import Upstream
 
@@ -20,13 +22,17 @@ MOST_IDLE = 4096
 
 
 class EngineLost(Exception):
-    """The engine refused, cut or garbled the exchange. Nothing is said about whether it had begun to answer."""
+    """There is no connection to the engine. ``refused``: nobody listens there."""
+
+    def __init__(self, why: str, *, refused: bool = False) -> None:
+        super().__init__(why)
+        self.refused = refused
 
 
 class Engine:
-    """One engine: where it is, and its kept connections."""
+    """One engine: where it is, its kept connections and its health."""
 
-    __slots__ = ("address", "host", "id", "idle", "url")
+    __slots__ = ("address", "health", "host", "id", "idle", "url")
 
     def __init__(self, replica: ReplicaRoute) -> None:
         self.id = EngineId(replica.id)
@@ -34,6 +40,7 @@ class Engine:
         self.address = _address(replica.url)
         self.host = replica.url.removeprefix("http://").rstrip("/").encode()
         self.idle: dict[Upstream, None] = {}
+        self.health = Health()
 
     def kept(self) -> Upstream | None:
         """A kept connection, the one used last."""
@@ -61,7 +68,8 @@ async def connect(engine: Engine, make: type[Upstream]) -> Upstream:
         async with asyncio.timeout(CONNECT_LIMIT_S):
             _, upstream = await asyncio.get_running_loop().create_connection(lambda: make(engine), *engine.address)
     except (OSError, TimeoutError) as error:
-        raise EngineLost(str(error) or "no connection in time") from error
+        why = str(error) or "no connection in time"
+        raise EngineLost(why, refused=isinstance(error, ConnectionRefusedError)) from error
     return upstream
 
 

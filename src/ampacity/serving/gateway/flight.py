@@ -1,21 +1,24 @@
-"""One request on its way: bound to an engine, sent, its answer relayed; sent again when the engine died."""
+"""One request on its way: bound to an engine, sent, its answer relayed; taken to another engine when one dies."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ampacity.serving.routing.base import NO_ENGINES, EngineId, Ticket
 from ampacity.serving.table import ModelRoute
 
-from .answers import Refusal, chunk, error_body
+from .answer import Answer, Answering, break_off, end_stream
+from .answers import Refusal
 from .body import Asked, with_model
-from .chunked import BadChunk, Dechunker
+from .chunked import BadChunk
+from .continuing import CannotContinue, Progress
 from .engines import Engine, EngineLost, connect
 from .heads import AnswerHead, RequestHead
-from .streams import Stream, stream_for
+from .hedge import Hedge
+from .takeover import Takeover
 from .upstream import Upstream
 
 if TYPE_CHECKING:
@@ -27,63 +30,46 @@ log = logging.getLogger(__name__)
 WAIT_FOR_ENGINE_S = 10.0
 """How long a request waits for an engine when there is none that it has not tried."""
 
+WAIT_FOR_REST_S = 30.0
+"""The same for a stream that was interrupted."""
+
 LOOK_AGAIN_S = 0.25
 FIRST_BYTE_LIMIT_S = 600.0
 STALL_LIMIT_S = 300.0
 """How long an engine may be silent within an answer."""
 
-BUFFER_BYTES = 8 * 1024 * 1024
-"""An answer that is not streamed is held back until it is whole, up to this size: so its engine may die unnoticed."""
+SUSPECT_LIMIT_S = 1.0
+"""The same for one that does not answer probes any more."""
+
+MOST_LOSSES = 3
+"""So many engines may be lost by a request, none of which gave a token: then the request may be what ends them."""
 
 OVERLOADED = frozenset((429, 502, 503, 504))
 """What an engine says that another one may not say."""
-
-
-class Answering(Protocol):
-    """The client's side of a request."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def connection_line(self) -> bytes:
-        """The header line that says whether the connection is kept after this answer."""
-        ...
-
-    def refuse(self, refusal: Refusal) -> None: ...
-
-    def answered(self) -> None:
-        """The answer is out."""
-        ...
-
-    def cut(self) -> None:
-        """End the connection: the answer cannot be completed."""
-        ...
-
-    def limit(self, due: float) -> None:
-        """Call the flight's ``expire`` then."""
-        ...
 
 
 class Flight:
     """Fulfils :class:`ampacity.serving.gateway.upstream.Exchange` and :class:`ampacity.serving.gateway.lines.Bound`."""
 
     __slots__ = (
+        "_answer",
         "_asked",
         "_body",
         "_client",
         "_connecting",
         "_core",
         "_deadline",
-        "_head",
-        "_held",
-        "_held_bytes",
+        "_hedge",
         "_line",
-        "_pending",
+        "_losses",
+        "_note",
+        "_patience_until",
+        "_progress",
         "_request",
+        "_rest_body",
         "_retried",
         "_route",
         "_seen_bytes",
-        "_stream",
-        "_through",
         "_upstream",
         "id",
         "ticket",
@@ -96,40 +82,43 @@ class Flight:
         self.id = request.request_id or core.next_request_id()
         now = monotonic()
         self.ticket = Ticket(core.next_ticket(), arrived=now, tokens=asked.prompt_bytes // 4)
-        self._deadline = now + WAIT_FOR_ENGINE_S
+        self._deadline = self._patience_until = now + WAIT_FOR_ENGINE_S
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._hedge: Hedge | None = None
+        self._answer: Answer | None = None
+        self._progress: Progress | None = None
+        self._rest_body = self._note = b""
         self._retried = False
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        """Forget what an engine that failed had said."""
-        self._head: AnswerHead | None = None
-        self._stream: Stream | None = None
-        self._pending = b""
-        self._held: list[bytes] = []
-        self._held_bytes = self._seen_bytes = 0
-        self._through = False
+        self._losses = self._seen_bytes = 0
 
     @property
     def _begun(self) -> bool:
         """Whether a byte of the answer has been passed on."""
-        return self._through or (self._stream is not None and not self._pending)
+        return self._progress is not None or (self._answer is not None and self._answer.begun)
 
     def start(self) -> None:
-        now = monotonic()
+        self._offer(monotonic())
+
+    # Sending ---------------------------------------------------------------------------------------------------------
+
+    def _offer(self, now: float) -> None:
         engine = self._line.offer(self, now)
         if engine is None:
             self._client.limit(now + LOOK_AGAIN_S)
         else:
             self.bound(engine)
 
-    # Sending ---------------------------------------------------------------------------------------------------------
+    def _offer_again(self, now: float, excluded: frozenset[EngineId]) -> None:
+        self.ticket = self._core.ticket_like(self.ticket, excluded)
+        self._offer(now)
 
     def bound(self, engine: EngineId) -> None:
         """Called by the line, at once or later: send the request there."""
-        self._client.limit(monotonic() + FIRST_BYTE_LIMIT_S)
-        found = self._core.engines.get(engine)
+        now = monotonic()
+        self._patience_until = now + FIRST_BYTE_LIMIT_S
+        self._client.limit(now + self._route.hedge_after_s if self._hedges else self._patience_until)
+        found = self._core.fleet.engines.get(engine)
         if found is None:
             self._fail(engine, "it has left")
             return
@@ -147,101 +136,71 @@ class Flight:
             upstream = await connect(engine, Upstream)
         except EngineLost as error:
             self._connecting = None
+            self._core.fleet.note_loss(engine.id, str(error))
             self._fail(engine.id, str(error))
             return
         self._connecting = None
-        if upstream.usable:
-            self._send(upstream)
-        else:
-            self._fail(engine.id, "the connection was closed")
+        self._send(upstream)
 
     def _send(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        request = self._request
-        body = self._body
+        self._seen_bytes = 0
+        upstream.ask(self.request_bytes(upstream.engine), self)
+
+    def request_bytes(self, engine: Engine) -> bytes:
+        """The request as this engine is to hear it."""
+        request, body = self._request, self._rest_body or self._body
         if self._asked.model != self._route.upstream:
             body = with_model(body, self._asked, self._route.upstream)
-        upstream.ask(
-            b"%s %s HTTP/1.1\r\nhost: %s\r\n%sx-request-id: %s\r\ncontent-length: %d\r\n\r\n%s"
-            % (request.method, request.target, upstream.engine.host, request.forward, self.id, len(body), body),
-            self,
+        return b"%s %s HTTP/1.1\r\nhost: %s\r\n%sx-request-id: %s\r\ncontent-length: %d\r\n\r\n%s" % (
+            request.method,
+            request.target,
+            engine.host,
+            request.forward,
+            self.id,
+            len(body),
+            body,
         )
 
     # The answer: called by the upstream ------------------------------------------------------------------------------
 
     def headed(self, upstream: Upstream, head: AnswerHead) -> None:
-        if head.status in OVERLOADED and self._core.has_other(self._route, self.ticket.excluded | {upstream.engine.id}):
+        engine = upstream.engine
+        if head.status in OVERLOADED and self.has_other(engine.id):
             upstream.leave()
             self._upstream = None
-            self._fail(upstream.engine.id, f"it answered {head.status}")
+            self._fail(engine.id, f"it answered {head.status}")
             return
-        self._head = head
-        self._line.answered(self.ticket.id, monotonic())
-        if head.events:
-            self._stream = stream_for(head, chunks=self._request.chunks)
-            self._pending = head.forward + self._stream.framing + self._client.connection_line() + b"\r\n"
-            self._client.limit(monotonic() + STALL_LIMIT_S)
+        now = monotonic()
+        engine.health.answered(head.status, now)
+        if self._progress is not None and not (head.status == 200 and head.events):
+            self._abandon_rest(upstream, f"another one answered {head.status} when asked for the rest")
+            return
+        self._answer = Answer(self._client, self._request, head, note=self._note, progress=self._progress)
+        self._line.answered(self.ticket.id, now)
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
-        stream = self._stream
-        if stream is None:
-            self._hold(upstream, data)
-            return
+        answer = self._answer
+        assert answer is not None, "a piece comes after the head"
+        if self._hedge is not None:
+            self._drop_hedge()
         try:
-            data = stream.piece(data)
-        except BadChunk as error:
+            answer.piece(upstream, data)
+        except (BadChunk, CannotContinue) as error:
             self._abandon(str(error))
-            return
-        if data:
-            self._pass_on(data)
-
-    def _pass_on(self, data: bytes) -> None:
-        if self._pending:
-            data = self._pending + data
-            self._pending = b""
-        self._client.write(data)
-
-    def _hold(self, upstream: Upstream, data: bytes) -> None:
-        if self._through:
-            self._client.write(data)
-            return
-        self._held.append(data)
-        self._held_bytes += len(data)
-        head = self._head
-        if self._held_bytes > BUFFER_BYTES and self._request.chunks and head is not None and head.framed:
-            framing = b"transfer-encoding: chunked" if head.chunked else b"content-length: %d" % head.length
-            line = self._client.connection_line()
-            self._client.write(b"%s%s\r\n%s\r\n%s" % (head.forward, framing, line, b"".join(self._held)))
-            self._through, self._held, upstream.raw = True, [], None
 
     def completed(self, upstream: Upstream, data: bytes) -> None:
         self._upstream = None
+        answer = self._answer
+        assert answer is not None, "an answer ends after its head"
+        if self._hedge is not None:
+            self._drop_hedge()
         try:
-            answer = self._last(data)
-        except BadChunk as error:
+            answer.complete(data)
+        except (BadChunk, CannotContinue) as error:
             self._fail(upstream.engine.id, str(error))
             return
         self._line.ended(self.ticket.id, monotonic(), None, False)
-        self._client.write(answer)
-        self._client.answered()
-
-    def _last(self, data: bytes) -> bytes:
-        """What completes the answer. Raises ``BadChunk``."""
-        head = self._head
-        assert head is not None, "an answer ends after its head"
-        if self._stream is not None:
-            return self._pending + self._stream.last(data)
-        if self._through:
-            return data
-        if self._held:
-            self._held.append(data)
-            data = b"".join(self._held)
-        line = self._client.connection_line()
-        if head.chunked:
-            if self._request.chunks:
-                return b"%stransfer-encoding: chunked\r\n%s\r\n%s" % (head.forward, line, data)
-            data = Dechunker().feed(data)
-        return b"%scontent-length: %d\r\n%s\r\n%s" % (head.forward, len(data), line, data)
 
     # Failing ---------------------------------------------------------------------------------------------------------
 
@@ -249,63 +208,84 @@ class Flight:
         """A kept connection may have been closed by the engine at this very moment: that says nothing of the engine,
         so the request is sent once more on a fresh one."""
         self._upstream = None
-        if not upstream.fresh and self._head is None and not self._retried:
+        if not upstream.fresh and self._answer is None and not self._retried:
             self._retried = True
             self._connect(upstream.engine)
             return
-        self._fail(upstream.engine.id, why)
+        self._losses += 1
+        self._core.fleet.note_loss(upstream.engine.id, why)
+        self._fail(upstream.engine.id, why, upstream.raw)
 
-    def _fail(self, engine: EngineId, why: str) -> None:
-        """This engine does not answer: another one shall, unless something was passed on already."""
-        self._core.note_loss(engine, why)
+    def _fail(self, engine: EngineId, why: str, raw: list[bytes] | None = None) -> None:
+        """This engine does not answer: another one shall, from the beginning or, where something was passed on
+        already, from there. ``raw``: the answer's body as it came."""
         now = monotonic()
         self._line.ended(self.ticket.id, now, None, True)
-        if self._begun:
-            self._break_off(why)
+        answer, self._answer = self._answer, None
+        if answer is not None and answer.begun and not self._take_over(answer, raw, why, now):
             return
-        self._begin_anew()
+        if self._losses >= MOST_LOSSES:
+            self._give_in(why)
+            return
         self._retried = False
         self._offer_again(now, self.ticket.excluded | {engine})
 
-    def _offer_again(self, now: float, excluded: frozenset[EngineId]) -> None:
-        before = self.ticket
-        self.ticket = Ticket(
-            self._core.next_ticket(),
-            arrived=before.arrived,
-            tokens=before.tokens,
-            blocks=before.blocks,
-            excluded=excluded,
-        )
-        engine = self._line.offer(self, now)
-        if engine is None:
-            self._client.limit(now + LOOK_AGAIN_S)
-        else:
-            self.bound(engine)
+    def _take_over(self, answer: Answer, raw: list[bytes] | None, why: str, now: float) -> bool:
+        """Whether the rest of the answer is to be asked for. If not, it was ended here."""
+        if answer.stream is None:
+            self._client.cut()
+            return False
+        try:
+            taken = Takeover(answer.stream, raw, request=self._request, route=self._route, body=self._body)
+        except CannotContinue as error:
+            break_off(self._client, self._request, f"{why}; {error}", streamed=True)
+            return False
+        if taken.rest is not None:
+            end_stream(self._client, self._request, taken.rest)
+            return False
+        if taken.progress.advanced():
+            self._losses = 0
+        self._progress, self._rest_body = taken.progress, taken.body
+        self._deadline = now + WAIT_FOR_REST_S
+        return True
+
+    def _give_in(self, why: str) -> None:
+        """It is not tried on yet another engine."""
+        if self._begun:
+            break_off(self._client, self._request, why, streamed=True)
+            return
+        message = f"{self._losses} replicas were lost with this request; the last one: {why}."
+        self._client.refuse(Refusal(502, message, code="replica_lost"))
 
     def _abandon(self, why: str) -> None:
-        """The answer cannot be passed on any further."""
+        """Leave this engine, and go on as if it were lost."""
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
+            raw = upstream.raw
             upstream.leave()
-            self._fail(upstream.engine.id, why)
+            self._core.fleet.note_loss(upstream.engine.id, why)
+            self._fail(upstream.engine.id, why, raw)
 
-    def _break_off(self, why: str) -> None:
-        """A stream that broke in the middle ends with an error that clients understand, and a cut connection."""
-        if self._stream is not None:
-            event = b"data: " + error_body(502, f"The replica was lost: {why}.", "replica_lost") + b"\n\n"
-            self._client.write(chunk(event) if self._request.chunks else event)
-        self._client.cut()
+    def _abandon_rest(self, upstream: Upstream, why: str) -> None:
+        """An engine does not understand what it was asked to go on with: no other one will."""
+        self._upstream = None
+        upstream.leave()
+        self._line.ended(self.ticket.id, monotonic(), None, False)
+        break_off(self._client, self._request, why, streamed=True)
 
-    # Called by the client's connection -------------------------------------------------------------------------------
+    def has_other(self, engine: EngineId) -> bool:
+        """Whether there is another engine that has not been tried."""
+        return self._core.fleet.has_other(self._route, self.ticket.excluded | {engine})
+
+    # Time limits -----------------------------------------------------------------------------------------------------
 
     def expire(self, now: float) -> None:
         """The time limit that was set last has passed."""
-        if self._upstream is None and self._connecting is None:
+        upstream = self._upstream
+        if upstream is not None:
+            self._watch(now, upstream)
+        elif self._connecting is None:
             self._waited(now)
-        elif self._head is None:
-            self._give_up(Refusal(504, f"The replica did not answer within {FIRST_BYTE_LIMIT_S:g} s.", code="timeout"))
-        elif self._upstream is not None:
-            self._watch(now, self._upstream)
 
     def _waited(self, now: float) -> None:
         """No engine has taken it so far: those that failed may be tried again."""
@@ -313,26 +293,73 @@ class Flight:
         if now < self._deadline:
             self._offer_again(now, NO_ENGINES)
             return
-        what = "answers" if self._route.replicas else "is ready"
-        refusal = Refusal(
-            503, f"No replica of {self._route.name!r} {what}.", code="no_replica", headers=((b"retry-after", b"5"),)
-        )
-        self._client.refuse(refusal)
+        message = f"No replica of {self._route.name!r} {'answers' if self._route.replicas else 'is ready'}."
+        if self._begun:
+            break_off(self._client, self._request, message, streamed=True)
+        else:
+            self._client.refuse(Refusal(503, message, code="no_replica", headers=((b"retry-after", b"5"),)))
+
+    def engine_silent(self, engine: EngineId) -> None:
+        """Called when an engine answers no probes any more: if it is silent here as well, another one shall go on."""
+        upstream = self._upstream
+        if upstream is not None and upstream.engine.id == engine:
+            self._seen_bytes = upstream.body_bytes
+            self._client.limit(monotonic() + SUSPECT_LIMIT_S)
 
     def _watch(self, now: float, upstream: Upstream) -> None:
-        if upstream.body_bytes == self._seen_bytes:
+        """A limit on the engine's silence has passed: has it said anything since the last look?"""
+        engine = upstream.engine
+        if upstream.body_bytes != self._seen_bytes:
+            self._seen_bytes = upstream.body_bytes
+            self._patience_until = now + STALL_LIMIT_S
+        elif engine.health.silent and self.has_other(engine.id):
+            self._abandon("it answers neither this request nor probes")
+            return
+        elif now >= self._patience_until:
+            self._lose_patience()
+            return
+        elif self._hedges and not upstream.body_bytes and self._hedge is None:
+            self._hedge = Hedge(self, self._line, self._core)
+            self._hedge.start(self._core.ticket_like(self.ticket, self.ticket.excluded | {engine.id}), now)
+        self._client.limit(now + SUSPECT_LIMIT_S if engine.health.silent else self._patience_until)
+
+    def _lose_patience(self) -> None:
+        if self._begun or self._answer is not None:
             self._abandon(f"it was silent for {STALL_LIMIT_S:g} s")
             return
-        self._seen_bytes = upstream.body_bytes
-        self._client.limit(now + STALL_LIMIT_S)
-
-    def _give_up(self, refusal: Refusal) -> None:
         self.leave()
-        self._client.refuse(refusal)
+        message = f"The replica did not answer within {FIRST_BYTE_LIMIT_S:g} s."
+        self._client.refuse(Refusal(504, message, code="timeout"))
+
+    @property
+    def _hedges(self) -> bool:
+        return self._route.hedge_after_s > 0 and self._progress is None
+
+    # Hedging ---------------------------------------------------------------------------------------------------------
+
+    def adopt(self, hedge: Hedge, upstream: Upstream, head: AnswerHead) -> None:
+        """The second engine was first: what it says is the answer, and the first one is left."""
+        self._hedge = None
+        self._leave_engine(monotonic())
+        self.ticket, self._upstream = hedge.ticket, upstream
+        self._answer = Answer(self._client, self._request, head, note=self._note, progress=None)
+
+    def hedge_failed(self) -> None:
+        self._hedge = None
+
+    def _drop_hedge(self) -> None:
+        hedge, self._hedge = self._hedge, None
+        if hedge is not None:
+            hedge.leave()
+
+    # Called by the client's connection -------------------------------------------------------------------------------
 
     def leave(self) -> None:
         """The client has left, or was refused: free the engine."""
-        now = monotonic()
+        self._drop_hedge()
+        self._leave_engine(monotonic())
+
+    def _leave_engine(self, now: float) -> None:
         upstream, self._upstream = self._upstream, None
         if self._connecting is not None:
             self._connecting.cancel()

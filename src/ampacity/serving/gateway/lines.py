@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ampacity.serving.routing.base import Engine, EngineId, Router, Ticket, TicketId
@@ -23,8 +23,8 @@ class Line:
         self._router, self._wake = router, wake
         self._held: dict[TicketId, Bound] = {}
 
-    def set_engines(self, engines: list[EngineId], now: float) -> None:
-        self._router.set_engines([Engine(id=engine) for engine in engines], now)
+    def set_engines(self, engines: Iterable[Engine], now: float) -> None:
+        self._router.set_engines(engines, now)
         self.pump(now)
 
     def offer(self, request: Bound, now: float) -> EngineId | None:

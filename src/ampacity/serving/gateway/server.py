@@ -38,6 +38,7 @@ async def run(table: Path, *, host: str, port: int, router: str = "least_loaded"
     await stop.wait()
     server.close()
     await drain(core)
+    core.fleet.close()
     for task in keeping:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -13,6 +13,8 @@ from .heads import AnswerHead, answer_head
 
 HEAD_END = b"\r\n\r\n"
 MOST_HEAD_BYTES = 64 * 1024
+MOST_KEPT_BYTES = 16 * 1024 * 1024
+"""Of a body, so that another engine can go on where this one stopped."""
 
 
 class Exchange(Protocol):
@@ -83,6 +85,10 @@ class Upstream(asyncio.Protocol):
         self._exchange = exchange
         self._transport.write(request)
 
+    def hand_to(self, exchange: Exchange) -> None:
+        """Tell another one of the rest of the answer."""
+        self._exchange = exchange
+
     def leave(self) -> None:
         """Nobody wants the answer any more: closing the connection frees the engine."""
         self._exchange = None
@@ -126,6 +132,8 @@ class Upstream(asyncio.Protocol):
             self.body_bytes += len(data)
             if self.raw is not None:
                 self.raw.append(data)
+                if self.body_bytes > MOST_KEPT_BYTES:
+                    self.raw = None
             exchange.piece(self, data)
 
     def connection_lost(self, exc: Exception | None) -> None:

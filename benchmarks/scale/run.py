@@ -1,0 +1,148 @@
+"""How long does a plan take on a large cluster, and how does that grow?
+
+python benchmarks/scale/run.py [--quick] [--growth] [--json FILE] [--seed N]
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import cluster
+from cluster import NODES, Scale
+from reporting import Figures, parser
+
+from ampacity.model.attempt import Attempt, AttemptPhase, Member
+from ampacity.model.event import Draft, Event, EventKind, Row, put
+from ampacity.model.ids import attempt_id
+from ampacity.model.plan import Plan, Start
+from ampacity.model.workload import Replica, ReplicaPhase, Workload, WorkloadPhase
+from ampacity.scheduler import State, build, plan
+
+NOW = 1_800_000_000.0
+
+
+class Loop:
+    """What the control loop does with a state, without a store: events in, plans out, starts written down."""
+
+    def __init__(self, state: State, now: float) -> None:
+        self.state, self.now = state, now
+
+    def apply(self, kind: EventKind, *rows: Row) -> None:
+        draft = Draft(kind=kind, at=self.now, changes=tuple(put(row) for row in rows))
+        self.state.apply(Event(seq=self.state.seq + 1, draft=draft))
+
+    def commit(self, made: Plan) -> None:
+        for start in made.starts:
+            self.apply(EventKind.ATTEMPT_PLACED, *self._placed(start))
+
+    def end(self, attempt: Attempt) -> None:
+        held = self.state.live[attempt.workload]
+        rows: list[Row] = [
+            replace(attempt, phase=AttemptPhase.SUCCEEDED, ended_at=self.now, version=attempt.version + 1),
+            replace(held.replicas[0], phase=ReplicaPhase.SUCCEEDED, version=held.replicas[0].version + 1),
+            replace(held.workload, phase=WorkloadPhase.SUCCEEDED, ended_at=self.now, version=held.workload.version + 1),
+        ]
+        self.apply(EventKind.WORKLOAD_ENDED, *rows)
+
+    def _placed(self, start: Start) -> tuple[Row, Row, Row]:
+        held = self.state.live[start.workload]
+        replica: Replica = held.replicas[start.replica]
+        workload: Workload = held.workload
+        epoch = replica.epoch + 1
+        attempt = Attempt(
+            id=attempt_id(start.workload, start.replica, epoch),
+            workload=start.workload,
+            replica=start.replica,
+            epoch=epoch,
+            spec_revision=1,
+            members=tuple(
+                Member(index=index, node=place.node, allocation=place.allocation)
+                for index, place in enumerate(start.placements)
+            ),
+            phase=AttemptPhase.RUNNING,
+            placed_at=self.now,
+            started_at=self.now,
+        )
+        return (
+            attempt,
+            replace(replica, phase=ReplicaPhase.ACTIVE, epoch=epoch, version=replica.version + 1),
+            replace(workload, phase=WorkloadPhase.RUNNING, version=workload.version + 1),
+        )
+
+
+def timed(scale: Scale, seed: int, changes: int) -> dict[str, float]:
+    """Seconds of a full plan and of building the state, milliseconds of plans after one arrival or one end, GB."""
+    random_ = random.Random(seed)
+    rows = cluster.cluster(scale, random_, NOW)
+    began = time.perf_counter()
+    state = build(rows)
+    built_s = time.perf_counter() - began
+    del rows
+    loop = Loop(state, NOW)
+    began = time.perf_counter()
+    made = plan(state, NOW)
+    full_s = time.perf_counter() - began
+    starts = len(made.starts)
+    loop.commit(made)
+    took_ms = sorted(_incremental(loop, random_, changes))
+    return {
+        "full_plan_s": full_s,
+        "full_plan_starts": starts,
+        "build_s": built_s,
+        "incremental_plan_p50_ms": took_ms[len(took_ms) // 2],
+        "incremental_plan_p99_ms": took_ms[int(len(took_ms) * 0.99)],
+        "incremental_plan_max_ms": took_ms[-1],
+        "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }
+
+
+def _incremental(loop: Loop, random_: random.Random, changes: int) -> Iterator[float]:
+    """Milliseconds to take in one event and plan, arrivals and ends in turn. Writing the starts down is not in it."""
+    ends = sorted(loop.state.attempts)
+    random_.shuffle(ends)
+    arriving = cluster.sizes(changes, random_)
+    for index in range(changes):
+        loop.now += random_.expovariate(1.0)
+        arrival = cluster.workload(f"x{index:06}", arriving[index], loop.now, random_)
+        attempt = loop.state.attempts[ends.pop()]
+        began = time.perf_counter()
+        if index % 2:
+            loop.apply(EventKind.WORKLOAD_SUBMITTED, *arrival)
+        else:
+            loop.end(attempt)
+        made = plan(loop.state, loop.now)
+        yield 1000 * (time.perf_counter() - began)
+        loop.commit(made)
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--nodes", type=int, default=NODES, help="workloads grow with them")
+    options.add_argument("--changes", type=int, default=0, help="how many arrivals and ends")
+    options.add_argument("--profile", action="store_true")
+    chosen = options.parse_args()
+    figures = Figures("scale")
+    scale = Scale().times(chosen.nodes / NODES)
+    figures.note(f"{scale.nodes} nodes, {scale.running} workloads run, {scale.waiting} wait")
+    goals = {
+        "full_plan_s": "< 1",
+        "incremental_plan_p50_ms": "< 20",
+        "incremental_plan_p99_ms": "< 100",
+        "peak_rss_gb": "< 2",
+    }
+    for name, value in timed(scale, chosen.seed, chosen.changes or (100 if chosen.quick else 400)).items():
+        figures.add(name, value, goals.get(name, ""))
+    figures.write(chosen.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Why each replica waits that does, written out for those alone that somebody asks about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+
+from ampacity.model.ids import WorkloadId
+from ampacity.model.plan import Wait, WaitCode
+
+from .order import Want
+
+Reason = tuple[WaitCode, str, str]
+"""The constraint, the sentence, and what would let it start."""
+
+Because = tuple[Callable[[], Reason], Sequence[Want]]
+"""What says why, when somebody wants to know, and who waits for that reason."""
+
+
+class Waiting:
+    """The waits of a plan. May be read from any thread."""
+
+    def __init__(self, held: Iterable[Wait], reasons: Callable[[], Iterable[Because]]) -> None:
+        """``reasons`` has to give the same whenever it is called."""
+        self._held, self._reasons = tuple(held), reasons
+
+    def write_out(self, only: WorkloadId | None) -> Iterator[Wait]:
+        """Those of one workload, or of all."""
+        for parts in self._by_workload.values() if only is None else [self._by_workload.get(only, [])]:
+            for part in parts:
+                yield part if isinstance(part, Wait) else _wait(*part)
+
+    @cached_property
+    def _by_workload(self) -> dict[WorkloadId, list[Wait | tuple[Callable[[], Reason], Want]]]:
+        found: dict[WorkloadId, list[Wait | tuple[Callable[[], Reason], Want]]] = {}
+        for wait in self._held:
+            found.setdefault(wait.workload, []).append(wait)
+        for because, rests in self._reasons():
+            for want in rests:
+                found.setdefault(want.workload.id, []).append((because, want))
+        return found
+
+
+def _wait(because: Callable[[], Reason], want: Want) -> Wait:
+    code, text, change = because()
+    return Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
