@@ -61,7 +61,7 @@ class Reservation:
     Attributes:
         placements: empty where it waits for what its queue may use, not for room.
         awaits: the attempts whose ends it waits for, the last one first; not more than a few of them.
-        basis: how the time is known: what the surest end that it waits for is not surer than.
+        basis: how the time is known: that of the least sure of the ends that it waits for.
     """
 
     workload: WorkloadId

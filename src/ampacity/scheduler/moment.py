@@ -74,7 +74,7 @@ class Moment:
             found += [tick(self.now), state.accounts.stamp(self._scope(queue))]
         if order.learns:
             found.append(state.learned)
-        if any(group.deadline is not None for group in line.groups):
+        if line.dated:
             found.append(self.now)
         return tuple(found)
 

@@ -92,17 +92,20 @@ Entries = tuple[Entry, ...]
 
 @dataclass(slots=True)
 class QueueLine:
-    """Those that wait in one queue. ``stamp``: another number after each change. ``owners``: how many wait of each."""
+    """Those that wait in one queue. ``owners``: how many wait of each. ``dated``: how many have a deadline. ``stamp``:
+    another number after each change."""
 
     groups: dict[Group, Entries] = field(default_factory=dict)
     by_shape: dict[int, set[Group]] = field(default_factory=dict)
     owners: Counter[str] = field(default_factory=Counter)
+    dated: int = 0
     stamp: int = 0
 
     def put(self, group: Group, entries: Entries, stamp: int) -> None:
         self.stamp = stamp
         before = len(self.groups.get(group, ()))
         self.owners[group.owner] += len(entries) - before
+        self.dated += (len(entries) - before) * (group.deadline is not None)
         if entries:
             self.groups[group] = entries
             self.by_shape.setdefault(group.shape, set()).add(group)

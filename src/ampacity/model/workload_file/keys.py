@@ -13,6 +13,7 @@ from .types import (
     Count,
     CountRange,
     Cpus,
+    Due,
     Duration,
     EnvName,
     Event,
@@ -202,6 +203,9 @@ class WorkloadKeys(_Keys):
     readiness: ReadinessKeys | None = Field(default=None, description="service only: when a replica counts as ready.")
     queue: Name | None = Field(default=None, description="The queue. 'default' where left out.")
     priority: Priority | None = Field(default=None, description="low, normal, high, or a number from -1000 to 1000.")
+    deadline: Due | None = Field(
+        default=None, description="When it has to be done: 2030-05-31T18:00Z, or 12h after its submission."
+    )
     after: list[Name] | None = Field(default=None, description="Names of workloads that have to succeed first.")
     retry: RetryKeys | None = Field(default=None, description="How often it may begin again.")
     checkpoint: CheckpointKeys | None = Field(

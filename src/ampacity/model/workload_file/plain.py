@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from ampacity.model.errors import InvalidSpec, Where
@@ -13,7 +14,7 @@ from ampacity.model.quantities import (
     print_memory_range,
 )
 from ampacity.model.resources import Range, ResourceRequest
-from ampacity.model.workload import CheckpointPolicy, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
+from ampacity.model.workload import CheckpointPolicy, Deadline, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
 
 from .parse import spec_from_plain
 
@@ -60,6 +61,7 @@ def plain_from_spec(spec: WorkloadSpec) -> dict[str, Any]:
         "replicas": None if spec.replicas == 1 else spec.replicas,
         "queue": spec.queue,
         "priority": spec.priority,
+        "deadline": None if spec.deadline is None else _deadline(spec.deadline),
         "after": list(spec.after),
         "retry": _retry(spec.kind, spec.retry),
         "checkpoint": _checkpoint(spec.checkpoint),
@@ -83,6 +85,15 @@ def _resources(request: ResourceRequest) -> dict[str, Any]:
             "disk": print_bytes(request.disk_bytes) if request.disk_bytes else None,
         }
     )
+
+
+def _deadline(deadline: Deadline) -> str:
+    if deadline.at is not None:
+        try:
+            return datetime.fromtimestamp(deadline.at, UTC).isoformat()
+        except (OverflowError, ValueError, OSError):
+            raise InvalidSpec(f"{deadline.at:g} is not a time.", where=Where(key="deadline")) from None
+    return print_duration(deadline.within_s or 0.0)
 
 
 def _retry(kind: WorkloadKind, retry: RetryPolicy) -> dict[str, Any] | None:

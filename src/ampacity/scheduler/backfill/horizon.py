@@ -22,7 +22,7 @@ STEPS = 16
 """Ends on one node that are told apart; where more end, several count as ending with the last of them."""
 
 OVERDUE_S = 60.0
-"""What should have ended is expected to, so long from now."""
+"""What should have ended before now is expected to, so long from now."""
 
 NOW = -np.inf
 """The time of a row that has room already."""
@@ -34,6 +34,11 @@ class _Ready:
 
     at: Times
     version: Ints
+
+
+def expected(end: float, now: float) -> float:
+    """When that end is still to come."""
+    return end if end >= now else now + OVERDUE_S
 
 
 def end_of(attempt: Attempt) -> float:
@@ -76,7 +81,8 @@ class Horizon:
         if len(changed):
             known.at[changed] = self._ask(room, request, changed)
             known.version[changed] = self.version[changed]
-        return np.where(known.at == NOW, NOW, np.maximum(known.at, now + OVERDUE_S))
+        late = (known.at < now) & (known.at != NOW)
+        return np.where(late, now + OVERDUE_S, known.at)
 
     def follow(self, fleet: Fleet, attempts: Mapping[AttemptId, Attempt]) -> None:
         """Take in what has changed since."""

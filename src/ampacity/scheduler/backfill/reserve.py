@@ -25,7 +25,7 @@ from ampacity.scheduler.place import alternatives
 from ampacity.scheduler.queues.purse import Purse
 from ampacity.scheduler.queues.rules import Barred
 
-from .horizon import NOW, OVERDUE_S, Horizon, Times, end_of
+from .horizon import NOW, Horizon, Times, end_of, expected
 
 MOST_AWAITED = 4
 
@@ -98,7 +98,7 @@ class Reserve:
             left -= amount
             awaits.append(self.attempts[ident])
             if left <= 0:
-                return self._reservation(want, max(end, self.now + OVERDUE_S), awaits)
+                return self._reservation(want, expected(end, self.now), awaits)
         return None
 
     def _reservation(self, want: Want, at: float, held_by: Iterable[Attempt]) -> Reservation:
@@ -110,7 +110,7 @@ class Reserve:
             placements=(),
             from_s=at,
             awaits=tuple(attempt.id for attempt in ending[:MOST_AWAITED]),
-            basis=max((attempt.lasting.basis for attempt in ending), key=_SURENESS.index, default=Basis.ASSUMED),
+            basis=max((_basis(attempt) for attempt in ending), key=_SURENESS.index, default=Basis.ASSUMED),
         )
 
     def _earliest(self, gang: Gang, request: ResourceRequest) -> tuple[float, Ints] | None:
@@ -142,7 +142,7 @@ class Reserve:
         at = NOW
         for end, allocation in (*ends, (inf, None)):
             if allocate(node, free, request) is not None:
-                return at if at == NOW else max(at, self.now + OVERDUE_S)
+                return at if at == NOW else expected(at, self.now)
             if end == inf or allocation is None:
                 break
             at, free = end, more(free, allocation)
@@ -216,3 +216,8 @@ class Reserve:
         fleet = self.board.fleet
         idents = {ident for row in rows for ident, _ in fleet.held.get(NodeId(fleet.node(row).id), ())}
         return [self.attempts[ident] for ident in sorted(idents)]
+
+
+def _basis(attempt: Attempt) -> Basis:
+    """What has been told to stop has a limit."""
+    return Basis.LIMIT if attempt.stop is not None else attempt.lasting.basis
