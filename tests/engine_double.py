@@ -100,6 +100,7 @@ class EngineDouble:
         return await self._complete(request, asked, writer)
 
     async def _complete(self, request: Seen, asked: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        await asyncio.sleep(asked.get("pause_s", 0))
         plain = completion(request.path, asked, self.name)
         if self.fault != "half_body":
             return _whole(writer, 200, plain)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from ampacity.scheduler.placing import Ask, Mix
-from ampacity.scheduler.placing.least_waste import Settings
+from ampacity.scheduler.placing.least_waste import Settings, lost_of_pieces
 
 MOST_CPUS = 128
 
@@ -35,7 +35,7 @@ class Machine:
 
     def with_gpus(self, ask: Ask, slots: list[int]) -> Machine:
         gpus = [left - ask.device_milli * (slot in slots) for slot, left in enumerate(self.gpus)]
-        return Machine(self.rank, self.kind, self.cpu - ask.cpu_milli, self.memory, gpus)
+        return Machine(self.rank, self.kind, self.cpu - ask.cpu_milli, self.memory - ask.memory_bytes, gpus)
 
     def first(self, ask: Ask) -> list[int]:
         return [slot for slot, left in enumerate(self.gpus) if left >= ask.device_milli][: ask.count]
@@ -160,10 +160,14 @@ def fgd(mix: Mix) -> Score:
     return score
 
 
-def least_waste(mix: Mix, scarcity: float, prices: list[float], settings: Settings) -> Score:
+def least_waste(mix: Mix, prices: list[float], settings: Settings) -> Score:
     """Before it is cut into quanta."""
     total = sum(times for _, times in mix)
-    patience = settings.patience * scarcity**settings.patience_power
+    patience = settings.patience
+    memory = sum(ask.memory_bytes * times for ask, times in mix)
+    ratio = settings.memory_slack * (sum(ask.cpu_milli * times for ask, times in mix) / memory) if memory else math.inf
+
+    lost = lost_of_pieces(mix)
 
     @cache
     def waste(kind: int, level: int, cpus: int) -> float:
@@ -180,15 +184,17 @@ def least_waste(mix: Mix, scarcity: float, prices: list[float], settings: Settin
     def cost(machine: Machine) -> float:
         idle, value = sum(machine.gpus), 0.0
         whole = machine.gpus.count(1000)
+        cpu = min(machine.cpu, int(machine.memory * ratio)) if memory else machine.cpu
         for left in machine.gpus:
             if left:
-                cpus = min(machine.cpu * left / idle / 1000, MOST_CPUS - 0.001)
+                cpus = min(cpu * left / idle / 1000, MOST_CPUS - 0.001)
                 low, part = int(cpus), cpus - int(cpus)
                 level = left // 10
                 value += waste(machine.kind, level, low) * (1 - part) + waste(machine.kind, level, low + 1) * part
+                value += settings.piece_weight * lost[level]
         for ask, times in mix:
             if ask.count > 1 and (not ask.kinds or machine.kind in ask.kinds):
-                serves = whole >= ask.count and min(machine.cpu // 1000, MOST_CPUS) >= -(-ask.cpu_milli // 1000)
+                serves = whole >= ask.count and min(cpu // 1000, MOST_CPUS) >= -(-ask.cpu_milli // 1000)
                 value += settings.gang_weight * times / total * (idle - serves * whole * 1000)
         return value + settings.whole_milli * whole
 

@@ -22,7 +22,10 @@ from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import RetryPolicy, Wish, WorkloadKind, WorkloadSpec
 
-SETTINGS = Settings(nodes=("n1:cpus=8,memory=4GB",), gateway_port=0)
+SETTINGS = Settings(nodes=("n1:cpus=8,memory=4GB", "n2:cpus=2,memory=8GB"), gateway_port=0)
+LARGE = 6 * 10**9
+"""Memory that only one job at a time can have, on one of the nodes."""
+
 NOTE = 'echo "$AMPACITY_ATTEMPT" >> "$RUNS/$AMPACITY_WORKLOAD_NAME"; '
 FIRST_WAIT_S, NEXT_WAIT_S = 30.0, 1.0
 """How long a point is waited for; what is passed for a second time may not be passed again."""
@@ -47,6 +50,7 @@ def run_and_die(state: Path, work: Path, point: str, hit: int, wait_s: float) ->
     while time.monotonic() < until:
         if (work / "halted").exists():
             halt(daemon)
+        hurry(daemon, work)
         time.sleep(0.02)
     os._exit(0)
 
@@ -79,37 +83,40 @@ def halt(daemon: Daemon) -> None:
         daemon.plane.set_desired("halted", project=DEFAULT_PROJECT, by="test", wish=Wish.STOP)
 
 
+def hurry(daemon: Daemon, work: Path) -> None:
+    """Submit one of higher priority that needs the place of another, once that one has it."""
+    if (work / "yielding").exists():
+        submit(daemon, work, "urgent", "true", memory=LARGE, priority=100)
+
+
 def submit_all(daemon: Daemon, work: Path) -> None:
     """One job of each fate, unless it is known already: it succeeds; it succeeds at the second try; it comes after; it
-    lasts; it is stopped at the end; it is stopped as soon as it runs; it cannot be launched, or else fails."""
-    jobs: dict[str, dict[str, Any]] = {
-        "once": {},
-        "twice": {"retry": RetryPolicy(maximum=1)},
-        "later": {"after": ("once",)},
-        "lasting": {},
-        "stopped": {},
-        "halted": {},
-        "refused": {},
-    }
-    scripts = {
-        "twice": "test $AMPACITY_EPOCH = 2 || exit 3",
-        "lasting": 'while ! test -e "$RUNS/go"; do sleep 0.05; done',
-        "stopped": "while true; do sleep 0.05; done",
-        "halted": "while true; do sleep 0.05; done",
-        "refused": "exit 1",
-    }
-    for name, keys in jobs.items():
-        spec = WorkloadSpec(
-            name=name,
-            kind=WorkloadKind.TASK,
-            run=NOTE + scripts.get(name, "true"),
-            envs={"RUNS": str(work)},
-            resources=ResourceRequest(cpu_milli=Range.exactly(1000)),
-            grace_s=2.0,
-            **keys,
-        )
-        if not is_known(daemon, name):
-            daemon.plane.submit((spec,), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
+    lasts; it is stopped at the end; it is stopped as soon as it runs; it gives its place up to another and has it back;
+    it cannot be launched, or else fails."""
+    lasts, endless = 'while ! test -e "$RUNS/go"; do sleep 0.05; done', "while true; do sleep 0.05; done"
+    submit(daemon, work, "once", "true")
+    submit(daemon, work, "twice", "test $AMPACITY_EPOCH = 2 || exit 3", retry=RetryPolicy(maximum=1))
+    submit(daemon, work, "later", "true", after=("once",))
+    submit(daemon, work, "lasting", lasts)
+    submit(daemon, work, "stopped", endless)
+    submit(daemon, work, "halted", endless)
+    submit(daemon, work, "yielding", lasts, memory=LARGE)
+    submit(daemon, work, "refused", "exit 1")
+
+
+def submit(daemon: Daemon, work: Path, name: str, script: str, *, memory: int = 0, **keys: Any) -> None:
+    if is_known(daemon, name):
+        return
+    spec = WorkloadSpec(
+        name=name,
+        kind=WorkloadKind.TASK,
+        run=NOTE + script,
+        envs={"RUNS": str(work)},
+        resources=ResourceRequest(cpu_milli=Range.exactly(1000), memory_bytes=Range.exactly(memory)),
+        grace_s=2.0,
+        **keys,
+    )
+    daemon.plane.submit((spec,), project=DEFAULT_PROJECT, owner=DEFAULT_OWNER)
 
 
 def is_known(daemon: Daemon, name: str) -> bool:

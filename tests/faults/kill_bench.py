@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from control_to_kill import FIRST_WAIT_S, NEXT_WAIT_S, SETTINGS, halt, run_and_die, submit_all
+from control_to_kill import FIRST_WAIT_S, NEXT_WAIT_S, SETTINGS, halt, hurry, run_and_die, submit_all
 
 from ampacity.control.daemon import Daemon
 from ampacity.control.state_folder import StateFolder
@@ -26,6 +26,8 @@ ENDS = {
     "lasting": "succeeded",
     "stopped": "cancelled",
     "halted": "cancelled",
+    "yielding": "succeeded",
+    "urgent": "succeeded",
     "refused": "failed",
 }
 NAMES = tuple(name for name in ENDS if name != "refused")
@@ -76,6 +78,9 @@ def go_on_and_check(state: Path, work: Path) -> None:
     try:
         for name in ("stopped", "halted"):
             eventually(lambda name=name: (work / name).exists(), f"the start of the job that will be {name}")
+        eventually((work / "yielding").exists, "the start of the job that gives its place up")
+        hurry(daemon, work)
+        eventually((work / "urgent").exists, "the start of the job that takes its place")
         halt(daemon)
         plane.set_desired("stopped", project=DEFAULT_PROJECT, by="test", wish=Wish.STOP)
         (work / "go").touch()
@@ -84,8 +89,9 @@ def go_on_and_check(state: Path, work: Path) -> None:
     finally:
         daemon.stop()
     starts = {name: (work / name).read_text().split() for name in NAMES}
-    assert {name: len(lines) for name, lines in starts.items()} == {name: 1 + (name == "twice") for name in NAMES}
-    assert [line.rsplit(".", 1)[1] for line in starts["twice"]] == ["1", "2"]
+    again = ("twice", "yielding")
+    assert {name: len(lines) for name, lines in starts.items()} == {name: 1 + (name in again) for name in NAMES}
+    assert all([line.rsplit(".", 1)[1] for line in starts[name]] == ["1", "2"] for name in again)
     eventually(lambda: not marked(state), "the end of every process of the jobs")
     store = open_store(str(state / "store.db"))
     try:

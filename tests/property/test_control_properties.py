@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "control"))
 from control_bench import Bench, gang, node, service, task
 
 from ampacity.control.step import POINTS
-from ampacity.model.attempt import Attempt, Cause, CauseKind
+from ampacity.model.attempt import Attempt, Cause, CauseKind, Progress, ProgressReported
 from ampacity.model.errors import DriverUnavailable, LaunchFailed
 from ampacity.model.event import fold
 from ampacity.model.fits import fits, free_on
@@ -49,7 +49,7 @@ class Histories(RuleBasedStateMachine):
         self.bench = Bench(Path(self._folder.name), [node("n1", 3), node("n2", 2)])
         self.bench.step()
         self.silent: set[str] = set()
-        self.names = 0
+        self.names = self.steps = 0
         self.ended: dict[str, Attempt] = {}
 
     def teardown(self) -> None:
@@ -63,14 +63,15 @@ class Histories(RuleBasedStateMachine):
         cpus=st.integers(1, 2),
         retries=st.integers(0, 2),
         after_last=st.booleans(),
+        priority=st.sampled_from([0, 0, 100]),
     )
-    def submit(self, kind: str, cpus: int, retries: int, after_last: bool) -> None:
+    def submit(self, kind: str, cpus: int, retries: int, after_last: bool, priority: int) -> None:
         live = [row.name for row in self._live()]
         self.names += 1
         asked = ResourceRequest(cpu_milli=Range.exactly(cpus * 1000))
         after = (live[-1],) if live and after_last else ()
         make = {"task": task, "gang": gang, "service": service}[kind]
-        spec = replace(make(f"w{self.names:03}", resources=asked), after=after)
+        spec = replace(make(f"w{self.names:03}", resources=asked), after=after, priority=priority)
         if kind != "service":
             spec = replace(spec, retry=RetryPolicy(maximum=retries))
         self.bench.submit(spec)
@@ -80,6 +81,17 @@ class Histories(RuleBasedStateMachine):
         running = self.bench.driver.running()
         if running:
             self.bench.driver.crash(running[pick % len(running)], cause)
+            self.bench.step()
+
+    @rule(pick=st.integers(0, 100), saved=st.booleans())
+    def report(self, pick: int, saved: bool) -> None:
+        """Progress, and perhaps a new checkpoint: who has reported is asked to save before it gives way."""
+        running = self.bench.driver.running()
+        if running:
+            self.steps += 1
+            progress = Progress(at=self.bench.now, step=self.steps, checkpoint_step=self.steps if saved else None)
+            key = running[pick % len(running)]
+            self.bench.driver.report(ProgressReported(key=key, at=self.bench.now, progress=progress))
             self.bench.step()
 
     @rule(pick=st.integers(0, 100))

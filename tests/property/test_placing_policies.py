@@ -3,7 +3,7 @@ for all of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -16,7 +16,7 @@ from ampacity.model.resources import Allocation, DeviceShare
 from ampacity.scheduler.board import Board, Fit
 from ampacity.scheduler.fleet import Fleet
 from ampacity.scheduler.placing import Ask, Choice, Mix, PlacementPolicy, PolicyName, Room, make
-from ampacity.scheduler.placing.least_waste import LeastWaste, Settings, scarcity
+from ampacity.scheduler.placing.least_waste import LeastWaste, Settings
 from ampacity.scheduler.placing.pressure import Pressure
 
 KINDS = ("A", "B", "C")
@@ -46,13 +46,7 @@ def case(seed: int, nodes: int = 10, asks: int = 80) -> Case:
     )
     kinds = fleet_of(made).kinds
     pods = [an_ask(rng, len(kinds)) for _ in range(12)]
-    mix = tuple(
-        (
-            Ask(cpu_milli=pod.cpu_milli, count=pod.count, device_milli=pod.device_milli, kinds=pod.kinds),
-            rng.randint(1, 9),
-        )
-        for pod in pods
-    )
+    mix = tuple((pod, rng.randint(1, 9)) for pod in pods)
     return Case(made, mix, tuple(rng.choice(pods) for _ in range(asks)))
 
 
@@ -157,9 +151,8 @@ def test_chooses_what_the_slow_reference_chooses(name: PolicyName, seed: int) ->
         if expected is not None:
             row, slots = expected
             classes = there[row].classes | ({0 if ask.shares else ask.count} if ask.count else set())
-            memory = there[row].memory - ask.memory_bytes
             there[row] = there[row].with_gpus(ask, slots)
-            there[row].classes, there[row].memory = classes, memory
+            there[row].classes = classes
 
 
 @pytest.mark.parametrize("quantum_milli", [0.001, 30.0])
@@ -175,7 +168,7 @@ def test_least_waste_chooses_what_the_slow_reference_values_most(seed: int, quan
             policy.begin(room)
             loads = Pressure(given.mix).loads(room)
             prices = [settings.kind_price * min(max(load - 1, 0.0), 1.0) for load in loads]
-            score = reference.least_waste(given.mix, scarcity(given.mix, room), [*prices, 0.0], settings)
+            score = reference.least_waste(given.mix, [*prices, 0.0], settings)
         (choice,) = policy.choose(room, ask) or [None]
         fitting = {row: score(machine, ask) for row, machine in enumerate(there) if machine.fits(ask)}
         assert (choice is None) == (not fitting)
@@ -187,9 +180,7 @@ def test_least_waste_chooses_what_the_slow_reference_values_most(seed: int, quan
         alike = there[choice.row].gpus[choice.slots[0]] == there[choice.row].gpus[slots[0]] if slots else True
         assert list(choice.slots) == slots or (ask.shares and alike)
         take(board, ask, choice)
-        memory = there[choice.row].memory - ask.memory_bytes
         there[choice.row] = there[choice.row].with_gpus(ask, list(choice.slots))
-        there[choice.row].memory = memory
 
 
 @pytest.mark.parametrize("name", PolicyName)
@@ -250,3 +241,45 @@ def test_places_on_nodes_without_devices_and_without_expectations(name: PolicyNa
     assert len(policy.choose(room, Ask(cpu_milli=1000), count=5)) == 2
     assert policy.choose(room, Ask(cpu_milli=1000, count=1)) == []
     assert [choice.row for choice in policy.choose(room, Ask(cpu_milli=9000), count=3)] == [1]
+
+
+@pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.RANDOM])
+def test_replicas_go_where_the_fewest_of_them_are(name: PolicyName) -> None:
+    board = Board.of(fleet_of(tuple(machine(f"n{index}", 4, "A", 64, 512) for index in range(4))))
+    room, policy, ask = Room.of(board), make(name), Ask(cpu_milli=1000, count=1)
+    beside = np.array([2, 0, 1, 0], np.int32)
+    before = policy.choose(room, ask)[0].row
+    rows = [choice.row for choice in policy.choose(room, ask, beside=beside, count=4)]
+    assert sorted(rows[:2]) == [1, 3]
+    assert rows[2:] == [2, 0]
+    assert policy.choose(room, ask)[0].row == before, "nothing of it is kept"
+
+
+@pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.RANDOM])
+def test_faster_kinds_come_first_where_nothing_else_differs(name: PolicyName) -> None:
+    board = Board.of(
+        fleet_of((machine("a", 4, "A", 64, 512), machine("b", 4, "B", 64, 512), machine("c", 4, "C", 64, 512)))
+    )
+    room, policy = Room.of(board), make(name)
+    speeds = dict(zip(board.fleet.kinds, (0.5, 1.0, 0.25), strict=True))
+    ask = Ask(cpu_milli=1000, count=1, speeds=tuple(speeds.values()))
+    rows = [choice.row for choice in policy.choose(room, ask, count=3)]
+    assert [board.fleet.kinds[room.kind[row]] for row in rows] == sorted(speeds, key=lambda kind: -speeds[kind])
+    first = replace(ask, kinds=(board.fleet.kinds.index("A"),))
+    assert [board.fleet.kinds[room.kind[choice.row]] for choice in policy.choose(room, first, count=3)] == ["A"]
+
+
+def test_least_waste_weighs_time_lost_against_devices_lost() -> None:
+    """A slightly slower kind is taken where the faster one is all but spoken for; a much slower one is not."""
+    nodes = (machine("a", 1, "A", 64, 512), *(machine(f"b{index}", 4, "B", 64, 512) for index in range(3)))
+    board = Board.of(fleet_of(nodes))
+    room, fast = Room.of(board), board.fleet.kinds.index("A")
+    mix = [(Ask(cpu_milli=1000, count=1, kinds=(fast,)), 9), (Ask(cpu_milli=1000, count=1), 1)]
+    policy = LeastWaste(mix)
+    policy.begin(room)
+    chosen = {
+        speed: room.kind[policy.choose(room, Ask(cpu_milli=1000, count=1, speeds=speeds))[0].row] == fast
+        for speed in (0.95, 0.2)
+        for speeds in [tuple(1.0 if code == fast else speed for code in range(2))]
+    }
+    assert chosen == {0.95: False, 0.2: True}

@@ -94,6 +94,10 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
         "nodes": tuple(options.node),
         "port": options.port,
         "gateway_port": options.gateway_port,
+        "gateway_workers": options.gateway_workers,
+        "gateway_tls": options.gateway_tls,
+        "gateway_cert": options.gateway_cert,
+        "gateway_key": options.gateway_key,
         "store": store or None,
         "keep_finished_s": options.keep_finished_s,
         "keep_events_s": options.keep_events_s,
@@ -171,6 +175,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node", action="append", default=[], metavar="SPEC", help="declare a node; may be repeated")
     parser.add_argument("--port", type=int, metavar="N", help="the API's port on loopback; 0: a free one")
     parser.add_argument("--gateway-port", type=int, metavar="N", help="the endpoint's port; 0: a free one")
+    parser.add_argument("--gateway-workers", type=int, metavar="N", help="processes that share the endpoint's port")
+    parser.add_argument("--gateway-tls", metavar="HOST:PORT", help="where the endpoint listens with TLS as well")
+    parser.add_argument("--gateway-cert", metavar="FILE", help="the endpoint's certificate and its chain")
+    parser.add_argument("--gateway-key", metavar="FILE", help="its private key")
     parser.add_argument("--store", metavar="URL", help="keep the state in PostgreSQL")
     parser.add_argument("--keep-finished-s", type=float, metavar="S", help="how long ended workloads are kept")
     parser.add_argument("--keep-events-s", type=float, metavar="S", help="how long single events are kept")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ampacity.cli.session import Session
@@ -29,13 +29,17 @@ class Options:
     nodes: Sequence[str] = ()
     port: int | None = None
     gateway_port: int | None = None
+    gateway_workers: int | None = None
+    gateway_tls: str | None = None
+    gateway_cert: str | None = None
+    gateway_key: str | None = None
     store: str | None = None
     keep_finished_s: float | None = None
     keep_events_s: float | None = None
 
     def arguments(self) -> list[str]:
         given = [item for node in self.nodes for item in ("--node", node)]
-        for field in ("port", "gateway_port", "store", "keep_finished_s", "keep_events_s"):
+        for field in (each.name for each in fields(self) if each.name != "nodes"):
             value = getattr(self, field)
             if value is not None:
                 given += [f"--{field.replace('_', '-')}", str(value)]

@@ -61,7 +61,7 @@ def commit(batch: Batch, mirror: Mirror, plan: Plan) -> list[str]:
     given_up += commit_starts(batch, board, plan.starts)
     for name in given_up:
         log.warning("what was planned for %s no longer fits; planned anew", name)
-    _drop_promises(batch, mirror, plan.starts)
+    _promise(batch, mirror, plan)
     return given_up
 
 
@@ -161,13 +161,18 @@ def _give_way(
         batch.write(EventKind.ATTEMPT_STOPPING, text, told)
 
 
-def _drop_promises(batch: Batch, mirror: Mirror, starts: tuple[Start, ...]) -> None:
-    """A promised place is taken at once or not at all: who could not have it waits like all others."""
-    started = {(start.workload, start.replica) for start in starts}
-    for key in list(mirror.promised):
+def _promise(batch: Batch, mirror: Mirror, plan: Plan) -> None:
+    """Write down whom places are promised to. Who neither has them now nor is waited for any more waits like all."""
+    standing = {(each.workload, each.replica): each.placements for each in plan.promises}
+    keys = dict.fromkeys((*(f"{workload}.{index}" for workload, index in standing), *mirror.promised))
+    for key in keys:
         replica = batch.replica(key)
-        if replica is None or not replica.then or (replica.workload, replica.index) in started:
+        if replica is None or replica.phase is not ReplicaPhase.WAITING:
             continue
-        if replica.phase is ReplicaPhase.WAITING:
-            text = "the place that was kept for it is not there any more"
-            batch.write(EventKind.REPLICA_CHANGED, text, replace(replica, then=()))
+        then = standing.get((replica.workload, replica.index), ())
+        if then != replica.then:
+            text = f"gets a place on {', '.join(place.node for place in then)}, once it was left" if then else _GONE
+            batch.write(EventKind.REPLICA_CHANGED, text, replace(replica, then=then))
+
+
+_GONE = "the place that was kept for it is not there any more"

@@ -110,7 +110,7 @@ class Daemon:
         secrets = open_secrets(folder.path, clock)
         launcher = Launcher(folder.path, hub, secrets=secrets)
         launcher.tidy(self._store.live().attempts)
-        gateway = GatewayKeeper(writing, gateway_spec(table, host=HOST, port=port), self._bell.set)
+        gateway = GatewayKeeper(writing, gateway_spec(table, settings, host=HOST, port=port), self._bell.set)
         self.control = Control(
             store=self._store,
             drivers=drivers,

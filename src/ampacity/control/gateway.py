@@ -19,20 +19,35 @@ from ampacity.model.workload import (
     WorkloadKind,
     WorkloadSpec,
 )
+from ampacity.serving.gateway.options import tls_of
+from ampacity.serving.gateway.tls import Certificate
 from ampacity.serving.launch import served_name
 from ampacity.store.base import Store
 
 from .mirror import Mirror
-from .state_folder import DEFAULT_GATEWAY_PORT, StateFolder, choose_port, is_free, refuse_taken
+from .state_folder import DEFAULT_GATEWAY_PORT, Settings, StateFolder, choose_port, is_free, refuse_taken
 from .writing import Writing
 
 NAME = "gateway"
 OWNER = Owner("ampacity")
 
 
-def gateway_spec(table: Path, *, host: str, port: int, python: str = sys.executable) -> WorkloadSpec:
-    """The gateway as a service: no resources of its own, a fixed port, tried again without end."""
+def gateway_spec(
+    table: Path, settings: Settings, *, host: str, port: int, python: str = sys.executable
+) -> WorkloadSpec:
+    """The gateway as a service: no resources of its own, a fixed port, tried again without end.
+
+    Raises:
+        UserError: the certificate cannot be used.
+    """
     command = [python, "-m", "ampacity.serving.gateway", "--table", str(table), "--host", host, "--port", str(port)]
+    if settings.gateway_workers > 1:
+        command += ["--workers", str(settings.gateway_workers)]
+    files = [Path(name) if name else None for name in (settings.gateway_cert, settings.gateway_key)]
+    tls = tls_of(settings.gateway_tls, *files)
+    if tls is not None:
+        Certificate(tls)  # what is wrong with it is said now
+        command += tls.arguments()
     return WorkloadSpec(
         name=NAME,
         kind=WorkloadKind.SERVICE,

@@ -27,13 +27,19 @@ DEFAULT_GATEWAY_PORT = 7411
 class Settings:
     """What ``up`` was told. Ports: ``None`` = the usual one or else a free one, 0 = a free one.
 
-    ``store``: the address of a PostgreSQL store; empty = the folder's own SQLite file. ``keep_finished_s``: how long
-    workloads are kept that have ended, with their logs; ``keep_events_s``: how long single events are.
+    ``gateway_workers``: processes that share the gateway's port. ``gateway_tls``: HOST:PORT where it has TLS as
+    well, with the certificate and key in these files; empty = nowhere. ``store``: the address of a PostgreSQL store;
+    empty = the folder's own SQLite file. ``keep_finished_s``: how long workloads are kept that have ended, with their
+    logs; ``keep_events_s``: how long single events are.
     """
 
     nodes: tuple[str, ...] = ()
     port: int | None = None
     gateway_port: int | None = None
+    gateway_workers: int = 1
+    gateway_tls: str = ""
+    gateway_cert: str = ""
+    gateway_key: str = ""
     node_lost_after_s: float = 60.0
     store: str = ""
     keep_finished_s: float = 30 * 86400.0

@@ -73,6 +73,15 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """Places that a replica gets, and nobody else, as soon as those have left them who were told to."""
+
+    workload: WorkloadId
+    replica: int
+    placements: tuple[Placement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStanding:
     """How one queue stands. Amounts are those of :mod:`ampacity.model.amounts`, all of its parts included.
 
@@ -101,6 +110,7 @@ class WaitCode(StrEnum):
     IMPOSSIBLE = "impossible"
     NO_NODES = "no_nodes"
     BEHIND = "behind"
+    PREEMPTING = "preempting"
     QUOTA = "quota"
 
 
@@ -159,14 +169,16 @@ class Waits(Sequence[Wait]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``queues``: how each stands once the starts are made, the parts of a queue behind it. ``next_wake``: when to plan
-    again though nothing happens (seconds since the epoch)."""
+    """``promises``: all that stand once this plan is carried out. ``queues``: how each stands once the starts are made,
+    the parts of a queue behind it. ``next_wake``: when to plan again though nothing happens (seconds since the epoch).
+    """
 
     starts: tuple[Start, ...] = ()
     stops: tuple[Stop, ...] = ()
     resizes: tuple[Resize, ...] = ()
     moves: tuple[Move, ...] = ()
     reservations: tuple[Reservation, ...] = ()
+    promises: tuple[Promise, ...] = ()
     waits: Waits = field(default_factory=Waits)
     queues: tuple[QueueStanding, ...] = ()
     next_wake: float | None = None

@@ -20,6 +20,7 @@ LARGEST = 2**53 - 1
 _DECIMAL = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15}
 _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50}
 BYTE_UNITS = _DECIMAL | _BINARY
+POWER_UNITS = {"W": 1, "kW": 10**3, "MW": 10**6}
 DURATION_UNITS = {
     "ms": Fraction(1, 1000),
     "s": Fraction(1),
@@ -119,7 +120,7 @@ def parse_accelerators(text: str) -> AcceleratorRequest:
     text = text.strip()
     if "|" in text or "," in text:
         raise InvalidSpec(
-            f"{_quoted(text)}: a choice between kinds of accelerators is not supported yet.",
+            f"{_quoted(text)} names more than one kind of accelerators.",
             hint="Write one kind, such as H100:8, or only the number for any kind.",
         )
     parts = [part.strip() for part in text.split(":")]
@@ -132,6 +133,37 @@ def parse_accelerators(text: str) -> AcceleratorRequest:
             hint="Write kind and number, such as H100:8, H100:0.5 or A100:80GB:2; or only the number for any kind.",
         )
     return _accelerators(text, kind, memory_bytes, count)
+
+
+def parse_accelerator_choice(text: str) -> tuple[AcceleratorRequest, ...]:
+    """``H100:8 | A100:16``: alternatives, the best liked first. Each as :func:`parse_accelerators` reads it."""
+    if "," in text:
+        raise InvalidSpec(
+            f"{_quoted(text)}: different accelerators at the same time cannot be asked for.",
+            hint=f"For a choice between them write {' | '.join(part.strip() for part in text.split(','))}.",
+        )
+    found = tuple(parse_accelerators(part) for part in text.split("|"))
+    if len(set(found)) < len(found):
+        raise InvalidSpec(f"{_quoted(text)} names the same accelerators twice.", hint="Write each alternative once.")
+    return found
+
+
+def parse_power(text: str) -> int:
+    """Watts: ``700W``, ``3kW``, ``1.2MW``."""
+    text = text.strip()
+    found = _NUMBER_AND_UNIT.fullmatch(text)
+    if found is None or found[2] not in POWER_UNITS:
+        number = found[1] if found is not None else "700"
+        raise InvalidSpec(f"{_quoted(text)} is not a power.", hint=f"Write watts: {number}W, {number}kW or {number}MW.")
+    return _whole(text, Fraction(found[1]) * POWER_UNITS[found[2]], "watts")
+
+
+def print_power(power_w: int) -> str:
+    """``3kW``, ``700W``: what :func:`parse_power` reads back."""
+    for unit, size in reversed(POWER_UNITS.items()):
+        if power_w and power_w % size == 0:
+            return f"{power_w // size}{unit}"
+    return f"{power_w}W"
 
 
 def _accelerators(text: str, kind: str, memory_bytes: int | None, count: str) -> AcceleratorRequest:
@@ -197,6 +229,11 @@ def print_accelerators(wanted: AcceleratorRequest) -> str:
     memory = [] if wanted.memory_bytes is None else [print_bytes(wanted.memory_bytes)]
     kind = [] if wanted.kind == ANY_KIND else [wanted.kind]
     return ":".join([*kind, *memory, count])
+
+
+def print_accelerator_choice(wanted: tuple[AcceleratorRequest, ...]) -> str:
+    """``H100:8 | A100:16``: what :func:`parse_accelerator_choice` reads back."""
+    return " | ".join(print_accelerators(each) for each in wanted)
 
 
 def _range(text: str, one: _Parse, expected: str) -> Range:

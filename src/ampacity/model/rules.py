@@ -75,6 +75,10 @@ class PlacementRules:
     tolerations: tuple[str, ...] = ()
     topology: TopologyRule | None = None
 
+    def admit(self, labels: Mapping[str, str], taints: Iterable[str]) -> bool:
+        """Whether a node with these may be used."""
+        return all(rule.holds(labels) for rule in self.selector) and self.tolerates(taints)
+
     def tolerates(self, taints: Iterable[str]) -> bool:
         return all(tolerated(taint, self.tolerations) for taint in taints)
 

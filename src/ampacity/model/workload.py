@@ -11,6 +11,7 @@ from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, 
 from .plan import Placement
 from .resources import Range, ResourceRequest
 from .rules import PlacementRules
+from .service_terms import Overload, Price
 
 
 class WorkloadKind(StrEnum):
@@ -64,6 +65,7 @@ class ServiceSpec:
 
     ``model`` names a hub model (``name`` or ``name:version``); ``engine`` names who serves it. Without an engine
     ``run`` is the server. ``served_name`` is the model name that the gateway answers to; empty = not on the gateway.
+    ``concurrency``: so many requests a replica takes at once; 0 = no limit.
     """
 
     port: int = 0
@@ -72,6 +74,9 @@ class ServiceSpec:
     engine_args: tuple[str, ...] = ()
     served_name: str = ""
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
+    concurrency: int = 0
+    price: Price | None = None
+    overload: Overload = field(default_factory=Overload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +105,28 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivingWay:
+    """Whether its place may be taken from it for others of its queue, and whose places it may take.
+
+    Attributes:
+        preemptible: ``None`` = as usual for its kind: a service and a ``dev`` are not, all else is.
+        yield_to: of these kinds, those of the same priority may take its place as well.
+        outrank: of these kinds, it may take the places of those of the same priority.
+        keep_replicas: a service's replicas that are left to it in any case.
+    """
+
+    preemptible: bool | None = None
+    yield_to: tuple[WorkloadKind, ...] = ()
+    outrank: tuple[WorkloadKind, ...] = ()
+    keep_replicas: int = 0
+
+    @property
+    def tier(self) -> int:
+        """Among the same priority only those of a higher tier take places: so nobody takes a place back."""
+        return bool(self.outrank) - bool(self.yield_to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
     """One immutable revision of what was asked for. Times in seconds, sizes in bytes; ``workdir`` is absolute."""
 
@@ -123,7 +150,15 @@ class WorkloadSpec:
     grace_s: float = 10.0
     service: ServiceSpec | None = None
     secrets: SecretUse = field(default_factory=SecretUse)
+    giving_way: GivingWay = GivingWay()
     rules: PlacementRules = field(default_factory=PlacementRules)
+
+    @property
+    def preemptible(self) -> bool:
+        """Whether its place may be taken from it at all."""
+        if self.giving_way.preemptible is not None:
+            return self.giving_way.preemptible
+        return self.kind not in (WorkloadKind.SERVICE, WorkloadKind.DEV) or bool(self.giving_way.yield_to)
 
 
 class WorkloadPhase(StrEnum):

@@ -11,6 +11,7 @@ from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
 
 from .board import Board
+from .hindrance import hindrance, no_node_allows
 from .holders import Holders
 from .impossible import able, could_ever_fit
 from .order import Shape, Want
@@ -26,7 +27,7 @@ class Explainer:
     is read but what was so when the explainer was made. May be called from any thread."""
 
     def __init__(self, state: State, board: Board) -> None:
-        self._board = board
+        self._board, self._site = board, state.fleet.marked.site
         self._holders = Holders(state, board)
         self._reasons: dict[Shape, Reason] = {}
 
@@ -41,7 +42,7 @@ class Explainer:
         return self._reasons[want.shape]
 
     def _reason(self, want: Want) -> Reason:
-        count = want.size.minimum
+        count, rules = want.size.minimum, want.gang.rules
         if not self._known:
             return WaitCode.NO_NODES, "there is no node yet.", "add a node"
         refusal = could_ever_fit(want.spec, self._known, size=count)
@@ -49,15 +50,35 @@ class Explainer:
             return WaitCode.IMPOSSIBLE, refusal.message, refusal.hint
         if not self._board.nodes:
             return WaitCode.NO_NODES, f"no node takes work: {_idle(self._known)}.", _open(self._known)
-        return self._insufficient(self._likeliest(want.spec.resources, count), count)
+        nodes = [node for node in self._known if rules.admit(node.all_labels, node.all_taints)]
+        if len(nodes) < count or could_ever_fit(want.spec, nodes, size=count) is not None:
+            return no_node_allows(want.gang, self._known)
+        shortage = _Shortage(self._board, self._holders, nodes)
+        request = shortage.likeliest(want.spec.resources, count)
+        fitting = shortage.fitting(request)
+        if len(fitting) >= count:
+            return hindrance(self._board, self._site, want.gang, request, fitting)
+        return shortage.reason(request, count)
 
-    def _likeliest(self, resources: ResourceRequest, count: int) -> ResourceRequest:
+
+class _Shortage:
+    """Too few of these nodes have the room."""
+
+    def __init__(self, board: Board, holders: Holders, known: Sequence[Node]) -> None:
+        self._board, self._holders, self._known = board, holders, known
+        self._open = [node for node in known if usable(node)]
+
+    def fitting(self, request: ResourceRequest) -> list[Node]:
+        """The nodes that have the room for a member now."""
+        return [each.node for each in self._nearest(request, self._open) if not each.shorts]
+
+    def likeliest(self, resources: ResourceRequest, count: int) -> ResourceRequest:
         """The alternative that lacks the least, of those that enough nodes could hold."""
         possible = [request for request in alternatives(resources) if len(able(self._known, request)) >= count]
         return min(possible, key=lambda request: self._lack(request, count))
 
     def _lack(self, request: ResourceRequest, count: int) -> tuple[int, int]:
-        nearest = self._nearest(request, self._board.nodes)[:count]
+        nearest = self._nearest(request, self._open)[:count]
         return count - len(nearest), sum(short.missing for each in nearest for short in each.shorts)
 
     def _nearest(self, request: ResourceRequest, nodes: Sequence[Node]) -> list[Shortfall]:
@@ -66,10 +87,10 @@ class Explainer:
         return sorted(found, key=Shortfall.size)
 
     def _open_nodes(self) -> Iterator[tuple[Node, Free]]:
-        return ((node, self._board.free(node.id)) for node in self._board.nodes)
+        return ((node, self._board.free(node.id)) for node in self._open)
 
-    def _insufficient(self, request: ResourceRequest, count: int) -> Reason:
-        nearest = self._nearest(request, self._board.nodes)
+    def reason(self, request: ResourceRequest, count: int) -> Reason:
+        nearest = self._nearest(request, self._open)
         fitting = [each.node for each in nearest if not each.shorts]
         lacking = nearest[len(fitting) : count]
         closed_nodes = [node for node in self._known if not usable(node)]

@@ -61,6 +61,11 @@ def _refuse(request: ResourceRequest, nodes: Sequence[Node], count: int) -> Refu
             return Refusal(
                 message=_too_much(request, dimension, most), hint=_what_would_fit(request, dimension, nodes, count)
             )
+    for each in request.counted:
+        largest = max(node.counted.get(each.name, 0) for node in nodes)
+        if largest < each.amount:
+            have = f"the most on one node is {largest}" if largest else "no node has any"
+            return Refusal(message=f"asks for {each.amount} {each.name}; {have}.", hint="Say of a node what it has.")
     message = f"asks for {say_request(request)} on one node; each is there, but no node has all of it."
     return Refusal(message=message, hint=f"The nodes have {_capacities(request, nodes)}.")
 

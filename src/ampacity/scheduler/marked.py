@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ampacity.model.node import Node, TopologyPath
-from ampacity.model.rules import LabelRule, PlacementRules, Preference
+from ampacity.model.rules import PlacementRules, Preference
 from ampacity.model.site import EMPTY_SITE, Site
 
 from .columns import Counts, Flags, Ints, T
@@ -71,7 +71,7 @@ class Marked:
         column = self._allowed.get(key)
         if column is None or len(column.values) != len(self.version):
             column = self._allowed[key] = self._new(np.bool_)
-        return self._current(column, lambda node: _lets_in(node, rules.selector, rules))
+        return self._current(column, lambda node: rules.admit(node.all_labels, node.all_taints))
 
     def worth(self, prefer: tuple[Preference, ...]) -> Ints:
         """How much more each row is worth to a workload that has these preferences."""
@@ -126,11 +126,6 @@ class Marked:
     def _feed_code(self, node: Node) -> int:
         name = self.site.feed(node)
         return self._feed_codes.setdefault(name, len(self._feed_codes)) if name else NOWHERE
-
-
-def _lets_in(node: Node, selector: tuple[LabelRule, ...], rules: PlacementRules) -> bool:
-    labels = node.all_labels
-    return all(rule.holds(labels) for rule in selector) and rules.tolerates(node.all_taints)
 
 
 def _worth(node: Node, prefer: tuple[Preference, ...]) -> int:

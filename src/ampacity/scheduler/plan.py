@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ampacity.model.ids import WorkloadId
-from ampacity.model.plan import Plan, Start, Wait, WaitCode, Waits
+from ampacity.model.plan import Plan, Promise, Start, Wait, WaitCode, Waits
 
 from .backfill.guard import Guard
 from .backfill.reserve import Reserve
@@ -16,6 +16,7 @@ from .explain import Explainer
 from .gates import held_back
 from .moment import Moment
 from .order import Entries, Group, Want
+from .preempting.preemptor import Preemptor
 from .promises import keep_promises
 from .queues.purse import Purse
 from .queues.words import say_barred, say_behind
@@ -36,35 +37,47 @@ def plan(state: State, now: float) -> Plan:
     """
     board = Board.of(state.fleet, state.neighbours, state.answers)
     purse = Purse.of(state.shares, board)
-    kept, others = keep_promises(board, state.line)
-    for start in kept:
-        purse.take(state.queue_of(start.workload), purse.amounts(start.placements))
-    held: list[Wait] = []
+    moment = Moment(state, now)
+    kept = keep_promises(state, board, now)
+    given: list[Start | Promise] = [*kept.starts, *kept.promises]
+    for each in given:
+        purse.take(state.queue_of(each.workload), purse.amounts(each.placements))
+    held, others = list[Wait](), list(kept.broken)
     for want in state.line.apart.values():
         wait = held_back(state, want, now)
         if wait is None:
             others.append(want)
         else:
             held.append(wait)
-    server = Server(Moment(state, now), board, purse, _guard(state, board, purse, kept, now))
+    preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=state.policy.preemption)
+    server = Server(moment, board, purse, _guard(moment, board, purse, given), preemptor)
     served = server.serve(others)
-    rest = _Rest.of(state, server, others, kept)
+    rest = _Rest.of(state, server, others, (*served.starts, *preemptor.promises))
     return Plan(
-        starts=(*kept, *served.starts),
+        starts=(*(_lasting(moment, start) for start in kept.starts), *served.starts),
+        stops=tuple(preemptor.stops),
+        resizes=tuple(preemptor.resizes),
+        promises=(*kept.promises, *preemptor.promises),
         reservations=served.reservations,
-        waits=Waits(Waiting(held, rest.reasons).write_out),
+        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons).write_out),
         queues=purse.standings(state.line.waiting),
-        next_wake=_next_wake(state.line.apart.values(), now),
+        next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at),
     )
 
 
-def _guard(state: State, board: Board, purse: Purse, kept: Iterable[Start], now: float) -> Guard:
+def _guard(moment: Moment, board: Board, purse: Purse, given: Iterable[Start | Promise]) -> Guard:
+    state = moment.state
     state.horizon.follow(state.fleet, state.attempts)
-    reserve = Reserve(state.horizon, board, purse, state.attempts, now)
-    for start in kept:
-        for place in start.placements:
-            reserve.put(state.fleet.row_of[place.node], now + start.lasting.expected_s, place.allocation)
+    reserve = Reserve(state.horizon, board, purse, state.attempts, moment.now)
+    for each in given:
+        want = state.line.promised[each.workload, each.replica]
+        reserve.put_places(each.placements, moment.now + moment.lasting(want).expected_s)
     return Guard(state.policy.backfill.reservations, reserve)
+
+
+def _lasting(moment: Moment, start: Start) -> Start:
+    want = moment.state.line.promised[start.workload, start.replica]
+    return replace(start, lasting=moment.lasting(want))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,7 @@ class _Rest:
     names: Mapping[WorkloadId, str]
 
     @staticmethod
-    def of(state: State, server: Server, others: Iterable[Want], kept: Iterable[Start]) -> _Rest:
+    def of(state: State, server: Server, others: Iterable[Want], given: Iterable[Start | Promise]) -> _Rest:
         served = server.served
         for number in served.shapes:
             server.is_crowded(number)
@@ -87,7 +100,7 @@ class _Rest:
         return _Rest(
             groups=tuple(line.groups.copy() for line in state.line.queues.values()),
             alone=tuple((server.group(want), want) for want in others),
-            started=frozenset((start.workload, start.replica) for start in (*kept, *served.starts)),
+            started=frozenset((each.workload, each.replica) for each in given),
             served=served,
             explainer=Explainer(state, server.board),
             names={ident: state.live[ident].workload.name for ident in ahead},
@@ -108,6 +121,10 @@ class _Rest:
             return self.explainer.reason(want)
         ahead = [f"{self.names[each.workload]} ({each.workload})" for each in self.served.reservations]
         return WaitCode.BEHIND, *say_behind(ahead)
+
+
+def _earliest(one: float | None, other: float | None) -> float | None:
+    return min((time for time in (one, other) if time is not None), default=None)
 
 
 def _next_wake(apart: Iterable[Want], now: float) -> float | None:

@@ -1,35 +1,76 @@
-"""Places that were promised: a gang that was resized or moved goes on where it was told, before anybody is served."""
+"""Places that were promised: who has some goes there as soon as they are free, before anybody is served."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+from ampacity.model.attempt import Attempt
 from ampacity.model.fits import fits
-from ampacity.model.plan import Placement, Start
+from ampacity.model.plan import Placement, Promise, Start, Wait, WaitCode
 
 from .board import Board
-from .order import Line, Want
+from .order import Want
+from .preempting.leaving import leave, say_leaving
+from .state import State
 
 
-def keep_promises(board: Board, line: Line) -> tuple[list[Start], list[Want]]:
-    """The starts at promised places, and those whose places are not there any more (a node is gone, or closed)."""
-    starts: list[Start] = []
-    others: list[Want] = []
-    for want in sorted(line.promised.values(), key=line.turn):
-        if not _are_free(board, want.replica.then):
-            others.append(want)
+@dataclass(slots=True)
+class Kept:
+    """What becomes of promises: those that start, those that wait on, and those whose places are not there any more
+    (a node is gone, or closed): they are served like all others."""
+
+    starts: list[Start] = field(default_factory=list)
+    promises: list[Promise] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
+    broken: list[Want] = field(default_factory=list)
+
+
+def keep_promises(state: State, board: Board, now: float) -> Kept:
+    """Take the promised places, or hold them until those have left who are on them."""
+    kept = Kept()
+    for want in sorted(state.line.promised.values(), key=state.line.turn):
+        places = want.replica.then
+        if _are_free(board, places):
+            kept.starts.append(_start(want))
+        elif _become_free(state, board, places):
+            kept.promises.append(Promise(workload=want.workload.id, replica=want.replica.index, placements=places))
+            kept.waits.append(wait_for(state, want, places, now))
+        else:
+            kept.broken.append(want)
             continue
-        for place in want.replica.then:
+        for place in places:
             board.take_place(place, want.workload.id)
-        starts.append(
-            Start(
-                workload=want.workload.id,
-                replica=want.replica.index,
-                placements=want.replica.then,
-                why="the places that were kept for it",
-            )
-        )
-    return starts, others
+    return kept
+
+
+def wait_for(state: State, want: Want, places: Iterable[Placement], now: float, also: Iterable[Attempt] = ()) -> Wait:
+    """Why one with a promise waits. ``also``: those who are only now told to leave."""
+    nodes = {place.node for place in places}
+    told = {id for node in nodes for id, _ in state.fleet.held.get(node, ()) if state.attempts[id].stop is not None}
+    attempts = [state.attempts[id] for id in sorted(told)]
+    attempts += [attempt for attempt in also if nodes & set(attempt.nodes)]
+    names = [
+        f"{state.live[each.workload].workload.name} ({each.workload})"
+        for each in attempts
+        if each.workload in state.live
+    ]
+    return Wait(
+        workload=want.workload.id,
+        replica=want.replica.index,
+        code=WaitCode.PREEMPTING,
+        text=say_leaving(attempts, names, now),
+        change="it starts as soon as they have",
+    )
+
+
+def _start(want: Want) -> Start:
+    return Start(
+        workload=want.workload.id,
+        replica=want.replica.index,
+        placements=want.replica.then,
+        why="the places that were kept for it",
+    )
 
 
 def _are_free(board: Board, places: Iterable[Placement]) -> bool:
@@ -38,3 +79,15 @@ def _are_free(board: Board, places: Iterable[Placement]) -> bool:
     return all(
         row is not None and fleet.open[row] and fits(board.free(place.node), place.allocation) for row, place in rows
     )
+
+
+def _become_free(state: State, board: Board, places: Iterable[Placement]) -> bool:
+    """Whether they are free once those have ended who were told to."""
+    mark = board.mark()
+    leaving = {id for place in places for id, _ in state.fleet.held.get(place.node, ())}
+    for id in sorted(leaving):
+        if state.attempts[id].stop is not None:
+            leave(board, state.attempts[id])
+    found = _are_free(board, places)
+    board.rollback(mark)
+    return found

@@ -15,6 +15,7 @@ from .board import Board, Fit
 from .moment import Moment
 from .order import Group, Shape, Want
 from .place import has_room, place_as, placements
+from .preempting.preemptor import Preemptor
 from .queues.contest import contest
 from .queues.heads import Head, Heads
 from .queues.purse import Purse, wanted
@@ -53,11 +54,13 @@ class Server:
     board: Board
     purse: Purse
     guard: Guard
+    preemptor: Preemptor
     served: Served = field(default_factory=Served)
     _queues: dict[str, Heads] = field(default_factory=dict)
     _done: set[Group] = field(default_factory=set)
     _kept_out: set[int] = field(default_factory=set)
     _roomy: list[int] = field(default_factory=list)
+    _unhelped: set[str] = field(default_factory=set)
 
     def serve(self, others: Iterable[Want]) -> Served:
         """``others``: who may start now, and is in no group of the line."""
@@ -72,7 +75,7 @@ class Server:
         self._roomy = list(self.served.shapes)
         rivals = contest(policy.sharing, list(self._queues), self._peek, self.purse, lambda head: wanted(head.want))
         left = policy.backfill.tests
-        while left and not (self.guard.is_full and self._is_crowded()):
+        while left and not (self.guard.is_full and self._is_over()):
             found = rivals.next()
             if found is None:
                 break
@@ -101,17 +104,24 @@ class Server:
             crowded.add(number)
         return number in crowded
 
-    def _is_crowded(self) -> bool:
-        """Whether nobody finds room, whatever its shape."""
+    def _is_over(self) -> bool:
+        """Whether nobody finds room, whatever its shape, and nobody gives way to any of them."""
+        if len(self._unhelped) < len(self._queues):
+            return False
         while self._roomy and self.is_crowded(self._roomy[-1]):
             self._roomy.pop()
         return not self._roomy
 
     def _peek(self, queue: str) -> Head | None:
-        return self._queues[queue].peek(self._is_passed_over)
+        head = self._queues[queue].peek(self._is_passed_over)
+        if head is None:
+            self._unhelped.add(queue)
+        return head
 
     def _is_passed_over(self, group: Group) -> bool:
-        return group in self._done or (self.guard.is_full and group.shape in self.served.crowded)
+        if group in self._done:
+            return True
+        return self.guard.is_full and group.queue in self._unhelped and group.shape in self.served.crowded
 
     def _try(self, head: Head) -> bool:
         """Serve a head, or hold something for it. Whether it starts."""
@@ -122,7 +132,7 @@ class Server:
         fits = None if head.group.shape in self.served.crowded else place_as(self.board, want.gang, size)
         if fits is None:
             self.served.crowded.add(head.group.shape)
-            return self._wait(head)
+            return self._help(head) or self._wait(head)
         amounts: Amounts = self.purse.amounts(placements(fits))
         if self.purse.barred(queue, amounts) is not None:
             return self._bar(head, amounts)
@@ -165,6 +175,22 @@ class Server:
             )
         )
         self._queues[queue].started(head)
+
+    def _help(self, head: Head) -> bool:
+        """Have others give way for it. Once the guard is full it is tried for the first of a queue that finds no room,
+        and where that does not help, for none behind it."""
+        want, queue = head.want, head.group.queue
+        if queue in self._unhelped:
+            return False
+        if not self.preemptor.help(want):
+            if self.guard.is_full:
+                self._unhelped.add(queue)
+            return False
+        places = self.preemptor.promises[-1].placements
+        until = self.moment.now + self.moment.lasting(want).expected_s
+        self.guard.promised(want, queue, places, self.purse.amounts(places), until)
+        self._queues[queue].started(head)
+        return True
 
     def _bar(self, head: Head, amounts: Amounts) -> bool:
         """Its queue may not use so much more."""

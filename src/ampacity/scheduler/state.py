@@ -22,6 +22,8 @@ from .gang import Gang, Name
 from .neighbours import Neighbours
 from .order import Line, Want
 from .ordering.registry import order_of
+from .preempting.claims import Claim
+from .preempting.runners import Runner, Runners
 from .queues.accounts import Accounts
 from .queues.heads import Head
 from .queues.shares import Shares, kinds_of
@@ -70,6 +72,7 @@ class State:
         neighbours: which workloads keep apart, and where they are.
         answers: how requests fit, as earlier plans found out. They follow from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
+        runners: what runs, by who may take its place, and what is leaving. It follows from the rest.
     """
 
     seq: int = 0
@@ -88,6 +91,7 @@ class State:
     shares: Shares = field(default_factory=Shares)
     accounts: Accounts = field(default_factory=Accounts)
     line: Line = field(default_factory=Line, compare=False, repr=False)
+    runners: Runners = field(default_factory=Runners, compare=False, repr=False)
     answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
     _left: dict[WorkloadId, tuple[int, str]] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
@@ -203,6 +207,7 @@ class State:
             self._touched |= self.neighbours.put(workload, name, rule)
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
+            self._run(workload)
         self._touched.clear()
 
     def _begin_anew(self) -> None:
@@ -212,6 +217,23 @@ class State:
         self.orders.clear()
         self._touched |= self.live.keys()
         self._another_policy = False
+
+    def _run(self, workload: WorkloadId) -> None:
+        """What of it runs, and what is leaving."""
+        held = self.live.get(workload)
+        indices = () if held is None else held.replicas
+        attempts = [self.attempts[id] for index in indices for id in self.attempts_of.get((workload, index), ())]
+        leaving = [attempt for attempt in attempts if attempt.stop is not None]
+        runners = [] if held is None else [self._runner(held, each) for each in attempts if each.stop is None]
+        self.runners.put(workload, [each for each in runners if each is not None], leaving)
+
+    @staticmethod
+    def _runner(held: Live, attempt: Attempt) -> Runner | None:
+        revision = held.specs.get(attempt.spec_revision)
+        if revision is None:
+            return None
+        preempted = held.replicas[attempt.replica].preempted
+        return Runner(attempt=attempt, spec=revision.spec, claim=Claim.of(revision.spec), preempted=preempted)
 
     def _clear(self) -> None:
         empty = State()

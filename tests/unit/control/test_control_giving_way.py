@@ -203,6 +203,26 @@ def test_a_node_that_is_lost_meanwhile_ends_the_attempt_as_lost(bench: Bench, de
     assert bench.last(ident).nodes != attempt.nodes
 
 
+def test_one_of_higher_priority_takes_a_place_and_the_other_has_it_back_afterwards(bench: Bench) -> None:
+    whole = ResourceRequest(cpu_milli=Range.exactly(4000))
+    low = bench.submit(gang("low", 3, resources=whole))
+    report(bench, bench.last(low), 3)
+    high = bench.submit(task("high", resources=whole, priority=100))
+    assert bench.replicas(high)[0].then != ()
+    assert bench.attempts(high) == []
+    assert "name" not in bench.control.plan.waits[0].text
+    assert bench.control.plan.waits[0].text.startswith(f"waits until low ({low}) has saved and left, by ")
+    report(bench, bench.last(low), 4, checkpoint=4)
+    assert bench.last(high).phase is AttemptPhase.RUNNING
+    assert bench.replicas(low)[0].phase is ReplicaPhase.WAITING
+    text = f"is to give its place up: makes room for high ({high}): priority 100 over 0; it saves first"
+    assert bench.texts(low, EventKind.ATTEMPT_STOPPING) == [text]
+    bench.finish(high)
+    assert bench.last(low).phase is AttemptPhase.RUNNING
+    assert bench.replicas(low)[0].failures == 0
+    bench.check()
+
+
 # Going on elsewhere -----------------------------------------------------------------------------------------------
 
 

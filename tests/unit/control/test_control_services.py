@@ -11,9 +11,9 @@ from control_bench import Bench, service, task
 from ampacity.control.followers import ProbeFeed, RoutingFeed
 from ampacity.control.gateway import GatewayKeeper, gateway_port, gateway_spec
 from ampacity.control.lifecycle import backoff_s
-from ampacity.control.state_folder import StateFolder, choose_port
+from ampacity.control.state_folder import Settings, StateFolder, choose_port
 from ampacity.model.attempt import AttemptPhase, CauseKind
-from ampacity.model.errors import NameTaken, PortInUse
+from ampacity.model.errors import NameTaken, PortInUse, UserError
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, SYSTEM_PROJECT, MemberKey
 from ampacity.model.workload import ReplicaPhase, ServiceSpec, Wish, WorkloadPhase, WorkloadSpec
 from ampacity.serving.prober import Target
@@ -192,7 +192,8 @@ def test_the_gateway_comes_with_the_first_served_name_and_is_replaced_when_its_p
     rings: list[int] = []
 
     def keeper(port: int) -> GatewayKeeper:
-        return GatewayKeeper(bench.writing, gateway_spec(table, host="127.0.0.1", port=port), lambda: rings.append(1))
+        spec = gateway_spec(table, Settings(), host="127.0.0.1", port=port)
+        return GatewayKeeper(bench.writing, spec, lambda: rings.append(1))
 
     def gateways() -> list[tuple[int, WorkloadPhase]]:
         rows = bench.store.rows()
@@ -236,11 +237,23 @@ def test_the_gateways_port_stays_as_long_as_it_can(bench: Bench, tmp_path: Path)
             gateway_port(folder, bench.store, port)
         moved = gateway_port(folder, bench.store, 0)
         assert moved != port
-        spec = gateway_spec(tmp_path / "table.json", host="127.0.0.1", port=port)
+        spec = gateway_spec(tmp_path / "table.json", Settings(), host="127.0.0.1", port=port)
         bench.writing.submit(spec, project=SYSTEM_PROJECT, owner=DEFAULT_OWNER)
         assert gateway_port(folder, bench.store, None) == port  # it is our own gateway that listens there
     wanted = choose_port(0)
     assert gateway_port(folder, bench.store, wanted) == wanted
+
+
+def test_workers_and_tls_are_what_up_was_told(tmp_path: Path) -> None:
+    table = tmp_path / "table.json"
+    spec = gateway_spec(table, Settings(gateway_workers=4), host="127.0.0.1", port=1)
+    assert "--workers 4" in spec.run
+    assert "--tls" not in spec.run
+    with pytest.raises(UserError, match="needs --tls-cert"):
+        gateway_spec(table, Settings(gateway_tls="0.0.0.0:7443"), host="127.0.0.1", port=1)
+    missing = Settings(gateway_tls="0.0.0.0:7443", gateway_cert="/missing", gateway_key="/missing")
+    with pytest.raises(UserError, match="cannot be used"):
+        gateway_spec(table, missing, host="127.0.0.1", port=1)
 
 
 def test_two_services_cannot_have_one_served_name(bench: Bench) -> None:

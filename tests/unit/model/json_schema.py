@@ -11,6 +11,7 @@ _KNOWN = {
     *("if", "then", "else", "dependentRequired"),
 }
 _TYPES: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,),
     "object": (dict,),
     "array": (list,),
     "string": (str,),
@@ -46,7 +47,9 @@ def _type(value: object, named: str | list[str] | None) -> bool:
     if named is None:
         return True
     names = [named] if isinstance(named, str) else named
-    return not isinstance(value, bool) and any(isinstance(value, _TYPES[name]) for name in names)
+    if isinstance(value, bool):
+        return "boolean" in names
+    return any(isinstance(value, _TYPES[name]) for name in names)
 
 
 def _text_and_number(value: object, schema: Any) -> bool:

@@ -99,7 +99,7 @@ def test_durations(text: str, seconds: float) -> None:
         (parse_count_range, "4..2", "Did you mean 2..4?"),
         (parse_accelerators, "H100:1.5", "only one accelerator can be shared; 1.5 is more than one."),
         (parse_accelerators, "H100:0.0001", "is too fine"),
-        (parse_accelerators, "H100|A100", "is not supported yet."),
+        (parse_accelerators, "H100|A100", "names more than one kind"),
         (parse_accelerators, "H100:8:9:10", "does not name accelerators."),
         (parse_accelerators, "", "does not name accelerators."),
         (parse_accelerators, "H100:eight", "'eight' is not a number. Write 8, 8+ or 2..4."),

@@ -42,7 +42,7 @@ def test_examples_are_valid_by_the_schema(text: str) -> None:
 
 def test_the_page_names_every_key() -> None:
     named = set(re.findall(r"`([a-z_.]+)`", PAGE))
-    maps = ("resources", "retry", "checkpoint", "readiness", "secrets")
+    maps = ("resources", "retry", "checkpoint", "readiness", "secrets", "price", "overload")
     assert {*keys_at(()), *(key for name in maps for key in keys_at((name,)))} <= named
     refused = {".".join((*path, key)) for path, keys in NOT_BUILT.items() for key in keys}
     assert refused <= named
@@ -60,7 +60,7 @@ def test_the_page_names_every_key() -> None:
         "resources: {memory: 128}",
         "resources: {cpus: many}",
         "resources: {disk: 5}",
-        "resources: {accelerators: H100|A100}",
+        "resources: {accelerators: 'H100,A100'}",
         "num_nodes: none",
         "num_nodes: 0",
         "priority: urgent",

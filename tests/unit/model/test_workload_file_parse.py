@@ -9,6 +9,7 @@ import pytest
 
 from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.resources import AcceleratorRequest, Range, ResourceRequest
+from ampacity.model.service_terms import BrownOut, Overload, Price
 from ampacity.model.workload import (
     CheckpointPolicy,
     ReadinessProbe,
@@ -95,6 +96,9 @@ def test_every_key_of_a_service() -> None:
         engine: transformers
         engine_args: [--max-batch, 8]
         readiness: {path: /ready, interval: 500ms, timeout: 1m, failures: 5}
+        concurrency: 16
+        price: {input: 0.5, cached_input: 0, output: 2}
+        overload: {max_wait: 10s, after: 500ms, max_tokens: 64, model: smaller}
         """
     (spec,) = parse(textwrap.dedent(text))
     assert spec.service == ServiceSpec(
@@ -104,6 +108,9 @@ def test_every_key_of_a_service() -> None:
         engine_args=("--max-batch", "8"),
         served_name="org/tiny",
         readiness=ReadinessProbe(path="/ready", interval_s=0.5, timeout_s=60.0, failures=5),
+        concurrency=16,
+        price=Price(input=0.5, cached_input=0.0, output=2.0),
+        overload=Overload(max_wait_s=10.0, brown_out=BrownOut(after_s=0.5, max_tokens=64, model="smaller")),
     )
     assert (spec.replicas, spec.retry.maximum) == (2, None)
 
@@ -195,7 +202,20 @@ def _defaults() -> dict[str, object]:
             "resources.accelerators",
             "only one accelerator can be shared",
         ),
-        (TASK + "resources: {accelerators: H100|A100}\n", 3, "resources.accelerators", "is not supported yet."),
+        (TASK + "resources: {accelerators: 'H100,A100'}\n", 3, "resources.accelerators", "write H100 | A100."),
+        (TASK + "resources: {accelerators: H100|H100}\n", 3, "resources.accelerators", "twice"),
+        (TASK + "resources: {power: 3}\n", 3, "resources.power", "3W, 3kW or 3MW"),
+        (TASK + "resources:\n  counted: {fpga: 0}\n", 4, "resources.counted.fpga", "between 1 and"),
+        (TASK + "selector: {zone: [a, '!b']}\n", 3, "selector.zone", "mixes values"),
+        (TASK + "selector: {'a b': c}\n", 3, "selector.a b", "is not a label"),
+        (TASK + "selector: {zone: []}\n", 3, "selector.zone", "is empty"),
+        (TASK + "tolerations: ['a=b=c']\n", 3, "tolerations[0]", "is not a taint"),
+        (TASK + "topology: {tree: fabric}\n", 3, "topology.level", "is missing"),
+        (TASK + "topology: {level: leaf, mode: requried}\n", 3, "topology.mode", "Did you mean required?"),
+        (TASK + "anti_affinity: {workloads: [db], level: rack}\n", 3, "anti_affinity.tree", "both a tree and a level"),
+        (TASK + "anti_affinity: []\n", 3, "anti_affinity", "is empty"),
+        (TASK + "prefer: [{worth: 2}]\n", 3, "prefer[0].labels", "is missing"),
+        (TASK + "node_selector: {a: b}\n", 3, "node_selector", "Did you mean selector?"),
         (TASK + "resources: {accelerators: [H100]}\n", 3, "resources.accelerators", "not a list. Write H100:8."),
         (TASK + "resources: {accelerators: {H100: 8}}\n", 3, "resources.accelerators", "not a map. Write H100:8."),
         (TASK + "image: ubuntu\n", 3, "image", "is not supported yet."),
@@ -224,6 +244,23 @@ def _defaults() -> dict[str, object]:
         (TASK + "max_duration: 0s\n", 3, "max_duration", "is no time at all."),
         (TASK + "num_nodes: 2..4\n", 3, "num_nodes", "only a train is elastic; this is a task."),
         (TASK + "ranks_per_node: 2\n", 3, "ranks_per_node", "goes with 'type: train' only; this is a task."),
+        (TASK + "preemptible: yes\n", 3, "preemptible", "has to be true or false, not the text 'yes'."),
+        (TASK + "yield_to: []\n", 3, "yield_to", "is empty."),
+        (
+            TASK + "yield_to: [trian]\n",
+            3,
+            "yield_to[0]",
+            "has to be one of task, train, service, data, not the text 'trian'.",
+        ),
+        (TASK + "yield_to: [train]\noutrank: [data]\n", 4, "outrank", "does not go with 'yield_to'."),
+        (TASK + "yield_to: [train]\npreemptible: false\n", 3, "yield_to", "does not go with 'preemptible: false'."),
+        (TASK + "keep_replicas: 1\n", 3, "keep_replicas", "goes with 'type: service' only; this is a task."),
+        (
+            "name: x\ntype: service\nrun: a\nkeep_replicas: 1\n",
+            4,
+            "keep_replicas",
+            "says nothing: it gives no place to others.",
+        ),
         (TASK + "checkpoint: {every: 1m}\n", 3, "checkpoint", "goes with 'type: train' only; this is a task."),
         (
             "name: x\ntype: train\nrun: a\nreplicas: 2\n",
@@ -238,6 +275,12 @@ def _defaults() -> dict[str, object]:
         (SERVICE + "num_nodes: 2\n", 4, "num_nodes", "is not supported yet."),
         (SERVICE + "port: 70000\n", 4, "port", "has to be between 0 and 65535, not 70000."),
         (SERVICE + "readiness: {path: health}\n", 4, "readiness.path", "Write it as /health."),
+        (SERVICE + "price: {input: -1}\n", 4, "price.input", "has to be a number such as 0.5"),
+        (SERVICE + "price: {input: .nan}\n", 4, "price.input", "has to be a number such as 0.5"),
+        (SERVICE + "overload: {after: 2s}\n", 4, "overload.after", "has nothing to do."),
+        (SERVICE + "overload: {max_tokens: 9}\n", 4, "overload.after", "from which wait on?"),
+        (SERVICE + "overload: {max_wait: 0s}\n", 4, "overload.max_wait", "is no time at all."),
+        (SERVICE + "served_name: a\noverload: {after: 1s, model: a}\n", 5, "overload.model", "this model itself"),
         (
             "name: a\nrun: x\n---\nname: a\nrun: y\n",
             4,

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ampacity.model.errors import InvalidSpec
-from ampacity.model.resources import AcceleratorRequest, Range, ResourceRequest
+from ampacity.model.resources import AcceleratorRequest, Counted, Range, ResourceRequest
+from ampacity.model.rules import ApartRule, LabelRule, PlacementRules, Preference, TopologyMode, TopologyRule
 from ampacity.model.workload import (
     ReadinessProbe,
     RetryPolicy,
@@ -44,6 +45,28 @@ def test_the_keys_of_a_spec() -> None:
 def test_a_right_spec_stays_as_it_is() -> None:
     for spec in (GOOD, SERVICE, asking(H100), replace(TRAIN, num_nodes=Range.at_least(2), ranks_per_node=4)):
         assert checked_spec(spec) == spec
+
+
+def test_rules_come_back_as_they_were() -> None:
+    rules = PlacementRules(
+        selector=(
+            LabelRule(key="disk", values=("nvme", "ssd")),
+            LabelRule(key="spot", values=("*",), negated=True),
+        ),
+        prefer=(Preference(labels=(LabelRule(key="cache/x", values=("*",)),), worth=3),),
+        apart=ApartRule(workloads=("db", "x"), tree="site", level="rack"),
+        tolerations=("*",),
+        topology=TopologyRule(tree="fabric", level="leaf", mode=TopologyMode.REQUIRED),
+    )
+    resources = ResourceRequest(
+        accelerators=(H100, replace(H100, kind="A100", count=Range.exactly(2))),
+        counted=(Counted(name="fpga", amount=2),),
+        licences=(Counted(name="matlab", amount=1),),
+        power_w=1500,
+    )
+    spec = replace(GOOD, rules=rules, resources=resources)
+    assert checked_spec(spec) == spec
+    assert plain_from_spec(spec)["resources"]["accelerators"] == "H100:1 | A100:2"
 
 
 def test_defaults_are_filled_in() -> None:

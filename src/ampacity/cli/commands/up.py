@@ -11,6 +11,7 @@ import click
 from ampacity.cli.session import Session, VerbCommand, verb
 
 PORT = click.IntRange(min=0, max=65535)
+FILE = click.Path(exists=True, dir_okay=False, resolve_path=True)
 
 
 @click.command(cls=VerbCommand)
@@ -23,6 +24,10 @@ PORT = click.IntRange(min=0, max=65535)
 )
 @click.option("--port", type=PORT, help="The API's port on loopback. 0: a free one.")
 @click.option("--gateway-port", type=PORT, help="The endpoint's port. 0: a free one.")
+@click.option("--gateway-workers", type=click.IntRange(min=1), help="Processes that share the endpoint's port.")
+@click.option("--gateway-tls", metavar="HOST:PORT", help="Where the endpoint listens with TLS as well: 0.0.0.0:7443.")
+@click.option("--gateway-cert", type=FILE, metavar="FILE", help="The endpoint's certificate and its chain, PEM.")
+@click.option("--gateway-key", type=FILE, metavar="FILE", help="The certificate's private key, PEM.")
 @click.option("--store", metavar="URL", help="Keep the state in PostgreSQL: postgresql://user@host/database.")
 @click.option("--keep-finished", metavar="TIME", help="How long workloads are kept after their end: 30d.")
 @click.option("--keep-events", metavar="TIME", help="How long single events are kept: 7d.")
@@ -39,6 +44,10 @@ def command(
     nodes: tuple[str, ...],
     port: int | None,
     gateway_port: int | None,
+    gateway_workers: int | None,
+    gateway_tls: str | None,
+    gateway_cert: str | None,
+    gateway_key: str | None,
     store: str | None,
     keep_finished: str | None,
     keep_events: str | None,
@@ -62,6 +71,10 @@ def command(
         nodes=nodes,
         port=port,
         gateway_port=gateway_port,
+        gateway_workers=gateway_workers,
+        gateway_tls=gateway_tls,
+        gateway_cert=gateway_cert,
+        gateway_key=gateway_key,
         store=_checked_store(store),
         keep_finished_s=_seconds("--keep-finished", keep_finished),
         keep_events_s=_seconds("--keep-events", keep_events),

@@ -15,8 +15,11 @@ def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
     yield from _of_kind(keys)
     yield from _of_command(keys)
     yield from _of_gang(keys)
+    yield from _of_giving_way(keys)
     yield from _of_times(keys)
     yield from _of_secrets(keys)
+    yield from _of_overload(keys)
+    yield from _of_rules(keys)
 
 
 def _of_kind(keys: WorkloadKeys) -> Iterator[Mistake]:
@@ -60,6 +63,22 @@ def _of_gang(keys: WorkloadKeys) -> Iterator[Mistake]:
         )
 
 
+def _of_giving_way(keys: WorkloadKeys) -> Iterator[Mistake]:
+    for name in ("yield_to", "outrank"):
+        if getattr(keys, name) == []:
+            yield Mistake("is empty.", path=(name,), hint="Name kinds, such as [train], or leave the key out.")
+    if keys.yield_to and keys.outrank:
+        yield Mistake("does not go with 'yield_to'.", path=("outrank",), hint="Keep one of the two.")
+    if keys.yield_to and keys.preemptible is False:
+        yield Mistake("does not go with 'preemptible: false'.", path=("yield_to",), hint="Keep one of the two.")
+    if keys.keep_replicas is not None and not keys.preemptible and not keys.yield_to:
+        yield Mistake(
+            "says nothing: it gives no place to others.",
+            path=("keep_replicas",),
+            hint="Add 'preemptible: true' or 'yield_to', or leave it out.",
+        )
+
+
 def _of_times(keys: WorkloadKeys) -> Iterator[Mistake]:
     if keys.deadline is not None and keys.type is WorkloadKind.SERVICE:
         yield Mistake("a service is never done.", path=("deadline",), hint="Leave it out.")
@@ -88,3 +107,31 @@ def _of_secrets(keys: WorkloadKeys) -> Iterator[Mistake]:
         yield Mistake(f"gives {name}, and so does 'secrets'.", path=("envs", name), hint="Keep one of the two.")
     for name in sorted(files & {*(keys.secrets.envs or ())}):
         yield Mistake(f"gives the variable {name} twice.", path=("secrets",), hint="Rename one of the two secrets.")
+
+
+def _of_overload(keys: WorkloadKeys) -> Iterator[Mistake]:
+    overload = keys.overload
+    if overload is None:
+        return
+    if overload.max_wait == 0:
+        yield Mistake("is no time at all.", path=("overload", "max_wait"), hint="Write a time such as 10s.")
+    does = overload.max_tokens is not None or overload.model is not None
+    if does and overload.after is None:
+        yield Mistake(
+            "is missing: from which wait on?", path=("overload", "after"), hint="Write a time such as 'after: 2s'."
+        )
+    if overload.after is not None and not does:
+        yield Mistake("has nothing to do.", path=("overload", "after"), hint="Add 'max_tokens' or 'model'.")
+    name = keys.served_name or (keys.model or "").partition(":")[0]
+    if overload.model is not None and overload.model == name:
+        yield Mistake("is this model itself.", path=("overload", "model"), hint="Name another model.")
+
+
+def _of_rules(keys: WorkloadKeys) -> Iterator[Mistake]:
+    apart = keys.anti_affinity
+    if apart is not None and (apart.tree is None) != (apart.level is None):
+        missing = "tree" if apart.tree is None else "level"
+        hint = "Write both a tree and a level, or neither for nodes."
+        yield Mistake("is missing.", path=("anti_affinity", missing), hint=hint)
+    if apart is not None and not apart.workloads:
+        yield Mistake("is empty.", path=("anti_affinity",), hint="Name workloads, or leave the key out.")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from ampacity.model.workload import WorkloadKind
 
+from .rule_keys import Apart, Label, PreferKeys, Selector, Toleration, TopologyKeys
 from .types import (
     Accelerators,
     Count,
@@ -18,11 +19,14 @@ from .types import (
     EnvName,
     Event,
     Filled,
+    Flag,
     Memory,
     ModelRef,
+    Money,
     Name,
     Path,
     Port,
+    Power,
     Priority,
     Retries,
     Scalar,
@@ -37,7 +41,7 @@ from .types import (
 NOT_BUILT = {
     (): ("image", "python", "volumes", "utilization_policy", "autoscaling", "file_mounts"),
     ("retry",): ("duration",),
-    ("resources",): ("any_of", "power"),
+    ("resources",): ("any_of",),
 }
 """Keys that are known and refused until they are built, by the path of the map that they belong to."""
 
@@ -45,6 +49,7 @@ KINDS = (WorkloadKind.TASK, WorkloadKind.TRAIN, WorkloadKind.SERVICE, WorkloadKi
 """The kinds that can be asked for. ``dev`` is not built yet."""
 
 ONLY_FOR = {
+    "keep_replicas": WorkloadKind.SERVICE,
     "ranks_per_node": WorkloadKind.TRAIN,
     "checkpoint": WorkloadKind.TRAIN,
     "replicas": WorkloadKind.SERVICE,
@@ -54,6 +59,9 @@ ONLY_FOR = {
     "engine_args": WorkloadKind.SERVICE,
     "served_name": WorkloadKind.SERVICE,
     "readiness": WorkloadKind.SERVICE,
+    "concurrency": WorkloadKind.SERVICE,
+    "price": WorkloadKind.SERVICE,
+    "overload": WorkloadKind.SERVICE,
 }
 """Keys that mean something for one kind alone."""
 
@@ -70,6 +78,7 @@ MEANT = {
     "gpus": "resources.accelerators",
     "kind": "type",
     "mem": "resources.memory",
+    "node_selector": "selector",
     "nodes": "num_nodes",
     "nproc_per_node": "ranks_per_node",
     "readiness_probe": "readiness",
@@ -100,13 +109,24 @@ class ResourceKeys(_Keys):
 
     accelerators: Accelerators | None = Field(
         default=None,
-        description="Accelerators on each node: H100:8, H100 (one), H100:0.5 (a share of one), 8 (of any kind).",
+        description="Accelerators on each node: H100:8, H100 (one), H100:0.5 (a share of one), 8 (of any kind). "
+        "Alternatives, the best liked first: H100:8 | A100:16.",
     )
     cpus: Cpus | None = Field(default=None, description="CPUs on each node: 16, 16+ or 0.5. One where it is left out.")
     memory: Memory | None = Field(
         default=None, description="Memory on each node: 128GB or 128GB+. Not counted where left out."
     )
     disk: Size | None = Field(default=None, description="Disk space on each node: 100GB.")
+    counted: dict[Label, Count] | None = Field(
+        default=None, description="Things on each node that are counted by a name: {fpga: 2}."
+    )
+    licences: dict[Label, Count] | None = Field(
+        default=None, description="Licences for each node, of which the site has so many: {matlab: 1}."
+    )
+    power: Power | None = Field(
+        default=None,
+        description="The most that each node of it draws from its feed: 3kW. Not counted where left out.",
+    )
 
 
 class RetryKeys(_Keys):
@@ -145,6 +165,29 @@ class ReadinessKeys(_Keys):
     failures: Count | None = Field(
         default=None, description="After how many failures in a row it is not ready any more: 3."
     )
+
+
+class PriceKeys(_Keys):
+    """What a million tokens cost, in any one currency."""
+
+    input: Money | None = Field(default=None, description="Of prompts.")
+    cached_input: Money | None = Field(
+        default=None, description="Of prompts, where the engine had them cached. As any input where left out."
+    )
+    output: Money | None = Field(default=None, description="Of answers.")
+
+
+class OverloadKeys(_Keys):
+    """What is done when more is asked for than the replicas can answer."""
+
+    max_wait: Duration | None = Field(
+        default=None, description="Who would stand in line for longer is refused at once: 30s."
+    )
+    after: Duration | None = Field(
+        default=None, description="Once a request would wait so long, max_tokens and model apply: 2s."
+    )
+    max_tokens: Count | None = Field(default=None, description="Answers are cut to so many tokens.")
+    model: ModelRef | None = Field(default=None, description="The name of another model that answers instead.")
 
 
 class SecretKeys(_Keys):
@@ -201,10 +244,47 @@ class WorkloadKeys(_Keys):
         description="service only: the model name that the gateway answers to. The model's name where left out.",
     )
     readiness: ReadinessKeys | None = Field(default=None, description="service only: when a replica counts as ready.")
+    concurrency: Count | None = Field(
+        default=None, description="service only: how many requests a replica takes at once. No limit where left out."
+    )
+    price: PriceKeys | None = Field(default=None, description="service only: what a million tokens cost.")
+    overload: OverloadKeys | None = Field(
+        default=None, description="service only: what is done when more is asked for than can be answered."
+    )
+    selector: Selector | None = Field(
+        default=None,
+        description="Labels that its nodes have to have: {zone: a}, {disk: [nvme, ssd]}, {gpu: '*'}; '!' before a "
+        "value: not that one.",
+    )
+    prefer: list[PreferKeys] | None = Field(
+        default=None, description="Nodes that it would rather have: [{labels: {cache/imagenet: '*'}, worth: 3}]."
+    )
+    anti_affinity: Apart | None = Field(
+        default=None, description="Names of workloads that it does not share a node with, and they not with it."
+    )
+    tolerations: list[Toleration] | None = Field(
+        default=None, description="Taints of nodes that do not keep it off: [maintenance, team=vision]."
+    )
+    topology: TopologyKeys | None = Field(
+        default=None, description="Where its nodes have to be together: {tree: fabric, level: leaf, mode: required}."
+    )
     queue: Name | None = Field(default=None, description="The queue. 'default' where left out.")
     priority: Priority | None = Field(default=None, description="low, normal, high, or a number from -1000 to 1000.")
     deadline: Due | None = Field(
         default=None, description="When it has to be done: 2030-05-31T18:00Z, or 12h after its submission."
+    )
+    preemptible: Flag | None = Field(
+        default=None,
+        description="Whether it may lose its place to a higher priority. A service may not where it is left out.",
+    )
+    yield_to: list[Kind] | None = Field(
+        default=None, description="Kinds of workloads to which it gives its place at the same priority, too: [train]."
+    )
+    outrank: list[Kind] | None = Field(
+        default=None, description="Kinds of workloads whose places it may take at the same priority, too: [train]."
+    )
+    keep_replicas: Count | None = Field(
+        default=None, description="service only: how many replicas it keeps when it gives places to others."
     )
     after: list[Name] | None = Field(default=None, description="Names of workloads that have to succeed first.")
     retry: RetryKeys | None = Field(default=None, description="How often it may begin again.")

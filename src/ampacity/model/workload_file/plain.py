@@ -7,16 +7,19 @@ from typing import Any
 
 from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.quantities import (
-    print_accelerators,
+    print_accelerator_choice,
     print_bytes,
     print_cpu_range,
     print_duration,
     print_memory_range,
+    print_power,
 )
 from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.service_terms import Overload, Price
 from ampacity.model.workload import CheckpointPolicy, Deadline, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
 
 from .parse import spec_from_plain
+from .rule_keys import plain_rules
 
 
 def checked_spec(spec: WorkloadSpec) -> WorkloadSpec:
@@ -42,11 +45,7 @@ def checked_spec(spec: WorkloadSpec) -> WorkloadSpec:
 
 
 def plain_from_spec(spec: WorkloadSpec) -> dict[str, Any]:
-    """The keys and values that :func:`spec_from_plain` makes the spec of. What is left to its default is left out.
-
-    Raises:
-        InvalidSpec: it has alternative accelerators, which files cannot say yet.
-    """
+    """The keys and values that :func:`spec_from_plain` makes the spec of. What is left to its default is left out."""
     keys: dict[str, Any] = {
         "name": spec.name,
         "type": str(spec.kind),
@@ -59,9 +58,14 @@ def plain_from_spec(spec: WorkloadSpec) -> dict[str, Any]:
         "num_nodes": None if spec.num_nodes == Range.exactly(1) else str(spec.num_nodes),
         "ranks_per_node": spec.ranks_per_node,
         "replicas": None if spec.replicas == 1 else spec.replicas,
+        **plain_rules(spec.rules),
         "queue": spec.queue,
         "priority": spec.priority,
         "deadline": None if spec.deadline is None else _deadline(spec.deadline),
+        "preemptible": spec.giving_way.preemptible,
+        "yield_to": [str(kind) for kind in spec.giving_way.yield_to],
+        "outrank": [str(kind) for kind in spec.giving_way.outrank],
+        "keep_replicas": spec.giving_way.keep_replicas or None,
         "after": list(spec.after),
         "retry": _retry(spec.kind, spec.retry),
         "checkpoint": _checkpoint(spec.checkpoint),
@@ -73,16 +77,15 @@ def plain_from_spec(spec: WorkloadSpec) -> dict[str, Any]:
 
 
 def _resources(request: ResourceRequest) -> dict[str, Any]:
-    if len(request.accelerators) > 1:
-        raise InvalidSpec(
-            "a choice between accelerators is not supported yet.", where=Where(key="resources.accelerators")
-        )
     return _filled(
         {
-            "accelerators": print_accelerators(request.accelerators[0]) if request.accelerators else None,
+            "accelerators": print_accelerator_choice(request.accelerators) if request.accelerators else None,
             "cpus": print_cpu_range(request.cpu_milli),
             "memory": None if request.memory_bytes == Range.exactly(0) else print_memory_range(request.memory_bytes),
             "disk": print_bytes(request.disk_bytes) if request.disk_bytes else None,
+            "counted": {each.name: each.amount for each in request.counted},
+            "licences": {each.name: each.amount for each in request.licences},
+            "power": print_power(request.power_w) if request.power_w else None,
         }
     )
 
@@ -124,7 +127,27 @@ def _service(service: ServiceSpec) -> dict[str, Any]:
         "engine_args": list(service.engine_args),
         "served_name": service.served_name,
         "readiness": None if probe == usual else readiness,
+        "concurrency": service.concurrency or None,
+        "price": None if service.price is None else _price(service.price),
+        "overload": _overload(service.overload),
     }
+
+
+def _price(price: Price) -> dict[str, Any]:
+    found = {"input": price.input, "output": price.output}
+    return found if price.cached_input is None else {**found, "cached_input": price.cached_input}
+
+
+def _overload(overload: Overload) -> dict[str, Any]:
+    usual, brown_out = Overload(), overload.brown_out
+    return _filled(
+        {
+            "max_wait": None if overload.max_wait_s == usual.max_wait_s else print_duration(overload.max_wait_s),
+            "after": None if brown_out is None else print_duration(brown_out.after_s),
+            "max_tokens": None if brown_out is None else brown_out.max_tokens,
+            "model": "" if brown_out is None else brown_out.model,
+        }
+    )
 
 
 def _filled(keys: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from posixpath import join, normpath
 from typing import Any
 
 from ampacity.model.ids import DEFAULT_QUEUE, QueueName
-from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.resources import Counted, Range, ResourceRequest
+from ampacity.model.service_terms import BrownOut, Overload, Price
 from ampacity.model.workload import (
     CheckpointPolicy,
+    GivingWay,
     ReadinessProbe,
     RetryPolicy,
     SecretUse,
@@ -17,7 +20,17 @@ from ampacity.model.workload import (
     WorkloadSpec,
 )
 
-from .keys import CheckpointKeys, ReadinessKeys, ResourceKeys, RetryKeys, SecretKeys, WorkloadKeys
+from .keys import (
+    CheckpointKeys,
+    OverloadKeys,
+    PriceKeys,
+    ReadinessKeys,
+    ResourceKeys,
+    RetryKeys,
+    SecretKeys,
+    WorkloadKeys,
+)
+from .rule_keys import rules_of
 
 
 def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
@@ -50,6 +63,13 @@ def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
         resources=_resources(keys.resources or ResourceKeys()),
         retry=_retry(keys.type, keys.retry or RetryKeys()),
         checkpoint=_checkpoint(keys.checkpoint or CheckpointKeys(), workdir or directory),
+        rules=rules_of(keys.selector, keys.prefer, keys.anti_affinity, keys.tolerations, keys.topology),
+        giving_way=GivingWay(
+            preemptible=keys.preemptible,
+            yield_to=tuple(dict.fromkeys(keys.yield_to or ())),
+            outrank=tuple(dict.fromkeys(keys.outrank or ())),
+            keep_replicas=keys.keep_replicas or 0,
+        ),
         service=_service(keys) if keys.type is WorkloadKind.SERVICE else None,
         **{name: value for name, value in given.items() if value is not None},
     )
@@ -62,11 +82,18 @@ def _secrets(keys: SecretKeys) -> SecretUse:
 def _resources(keys: ResourceKeys) -> ResourceRequest:
     default = ResourceRequest()
     return ResourceRequest(
-        accelerators=() if keys.accelerators is None else (keys.accelerators,),
+        accelerators=keys.accelerators or (),
         cpu_milli=keys.cpus or default.cpu_milli,
         memory_bytes=keys.memory or Range.exactly(0),
         disk_bytes=keys.disk or 0,
+        counted=_counted(keys.counted),
+        licences=_counted(keys.licences),
+        power_w=keys.power or 0,
     )
+
+
+def _counted(keys: Mapping[str, int] | None) -> tuple[Counted, ...]:
+    return tuple(Counted(name=name, amount=amount) for name, amount in sorted((keys or {}).items()))
 
 
 def _retry(kind: WorkloadKind, keys: RetryKeys) -> RetryPolicy:
@@ -92,7 +119,22 @@ def _service(keys: WorkloadKeys) -> ServiceSpec:
         engine_args=tuple(keys.engine_args or ()),
         served_name=keys.served_name or model.partition(":")[0],
         readiness=_readiness(keys.readiness or ReadinessKeys()),
+        concurrency=keys.concurrency or 0,
+        price=None if keys.price is None else _price(keys.price),
+        overload=_overload(keys.overload or OverloadKeys()),
     )
+
+
+def _price(keys: PriceKeys) -> Price:
+    return Price(input=keys.input or 0.0, output=keys.output or 0.0, cached_input=keys.cached_input)
+
+
+def _overload(keys: OverloadKeys) -> Overload:
+    max_wait_s = Overload().max_wait_s if keys.max_wait is None else keys.max_wait
+    if keys.after is None:
+        return Overload(max_wait_s=max_wait_s)
+    brown_out = BrownOut(after_s=keys.after, max_tokens=keys.max_tokens, model=keys.model or "")
+    return Overload(max_wait_s=max_wait_s, brown_out=brown_out)
 
 
 def _readiness(keys: ReadinessKeys) -> ReadinessProbe:

@@ -13,12 +13,13 @@ from pydantic_core import PydanticCustomError
 
 from ampacity.model.errors import InvalidSpec
 from ampacity.model.quantities import (
-    parse_accelerators,
+    parse_accelerator_choice,
     parse_bytes,
     parse_count_range,
     parse_cpus,
     parse_duration,
     parse_memory,
+    parse_power,
 )
 from ampacity.model.resources import AcceleratorRequest, Range
 from ampacity.model.workload import Deadline, RetryEvent
@@ -74,7 +75,7 @@ def _text(value: object) -> str:
     raise wrong(f"has to be text, not {said(value)}.", hint)
 
 
-def _scalar(value: object) -> str:
+def scalar(value: object) -> str:
     """Text, or a number as it was written."""
     if isinstance(value, Number):
         return str(value)
@@ -90,7 +91,7 @@ def _quantity(parse: Callable[[str], Any], example: str) -> Callable[[object], A
         if value is None or isinstance(value, (bool, list, tuple, dict)):
             raise wrong(f"has to be a value such as {example}, not {said(value)}.", f"Write {example}.")
         try:
-            return parse(_scalar(value))
+            return parse(scalar(value))
         except InvalidSpec as error:
             raise wrong(error.message, error.hint) from error
 
@@ -108,6 +109,19 @@ def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
         return number
 
     return check
+
+
+def _money(value: object) -> float:
+    text = str(value) if isinstance(value, (Number, int, float)) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[0-9]+([.][0-9]*)?(e-?[0-9]{1,2})?", text):
+        raise wrong(f"has to be a number such as 0.5, not {said(value)}.", "Write money for a million tokens.")
+    return float(text)
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise wrong(f"has to be true or false, not {said(value)}.", "Write true or false.")
 
 
 def _name(value: object) -> str:
@@ -138,7 +152,7 @@ def _priority(value: object) -> int:
 
 def _deadline(value: object) -> Deadline:
     """A time with its zone, or a duration from the submission on."""
-    text = _scalar(value).strip()
+    text = scalar(value).strip()
     if re.match("[0-9]{4}-", text):
         try:
             moment = datetime.fromisoformat(text)
@@ -205,9 +219,11 @@ def _ranged(pattern: str) -> str:
     return rf"{pattern}|{pattern}\+|{pattern}\.\.{pattern}"
 
 
+Money = Annotated[float, PlainValidator(_money), WithJsonSchema({"type": "number", "minimum": 0})]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 Filled = Annotated[str, PlainValidator(_filled), _pattern(r"[\s\S]*\S[\s\S]*")]
-Scalar = Annotated[str, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "number"]})]
+Scalar = Annotated[str, PlainValidator(scalar), WithJsonSchema({"type": ["string", "number"]})]
+Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Name = Annotated[str, PlainValidator(_name), _pattern(_NAME)]
 EnvName = Annotated[str, PlainValidator(_env_name), _pattern(_ENV_NAME)]
 Path = Annotated[str, PlainValidator(_path), _pattern(r"[^~][\s\S]*")]
@@ -242,11 +258,13 @@ Due = Annotated[
         f"|(?=.)({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?"
     ),
 ]
+_ACCELERATORS = r" *([A-Za-z][A-Za-z0-9_.-]*(:[^:|,]+){0,2}|[0-9][^|,]*)"
 Accelerators = Annotated[
-    AcceleratorRequest,
-    PlainValidator(_quantity(parse_accelerators, "H100:8")),
-    _pattern(r"[A-Za-z][A-Za-z0-9_.-]*(:[^:|,]+){0,2}|[0-9][^|,]*", number="number"),
+    tuple[AcceleratorRequest, ...],
+    PlainValidator(_quantity(parse_accelerator_choice, "H100:8")),
+    _pattern(rf"{_ACCELERATORS}( *\| *{_ACCELERATORS})*", number="number"),
 ]
+Power = Annotated[int, PlainValidator(_quantity(parse_power, "3kW")), _pattern(f"{_NUMBER} ?[kM]?W")]
 
 
 def whole(minimum: int, maximum: int) -> tuple[PlainValidator, WithJsonSchema]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -60,6 +60,14 @@ class Guard:
             if self.board is not None:
                 self.board.take(fit, want.workload.id)
         if self.purse is not None:
+            self.purse.take(queue, amounts)
+
+    def promised(self, want: Want, queue: str, places: Sequence[Placement], amounts: Amounts, until: float) -> None:
+        """Places that others leave were given out."""
+        self.reserve.put_places(places, until)
+        if self.board is not None and self.purse is not None:
+            for place in places:
+                self.board.take_place(place, want.workload.id)
             self.purse.take(queue, amounts)
 
     def hold_room(self, want: Want, queue: str, amounts: Amounts, expected_s: float) -> None:

@@ -62,6 +62,13 @@ class Reserve:
         """Something was started on a row."""
         self._started.setdefault(row, []).append((until, allocation))
 
+    def put_places(self, places: Iterable[Placement], until: float) -> None:
+        """Something has these places, or is going to. Those on nodes that are not known do not count."""
+        for place in places:
+            row = self.board.fleet.row_of.get(place.node)
+            if row is not None:
+                self.put(row, until, place.allocation)
+
     def claim(self, want: Want, expected_s: float) -> Claim | None:
         """The earliest places of a gang that finds no room now; ``None`` = nobody knows when there will be any."""
         found = [

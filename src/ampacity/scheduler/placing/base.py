@@ -96,6 +96,8 @@ class Ask:
         device_memory_bytes: the least that each device has to have.
         kinds: the codes of the kinds that are allowed, ascending; empty = any. A code that the fleet does not have is
             of a kind that is nowhere.
+        speeds: how fast it runs on each kind, by code, over how fast on the best (:mod:`.throughput`); empty = equally
+            fast on all, and kinds behind the last one count as 1.
     """
 
     cpu_milli: int
@@ -105,6 +107,7 @@ class Ask:
     device_milli: int = WHOLE_MILLI
     device_memory_bytes: int = 0
     kinds: tuple[int, ...] = ()
+    speeds: tuple[float, ...] = ()
 
     @property
     def shares(self) -> bool:
@@ -123,6 +126,18 @@ class Ask:
         if not self.kinds:
             flags[:kinds] = True
         return flags
+
+
+class Rating(NamedTuple):
+    """How good each row is for one ask.
+
+    Attributes:
+        value: [n] the higher the better; ``-inf`` where it does not fit.
+        slot: [n] the device that a share comes from; -1 = the fullest that still holds it.
+    """
+
+    value: Floats
+    slot: Ints
 
 
 class Asked(NamedTuple):
@@ -183,11 +198,18 @@ class PlacementPolicy(Protocol):
         """Look at the room as a whole: once a plan, before anything is asked."""
         ...
 
-    def choose(self, room: Room, ask: Ask, *, among: Flags | None = None, count: int = 1) -> list[Choice]:
+    def rate(self, room: Room, ask: Ask) -> Rating:
+        """How good each row is for the ask as the room now is. Not to be written to; it stands until the next call."""
+        ...
+
+    def choose(
+        self, room: Room, ask: Ask, *, among: Flags | None = None, beside: Counts | None = None, count: int = 1
+    ) -> list[Choice]:
         """The best ``count`` nodes on which the ask fits, all different, the best first; fewer where fewer fit.
 
         Args:
             among: [n] rows that may be chosen at all (labels, taints, topology); ``None`` = all that are open.
+            beside: [n] how many replicas of the same service each row has: those with fewer come first.
         """
         ...
 

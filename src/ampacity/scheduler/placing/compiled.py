@@ -201,8 +201,10 @@ def refresh_waste(kept: Kept, room: Room, asked: Asked, tables: Tables) -> None:
         kept.slot[row], kept.value[row] = -1, -np.inf
         if not _fits(room, asked, row):
             continue
-        kinds, cpu, kind = room.device_kind[row], room.cpu_left[row] - asked.cpu_milli, room.kind[row]
-        before = _cost(room.device_left[row], kinds, kind, room.cpu_left[row], tables)
+        kinds, kind = room.device_kind[row], room.kind[row]
+        cpu = _at_disposal(room.cpu_left[row], room.memory_left[row], tables)
+        before = _cost(room.device_left[row], kinds, kind, cpu, tables)
+        cpu = _at_disposal(room.cpu_left[row] - asked.cpu_milli, room.memory_left[row] - asked.memory_bytes, tables)
         if asked.shares:
             for slot in range(slots):
                 if _usable(room, asked, row, slot):
@@ -214,6 +216,11 @@ def refresh_waste(kept: Kept, room: Room, asked: Asked, tables: Tables) -> None:
         else:
             _take(room, asked, row, left)
             kept.value[row] = before - _cost(left, kinds, kind, cpu, tables)
+
+
+@njit(cache=True)
+def _at_disposal(cpu: int, memory: int, tables: Tables) -> int:
+    return min(cpu, int(memory * tables.cpu_per_byte)) if tables.cpu_per_byte > 0 else cpu
 
 
 @njit(cache=True)

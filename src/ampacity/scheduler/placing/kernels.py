@@ -43,12 +43,14 @@ class Tables(NamedTuple):
         gangs: [kinds + 1, D + 1, cpus + 1] the share of members that want more than one device of a node and that a
             node with so many whole ones and so many CPUs can serve.
         gangs_in_all: [kinds + 1] the share of those that could be on that kind at all.
+        cpu_per_byte: thousandths of CPUs that go with a byte of memory; 0 = memory does not matter.
         gang_weight, whole_milli: see :class:`.least_waste.Settings`.
     """
 
     waste: Floats
     gangs: Floats
     gangs_in_all: Floats
+    cpu_per_byte: float
     gang_weight: float
     whole_milli: float
 

@@ -142,8 +142,10 @@ def refresh_waste(kept: Kept, room: Room, asked: Asked, tables: Tables) -> None:
     rows, usable = _changed(kept, room, asked)
     if not len(rows):
         return
-    left, kinds, kind, cpu = room.device_left[rows], room.device_kind[rows], room.kind[rows], room.cpu_left[rows]
-    before, cpu_after = _cost(left, kinds, kind, cpu, tables), cpu - asked.cpu_milli
+    left, kinds, kind = room.device_left[rows], room.device_kind[rows], room.kind[rows]
+    cpu, memory = room.cpu_left[rows], room.memory_left[rows]
+    before = _cost(left, kinds, kind, _at_disposal(cpu, memory, tables), tables)
+    cpu_after = _at_disposal(cpu - asked.cpu_milli, memory - asked.memory_bytes, tables)
     slots = left.shape[1]
     if not asked.shares:
         after = _without(left, usable, np.tile(np.arange(slots), (len(rows), 1)), asked)
@@ -154,6 +156,11 @@ def refresh_waste(kept: Kept, room: Room, asked: Asked, tables: Tables) -> None:
     costs = _cost(np.maximum(after, 0), *repeated, tables).reshape(-1, slots)
     gain = np.where(usable, before[:, None] - costs, -np.inf)
     kept.slot[rows], kept.value[rows] = gain.argmax(axis=1), gain.max(axis=1)
+
+
+def _at_disposal(cpu: Ints, memory: Ints, tables: Tables) -> Ints:
+    """The CPUs that can be used: no more than go with the memory that is left, as the demand has them together."""
+    return np.minimum(cpu, (memory * tables.cpu_per_byte).astype(np.int64)) if tables.cpu_per_byte > 0 else cpu
 
 
 def _cost(left: Counts, kinds: Codes, kind: Codes, cpu: Ints, tables: Tables) -> Floats:

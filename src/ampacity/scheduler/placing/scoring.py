@@ -8,11 +8,15 @@ import numpy as np
 
 from ampacity.scheduler.columns import Counts, Flags
 
-from .base import Ask, Asked, Choice, Floats, Mix, Room
+from .base import Ask, Asked, Choice, Floats, Mix, Rating, Room
 from .kernels import Kept
 
 MOST_ASKS = 4096
 """So many asks have their scores kept: 200 MB at 12,500 nodes. Behind that the kept ones are dropped."""
+
+
+FASTER = 1e8
+"""What being on the fastest kind is worth: more than any score, so that kinds come first by their speed."""
 
 
 class ScoreKeeper:
@@ -74,27 +78,42 @@ class ScoringPolicy:
     def release(self, row: int, ask: Ask) -> None:
         """Nothing is remembered of who is where."""
 
-    def choose(self, room: Room, ask: Ask, *, among: Flags | None = None, count: int = 1) -> list[Choice]:
+    def rate(self, room: Room, ask: Ask) -> Rating:
+        kept = self._keeper.of(room, ask)
+        return Rating(value=self._settle(kept.value, room, ask), slot=kept.slot)
+
+    def choose(
+        self, room: Room, ask: Ask, *, among: Flags | None = None, beside: Counts | None = None, count: int = 1
+    ) -> list[Choice]:
         kept = self._keeper.of(room, ask)
         value = self._settle(kept.value if among is None else np.where(among, kept.value, -np.inf), room, ask)
         return [
             Choice(row=row, slots=_slots(room, ask, row, int(kept.slot[row])), score=float(value[row]))
-            for row in best_rows(value, room.rank, count)
+            for row in best_rows(value, room.rank, count, beside)
         ]
 
     def _settle(self, value: Floats, room: Room, ask: Ask) -> Floats:
-        """The values by which rows are compared; ``-inf`` stays."""
-        return value
+        """The values by which rows are compared; ``-inf`` stays. Here: the fastest kinds first."""
+        return value + FASTER * speed_of_rows(room, ask) if ask.speeds else value
 
 
-def best_rows(value: Floats, rank: Counts, count: int) -> list[int]:
-    """The rows with the highest values above ``-inf``, ties by rank."""
-    if count == 1:
+def speed_of_rows(room: Room, ask: Ask) -> Floats:
+    """[n] how fast the ask runs on the kind of each row, over the best."""
+    speeds = np.ones(room.kinds + 1)
+    speeds[: len(ask.speeds)] = ask.speeds[: room.kinds]
+    return speeds[room.kind]
+
+
+def best_rows(value: Floats, rank: Counts, count: int, beside: Counts | None = None) -> list[int]:
+    """The rows with the highest values above ``-inf``, those with the fewest ``beside`` first; ties by rank."""
+    if count == 1 and beside is None:
         rows = np.flatnonzero(value == value.max(initial=-np.inf))
         if not len(rows) or value[rows[0]] == -np.inf:
             return []
         return [int(rows[rank[rows].argmin()])]
     rows = np.flatnonzero(value > -np.inf)
+    if beside is not None:
+        return [int(row) for row in rows[np.lexsort((rank[rows], -value[rows], beside[rows]))][:count]]
     if count < len(rows):
         bound = np.partition(value[rows], len(rows) - count)[len(rows) - count]
         rows = rows[value[rows] >= bound]

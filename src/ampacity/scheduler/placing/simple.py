@@ -39,10 +39,10 @@ class BestFit(Simple):
     def _settle(self, value: Floats, room: Room, ask: Ask) -> Floats:
         fits = value > -np.inf
         highest, lowest = value.max(initial=-np.inf), value.min(initial=np.inf, where=fits)
-        if highest <= lowest:
-            return value
-        above = np.where(fits, value, lowest) - lowest
-        return np.where(fits, above * 100 // (highest - lowest), -np.inf)
+        if highest > lowest:
+            above = np.where(fits, value, lowest) - lowest
+            value = np.where(fits, above * 100 // (highest - lowest), -np.inf)
+        return super()._settle(value, room, ask)
 
 
 class GpuClustering(Simple):

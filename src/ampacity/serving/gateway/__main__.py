@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
+import asyncio
 import logging
 import sys
-from pathlib import Path
 
 import uvloop
 
 from ampacity.model.errors import AmpacityError
+from ampacity.serving.routing import ROUTERS
 
+from .options import parse
 from .server import run
+from .workers import run_workers
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="ampacity.serving.gateway")
-    parser.add_argument("--table", type=Path, required=True, help="the routing table's file")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        uvloop.run(run(options.table, host=options.host, port=options.port))
+        options = parse(None, list(ROUTERS))
+        if options.workers > 1:
+            asyncio.run(run_workers(options))
+        else:
+            uvloop.run(run(options))
     except AmpacityError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

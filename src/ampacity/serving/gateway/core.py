@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from ampacity.model.access import ApiKey
 from ampacity.serving.admission import Refused
 from ampacity.serving.routing.base import EngineId, Router, Ticket, TicketId
+from ampacity.serving.table import RoutingTable
 
 from .answers import refusal_of
 from .fleet import Fleet
+from .gate import Gate
 from .heads import RequestHead
 from .lines import Line
 from .tables import Tables
@@ -29,12 +31,13 @@ class Core:
         self.tables, self._router = tables, router
         self.wheel = Wheel(monotonic())
         self.clients: set[Client] = set()
+        self.gate = Gate()
         self.fleet = Fleet(self.wheel, self._spread, self._silent)
         self.draining = False
         self._lines: dict[str, Line] = {}
         self._id_prefix, self._last_id = secrets.token_hex(6).encode(), 0
-        tables.on_change(self.fleet.follow)
-        self.fleet.follow(tables.table)
+        tables.on_change(self._follow)
+        self._follow(tables.table)
 
     def who(self, head: RequestHead) -> ApiKey | None:
         """Whose key came with the request; ``None`` = nobody's, where none is asked for. Raises ``Refusal`` (401)."""
@@ -69,8 +72,15 @@ class Core:
         return self._lines[model]
 
     def tick(self) -> None:
-        """Called a few times a second: time limits, and what routers put off."""
-        self.wheel.advance(monotonic())
+        """Called a few times a second: time limits, what routers put off, and who has stood in line for too long."""
+        now = monotonic()
+        self.wheel.advance(now)
+        self.gate.tick(now)
+
+    def _follow(self, table: RoutingTable) -> None:
+        """A new table is in force."""
+        self.fleet.follow(table)
+        self.gate.follow(table)
 
     def _spread(self) -> None:
         """Tell the routers of their engines."""

@@ -52,7 +52,8 @@ class Fleet:
         """A model's engines with their share, for its router: all of them when none is well."""
         found = [EngineId(replica.id) for replica in route.replicas]
         well = [(id, share) for id in found if (share := self._shares.get(id, 0.0)) > 0.0]
-        return [Member(id=id, weight=share) for id, share in well or [(id, 1.0) for id in found]]
+        chosen = well or [(id, 1.0) for id in found]
+        return [Member(id=id, weight=share, concurrency=route.concurrency) for id, share in chosen]
 
     def has_other(self, route: ModelRoute, excluded: frozenset[EngineId]) -> bool:
         """Whether a model has an engine beside these that is well."""

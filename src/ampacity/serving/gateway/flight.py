@@ -75,10 +75,21 @@ class Flight:
         "ticket",
     )
 
-    def __init__(self, core: Core, client: Answering, request: RequestHead, body: bytes, asked: Asked) -> None:
+    def __init__(
+        self,
+        core: Core,
+        client: Answering,
+        request: RequestHead,
+        body: bytes,
+        asked: Asked,
+        *,
+        model: str = "",
+        note: bytes = b"",
+    ) -> None:
+        """``model``: another one than was asked for. ``note``: a line for the answer's head."""
         self._core, self._client, self._request, self._body, self._asked = core, client, request, body, asked
-        self._route: ModelRoute = core.tables.route(asked.model)
-        self._line: Line = core.line(asked.model)
+        self._route: ModelRoute = core.tables.route(model or asked.model)
+        self._line: Line = core.line(self._route.name)
         self.id = request.request_id or core.next_request_id()
         now = monotonic()
         self.ticket = Ticket(core.next_ticket(), arrived=now, tokens=asked.prompt_bytes // 4)
@@ -88,7 +99,7 @@ class Flight:
         self._hedge: Hedge | None = None
         self._answer: Answer | None = None
         self._progress: Progress | None = None
-        self._rest_body = self._note = b""
+        self._rest_body, self._note = b"", note
         self._retried = False
         self._losses = self._seen_bytes = 0
 
@@ -96,6 +107,11 @@ class Flight:
     def _begun(self) -> bool:
         """Whether a byte of the answer has been passed on."""
         return self._progress is not None or (self._answer is not None and self._answer.begun)
+
+    @property
+    def status(self) -> int:
+        """What the engine said; 200 for a stream that another one has taken over."""
+        return 200 if self._answer is None else self._answer.head.status
 
     def start(self) -> None:
         self._offer(monotonic())

@@ -1,19 +1,23 @@
-"""The gateway's process: listen, follow the table, drain at SIGTERM."""
+"""A gateway's process, or one worker of several: listen, follow the table, drain at SIGTERM."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import os
+import resource
 import signal
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Iterator
 
 from ampacity.model.errors import PortInUse
 from ampacity.serving.routing import ROUTERS
 
 from .client import Client
 from .core import Core
+from .options import Options
 from .tables import LOOK_EVERY_S, Tables
+from .tls import Certificate
 
 log = logging.getLogger(__name__)
 
@@ -22,40 +26,91 @@ DRAIN_LIMIT_S = 30.0
 TICK_S = 0.05
 
 
-async def run(table: Path, *, host: str, port: int, router: str = "least_loaded") -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way. Raises ``PortInUse``."""
+async def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way.
+
+    Raises:
+        PortInUse: somebody else listens there.
+        UserError: the certificate cannot be used.
+    """
+    allow_many_connections()
+    core = Core(Tables(options.table), ROUTERS[options.router])
+    certificate = None if options.tls is None else Certificate(options.tls)
+    servers = await _listen(options, certificate, lambda: Client(core))
+    looks: list[Callable[[], object]] = [core.tables.refresh]
+    if certificate is not None:
+        looks.append(certificate.refresh)
+    with _kept_going(_each(TICK_S, core.tick), *(_each(LOOK_EVERY_S, look) for look in looks)):
+        await _asked_to_end(options.parent_fd)
+        for server in servers:
+            server.close()
+        await drain(core)
+        core.fleet.close()
+
+
+async def _listen(
+    options: Options, certificate: Certificate | None, make: Callable[[], Client]
+) -> list[asyncio.AbstractServer]:
+    shared = options.parent_fd is not None
+    servers = [await _listen_on(make, options.host, options.port, shared, None)]
+    log.info("listening on http://%s:%d", options.host, options.port)
+    if options.tls is not None:
+        servers.append(await _listen_on(make, options.tls.host, options.tls.port, shared, certificate))
+        log.info("listening on https://%s:%d", options.tls.host, options.tls.port)
+    return servers
+
+
+async def _listen_on(
+    make: Callable[[], Client], host: str, port: int, shared: bool, certificate: Certificate | None
+) -> asyncio.AbstractServer:
+    context = None if certificate is None else certificate.context
     loop = asyncio.get_running_loop()
-    core = Core(Tables(table), ROUTERS[router])
     try:
-        server = await loop.create_server(lambda: Client(core), host, port, backlog=BACKLOG)
+        return await loop.create_server(make, host, port, backlog=BACKLOG, reuse_port=shared, ssl=context)
     except OSError as error:
-        raise PortInUse(f"The port {port} on {host} cannot be listened on: {error.strerror or error}.") from error
+        raise port_in_use(host, port, error) from error
+
+
+def port_in_use(host: str, port: int, error: OSError) -> PortInUse:
+    return PortInUse(f"The port {port} on {host} cannot be listened on: {error.strerror or error}.")
+
+
+async def _asked_to_end(parent_fd: int | None) -> None:
+    """Wait for SIGTERM or SIGINT, or for the end of the parent."""
+    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    keeping = (loop.create_task(_keep_time(core)), loop.create_task(_follow(core.tables)))
-    log.info("listening on http://%s:%d", host, port)
+    if parent_fd is not None:
+        loop.add_reader(parent_fd, stop.set)  # nothing is ever written: it can only end
     await stop.wait()
-    server.close()
-    await drain(core)
-    core.fleet.close()
-    for task in keeping:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    if parent_fd is not None:
+        loop.remove_reader(parent_fd)
+        os.close(parent_fd)
 
 
-async def _keep_time(core: Core) -> None:
+async def _each(pause_s: float, do: Callable[[], object]) -> None:
     while True:
-        await asyncio.sleep(TICK_S)
-        core.tick()
+        await asyncio.sleep(pause_s)
+        do()
 
 
-async def _follow(tables: Tables) -> None:
-    """Look at the table's file for as long as the gateway runs."""
-    while True:
-        await asyncio.sleep(LOOK_EVERY_S)
-        tables.refresh()
+@contextlib.contextmanager
+def _kept_going(*endless: Coroutine[None, None, None]) -> Iterator[None]:
+    """Run these beside, until the block ends."""
+    tasks = [asyncio.ensure_future(each) for each in endless]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def allow_many_connections() -> None:
+    """Each connection is an open file: take as many as this user may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def drain(core: Core, limit_s: float = DRAIN_LIMIT_S) -> None:

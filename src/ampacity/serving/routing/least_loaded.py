@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .base import Ticket
-from .immediate import Member
+from .member import Member
 
 
 class LeastLoaded:

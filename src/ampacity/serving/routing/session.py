@@ -8,8 +8,8 @@ from math import log
 import xxhash
 
 from .base import EngineId, Ticket
-from .immediate import Member
 from .least_loaded import LeastLoaded
+from .member import Member
 
 MOST_OVER_MEAN = 1.25
 """Bounded loads (Mirrokni et al., SODA 2018): an engine with more than this times the mean load takes no more."""

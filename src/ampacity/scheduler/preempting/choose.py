@@ -1,0 +1,199 @@
+"""The cheapest set of pieces with which a whole gang finds room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from ampacity.model.ids import AttemptId
+from ampacity.model.plan import Placement
+from ampacity.model.resources import ResourceRequest
+
+from ..board import Board, Fit
+from ..order import Want
+from ..place import place
+from .on_node import cheapest
+from .pieces import SHRINKING, Piece, Price, Rules, Taken, total
+from .rows import promising
+from .runners import Held, Runner, Runners
+
+PRUNED = 64
+"""Of so many attempts that are to go, each is held against going without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What has to be taken, and the places that the one that waits then gets."""
+
+    taken: Taken
+    fits: tuple[Fit, ...]
+    price: Price
+
+
+@dataclass(slots=True, kw_only=True)
+class Chooser:
+    """Looks for what to take for one that waits. The board is left as it was.
+
+    Attributes:
+        held: what there is of those claims from which something may be taken.
+    """
+
+    board: Board
+    runners: Runners
+    held: Sequence[Held]
+    rules: Rules
+    want: Want
+    taken: Taken = field(default_factory=Taken)
+
+    def choose(self, request: ResourceRequest) -> Choice | None:
+        """For one alternative of accelerators; ``None`` = there is nothing that would make room."""
+        members = self.want.size.minimum
+        rows = promising(self.board, self.runners, self.held, self.want.gang, request)
+        if rows is None:
+            return None
+        self.taken = Taken()
+        found = self._take_rows(rows, request, members) and self._settled()
+        if not found:
+            self.taken = self._whole_claims()
+            found = self._settled()
+        if not found:
+            return None
+        fits = self._room()
+        assert fits is not None, "it was found to have room"
+        return Choice(taken=self.taken, fits=fits, price=self._price())
+
+    # Node by node --------------------------------------------------------------------------------------------------
+
+    def _take_rows(self, rows: Sequence[int], request: ResourceRequest, members: int) -> bool:
+        """Take from the cheapest nodes. A gang that was taken for one node leaves its other nodes for nothing: so its
+        price is shared among those of them that are wanted."""
+        near, chosen = set(rows), set[int]()
+        offers: list[tuple[Price, int, int]] = []
+
+        def offer(row: int) -> tuple[Price, list[Piece]] | None:
+            found = self._offer(row, request)
+            if found is None:
+                return None
+            return self._shared(found[1], near, members - len(chosen)), found[1]
+
+        def bid(row: int, price: Price) -> None:
+            heappush(offers, (price, int(self.board.fleet.rank[row]), row))
+
+        for row in rows:
+            if (first := offer(row)) is not None:
+                bid(row, first[0])
+        while offers and len(chosen) < members:
+            price, _, row = heappop(offers)
+            now = None if row in chosen else offer(row)
+            if now is None:
+                continue
+            if now[0] > price:
+                bid(row, now[0])
+                continue
+            chosen.add(row)
+            for piece in now[1]:
+                self.taken.add(piece)
+            freed = {each for piece in now[1] if piece.stops for each in self._rows_of(piece.runner)}
+            for other in sorted(freed & near - chosen):
+                if (anew := offer(other)) is not None:
+                    bid(other, anew[0])
+        return len(chosen) == members
+
+    def _shared(self, pieces: Sequence[Piece], near: set[int], wanted: int) -> Price:
+        prices = []
+        for piece in pieces:
+            level, cost = piece.price
+            nodes = len(self._rows_of(piece.runner) & near) if piece.stops else 1
+            prices.append((level, cost / max(1, min(nodes, wanted))))
+        return total(prices)
+
+    def _rows_of(self, runner: Runner) -> set[int]:
+        fleet = self.board.fleet
+        return {row for node in runner.attempt.nodes if (row := fleet.row_of.get(node)) is not None}
+
+    def _offer(self, row: int, request: ResourceRequest) -> tuple[Price, list[Piece]] | None:
+        """The price at which the node holds a member, over what was taken already."""
+        node = self.board.fleet.node(row).id
+        mark = self.board.mark()
+        pieces = []
+        asked = Taken(stopped=dict(self.taken.stopped), shrunk=self.taken.shrunk)
+        for runner, spot in self._holders(row):
+            if self.taken.has(runner.attempt.id, node):
+                self.board.give_place(spot)
+            elif (piece := self.rules.piece(runner, spot, asked)) is not None:
+                pieces.append(piece)
+                if piece.stops:  # of a service's replicas not more than it can do without
+                    asked.stopped[runner.attempt.id] = runner
+        offer = cheapest(self.board, row, request, pieces)
+        self.board.rollback(mark)
+        return offer
+
+    def _holders(self, row: int) -> list[tuple[Runner, Placement]]:
+        """Those on the node from whom something may be taken, by id."""
+        node = self.board.fleet.node(row).id
+        holds = sorted(self.board.fleet.held.get(node, {}).items())
+        return [
+            (runner, Placement(node=node, allocation=allocation))
+            for (attempt, index), allocation in holds
+            if index >= 0 and (runner := self._runner(attempt)) is not None
+        ]
+
+    def _runner(self, attempt: AttemptId) -> Runner | None:
+        return next((found for held in self.held if (found := held.runners.get(attempt)) is not None), None)
+
+    # All together --------------------------------------------------------------------------------------------------
+
+    def _room(self) -> tuple[Fit, ...] | None:
+        """The places of the one that waits, once all that is taken is gone."""
+        mark = self.board.mark()
+        self.taken.leave(self.board)
+        fits = place(self.board, self.want.shape)
+        self.board.rollback(mark)
+        return fits
+
+    def _settled(self) -> bool:
+        """Whether there is room now; what was too much is left out again, the dearest first."""
+        if self._room() is None:
+            return False
+        if len(self.taken.stopped) > PRUNED:
+            return True
+        stopped, shrunk = self.taken.stopped, self.taken.shrunk
+        dearest = sorted(stopped.values(), key=lambda runner: (self._price_of(runner), runner.attempt.id))
+        for runner in reversed(dearest):
+            del stopped[runner.attempt.id]
+            if self._room() is None:
+                stopped[runner.attempt.id] = runner
+        for id in sorted(shrunk):
+            nodes = shrunk.pop(id)
+            if self._room() is None:
+                shrunk[id] = nodes
+        return True
+
+    def _whole_claims(self) -> Taken:
+        """Where nodes by themselves do not do (they have to be neighbours): all of the lowest rank go, then of the
+        next, until there is room; then those stay that are not on the places found."""
+        everyone, taken = Taken(), Taken()
+        runners = [runner for held in self.held for runner in held.runners.values()]
+        for runner in sorted(runners, key=lambda runner: (runner.claim.rank, runner.attempt.id)):
+            piece = self.rules.whole(runner, everyone)
+            if piece is not None:
+                everyone.add(piece)
+        for level in sorted({runner.claim.rank for runner in everyone.stopped.values()}):
+            taken.stopped |= {id: each for id, each in everyone.stopped.items() if each.claim.rank == level}
+            self.taken = taken
+            fits = self._room()
+            if fits is not None:
+                nodes = {fit.node for fit in fits}
+                near = {id: each for id, each in taken.stopped.items() if nodes & set(each.attempt.nodes)}
+                return Taken(stopped=near)
+        return Taken()
+
+    def _price(self) -> Price:
+        prices = [self._price_of(runner) for runner in self.taken.stopped.values()]
+        shrunk = [next(iter(nodes.values())) for nodes in self.taken.shrunk.values()]
+        prices += [(SHRINKING, self.rules.cost(runner)) for runner in shrunk]
+        return total(prices)
+
+    def _price_of(self, runner: Runner) -> Price:
+        return self.rules.level(runner), self.rules.cost(runner)

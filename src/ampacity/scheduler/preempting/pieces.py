@@ -1,0 +1,110 @@
+"""What can be taken from one node, and what each piece costs: a node of an elastic gang, or a whole attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from ampacity.model.attempt import Attempt
+from ampacity.model.ids import AttemptId, NodeId, WorkloadId
+from ampacity.model.plan import Placement
+
+from ..board import Board
+from .claims import Claim, may_shrink, may_stop
+from .runners import Runner
+
+Price = tuple[int, float]
+"""The class that has to be touched, and device seconds. Of several pieces the highest class, and the sum."""
+
+NOTHING: Price = (0, 0.0)
+SHRINKING = 1
+"""Gangs give what is beyond their least before anybody is stopped; then those of the lowest rank come first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A member on the node that is looked at. ``stops``: all of its attempt goes, not this member alone."""
+
+    runner: Runner
+    place: Placement
+    price: Price
+    stops: bool
+
+
+@dataclass(slots=True)
+class Taken:
+    """What is to be taken from others for one that waits: whole attempts, and single nodes of elastic gangs."""
+
+    stopped: dict[AttemptId, Runner] = field(default_factory=dict)
+    shrunk: dict[AttemptId, dict[NodeId, Runner]] = field(default_factory=dict)
+
+    def has(self, attempt: AttemptId, node: NodeId) -> bool:
+        return attempt in self.stopped or node in self.shrunk.get(attempt, ())
+
+    def add(self, piece: Piece) -> None:
+        attempt = piece.runner.attempt.id
+        if piece.stops:
+            self.shrunk.pop(attempt, None)
+            self.stopped[attempt] = piece.runner
+        else:
+            self.shrunk.setdefault(attempt, {})[piece.place.node] = piece.runner
+
+    def leave(self, board: Board) -> None:
+        """As if all of it were gone."""
+        for id in sorted(self.stopped):
+            board.give(self.stopped[id].attempt)
+        for id in sorted(self.shrunk):
+            nodes = self.shrunk[id]
+            runner = next(iter(nodes.values()))
+            for spot in places_of(runner.attempt):
+                if spot.node in nodes:
+                    board.give_place(spot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Which pieces one that waits may take, and what they cost.
+
+    Attributes:
+        ranks: the place of each rank among all those that may be stopped.
+        left: how many replicas of a workload run once all that is taken is gone.
+        is_held: those that keep their places for now.
+    """
+
+    claim: Claim
+    ranks: dict[tuple[int, int], int]
+    cost: Callable[[Runner], float]
+    left: Callable[[WorkloadId, Taken], int]
+    is_held: Callable[[Runner], bool]
+
+    def piece(self, runner: Runner, place: Placement, taken: Taken) -> Piece | None:
+        """The cheaper way to have this place; ``None`` = there is none."""
+        gone = len(taken.shrunk.get(runner.attempt.id, ()))
+        if runner.elastic and runner.surplus > gone and self._may_shrink(runner):
+            price = (SHRINKING, 0.0 if gone else self.cost(runner))
+            return Piece(runner=runner, place=place, price=price, stops=False)
+        return self.whole(runner, taken, place)
+
+    def whole(self, runner: Runner, taken: Taken, place: Placement | None = None) -> Piece | None:
+        """Its end, for this place or for whichever; ``None`` = it may not be stopped."""
+        if self.is_held(runner) or not may_stop(self.claim, runner.claim):
+            return None
+        if self.left(runner.attempt.workload, taken) <= runner.spec.giving_way.keep_replicas:
+            return None
+        price = (self.level(runner), self.cost(runner))
+        return Piece(runner=runner, place=place or places_of(runner.attempt)[0], price=price, stops=True)
+
+    def level(self, runner: Runner) -> int:
+        return SHRINKING + 1 + self.ranks[runner.claim.rank]
+
+    def _may_shrink(self, runner: Runner) -> bool:
+        return not self.is_held(runner) and may_shrink(self.claim, runner.claim)
+
+
+def total(prices: Collection[Price]) -> Price:
+    """Of pieces that are taken together."""
+    return max((level for level, _ in prices), default=0), sum(cost for _, cost in prices)
+
+
+def places_of(attempt: Attempt) -> list[Placement]:
+    return [Placement(node=member.node, allocation=member.allocation) for member in attempt.members]

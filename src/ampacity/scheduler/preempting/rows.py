@@ -1,0 +1,63 @@
+"""Which nodes are worth a closer look: those that would hold a member if all that may be taken were gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ampacity.model.resources import WHOLE_MILLI, ResourceRequest
+
+from ..board import Board
+from ..gang import Gang
+from .runners import CPU, DEVICES, DISK, MEMORY, Held, Ints, Runners
+
+LOOKED_AT = 64
+"""So many nodes are looked at closely, or four for each member where those are more."""
+
+
+def promising(
+    board: Board, runners: Runners, held: Sequence[Held], gang: Gang, request: ResourceRequest
+) -> list[int] | None:
+    """Rows, those first that lack the least; ``None`` = there cannot be enough of them.
+
+    An upper bound: devices are counted without their kinds, and those of which a part is held as if they were whole;
+    neighbours are not looked at.
+
+    Args:
+        request: that of the gang with one of its alternatives of accelerators.
+    """
+    fleet, members = board.fleet, gang.size.minimum
+    reclaimed = _by_row(board, runners, held)
+    wanted = request.accelerators[0] if request.accelerators else None
+    devices = 0 if wanted is None else wanted.count.minimum * wanted.milli
+    needs = {
+        CPU: (request.cpu_milli.minimum, board.cpu_left),
+        MEMORY: (request.memory_bytes.minimum, board.memory_left),
+        DISK: (request.disk_bytes, board.disk_left),
+        DEVICES: (devices, board.device_left.sum(axis=1, dtype=np.int64)),
+    }
+    may = fleet.open & fleet.marked.allowed(gang.rules)
+    for column, (needed, left) in needs.items():
+        may &= left + reclaimed[:, column] >= needed
+    rows = np.flatnonzero(may)
+    if len(rows) < members:
+        return None
+    lacks = np.maximum(0, devices - needs[DEVICES][1][rows]) * WHOLE_MILLI
+    lacks += np.maximum(0, request.cpu_milli.minimum - board.cpu_left[rows])
+    order = np.lexsort((fleet.rank[rows], lacks))
+    chosen: list[int] = rows[order][: max(LOOKED_AT, 4 * members)].tolist()
+    return chosen
+
+
+def _by_row(board: Board, runners: Runners, held: Sequence[Held]) -> Ints:
+    """What those claims hold, by the fleet's rows."""
+    found = np.zeros((board.fleet.size, 4), np.int64)
+    numbers = np.full(len(runners.numbers), -1, np.int64)
+    for node, number in runners.numbers.items():
+        numbers[number] = board.fleet.row_of.get(node, -1)
+    for each in held:
+        amounts = each.amounts[: len(numbers)]
+        known = numbers[: len(amounts)] >= 0
+        found[numbers[: len(amounts)][known]] += amounts[known]
+    return found

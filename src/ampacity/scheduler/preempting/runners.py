@@ -1,0 +1,124 @@
+"""What runs and may have to give way, by its claim, kept current with the state; and what is leaving already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ampacity.model.attempt import Attempt
+from ampacity.model.ids import AttemptId, NodeId, WorkloadId
+from ampacity.model.resources import Allocation
+from ampacity.model.workload import WorkloadSpec
+
+from .claims import Claim
+
+Ints = npt.NDArray[np.int64]
+
+CPU, MEMORY, DISK, DEVICES = range(4)
+"""The columns of an amount: thousandths, bytes, bytes, thousandths of accelerators of any kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """An attempt that runs or begins, and that nobody has told to stop. ``preempted``: how often it had to leave."""
+
+    attempt: Attempt
+    spec: WorkloadSpec
+    claim: Claim
+    preempted: int
+
+    @property
+    def surplus(self) -> int:
+        """How many nodes it has beyond its least."""
+        return len(self.attempt.members) - self.spec.num_nodes.minimum
+
+    @property
+    def elastic(self) -> bool:
+        return self.spec.num_nodes.minimum != self.spec.num_nodes.maximum
+
+
+@dataclass(slots=True)
+class Held:
+    """What the attempts of one claim hold: a row a node, by :class:`Runners`' own numbers of nodes."""
+
+    runners: dict[AttemptId, Runner] = field(default_factory=dict)
+    elastic: int = 0
+    amounts: Ints = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+
+    def change(self, runner: Runner, numbers: dict[NodeId, int], sign: int) -> None:
+        if len(numbers) > len(self.amounts):
+            grown = np.zeros((max(2 * len(self.amounts), len(numbers)), 4), np.int64)
+            grown[: len(self.amounts)] = self.amounts
+            self.amounts = grown
+        for member in runner.attempt.members:
+            self.amounts[numbers[member.node]] += sign * np.array(_amounts(member.allocation))
+        self.elastic += sign * runner.elastic
+
+
+@dataclass(slots=True)
+class Runners:
+    """All that may have to give way, by claim; those that may not are not in it.
+
+    Attributes:
+        held: by claim.
+        leaving: the attempts that were told to stop and have not ended.
+        elastic: the gangs that may have more or fewer nodes, whether they may be interrupted for others or not.
+        replicas: how many replicas of each workload run.
+        numbers: a number for each node that was ever used.
+    """
+
+    held: dict[Claim, Held] = field(default_factory=dict)
+    leaving: dict[AttemptId, Attempt] = field(default_factory=dict)
+    elastic: dict[AttemptId, Runner] = field(default_factory=dict)
+    replicas: Counter[WorkloadId] = field(default_factory=Counter)
+    numbers: dict[NodeId, int] = field(default_factory=dict)
+    _of: dict[WorkloadId, tuple[tuple[Runner, ...], tuple[AttemptId, ...]]] = field(default_factory=dict)
+
+    def put(self, workload: WorkloadId, runners: Iterable[Runner], leaving: Collection[Attempt]) -> None:
+        """What the workload has running, and what of it is leaving, instead of what it had before."""
+        before, gone = self._of.pop(workload, ((), ()))
+        fresh = tuple(runners)
+        for runner in before:
+            self._drop(runner)
+        for id in gone:
+            del self.leaving[id]
+        for runner in fresh:
+            self._add(runner)
+        self.leaving.update((attempt.id, attempt) for attempt in leaving)
+        if fresh or leaving:
+            self._of[workload] = fresh, tuple(attempt.id for attempt in leaving)
+
+    def _add(self, runner: Runner) -> None:
+        attempt = runner.attempt
+        self.replicas[attempt.workload] += 1
+        if runner.elastic:
+            self.elastic[attempt.id] = runner
+        if not runner.claim.preemptible:
+            return
+        for member in attempt.members:
+            self.numbers.setdefault(member.node, len(self.numbers))
+        held = self.held.setdefault(runner.claim, Held())
+        held.runners[attempt.id] = runner
+        held.change(runner, self.numbers, 1)
+
+    def _drop(self, runner: Runner) -> None:
+        attempt = runner.attempt
+        self.replicas[attempt.workload] -= 1
+        if not self.replicas[attempt.workload]:
+            del self.replicas[attempt.workload]
+        self.elastic.pop(attempt.id, None)
+        held = self.held.get(runner.claim)
+        if held is None or held.runners.pop(attempt.id, None) is None:
+            return
+        held.change(runner, self.numbers, -1)
+        if not held.runners:
+            del self.held[runner.claim]
+
+
+def _amounts(allocation: Allocation) -> tuple[int, int, int, int]:
+    devices = sum(share.milli for share in allocation.devices)
+    return allocation.cpu_milli, allocation.memory_bytes, allocation.disk_bytes, devices

@@ -1,0 +1,172 @@
+"""Workers that share a port, and TLS: what is killed is replaced, what is renewed is shown, nothing is left behind."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from test_gateway_http import Gateway, eventually
+
+from engine_double import EngineDouble
+
+
+@pytest.fixture
+def engine() -> Iterator[EngineDouble]:
+    with EngineDouble() as found:
+        yield found
+
+
+@pytest.fixture
+def shared(tmp_path: Path, engine: EngineDouble) -> Iterator[Gateway]:
+    found = Gateway(tmp_path, "--workers", "2")
+    try:
+        eventually(lambda: len(listening(found)) == 2)
+        found.route({"tiny": [engine]})
+        yield found
+    finally:
+        if found.process.poll() is None:
+            found.end()
+
+
+def workers(gateway: Gateway) -> list[psutil.Process]:
+    return psutil.Process(gateway.process.pid).children()
+
+
+def listening(gateway: Gateway) -> list[psutil.Process]:
+    """The workers that are up."""
+    return [each for each in workers(gateway) if each.net_connections("tcp")]
+
+
+def test_a_killed_worker_is_replaced_and_costs_its_own_connections_alone(shared: Gateway) -> None:
+    clients = [httpx.Client() for _ in range(16)]
+    body = {"model": "tiny", "prompt": "x"}
+    for client in clients:
+        assert client.post(shared.url + "/v1/completions", json=body).status_code == 200
+    first, second = workers(shared)
+    held = [len(worker.net_connections("tcp")) for worker in (first, second)]
+    assert sum(held) >= 18, "16 clients, and two that listen"
+    first.kill()
+    eventually(lambda: first.pid not in [each.pid for each in workers(shared)] and len(listening(shared)) == 2)
+    lost = 0
+    for client in clients:
+        try:
+            assert client.post(shared.url + "/v1/completions", json=body).status_code == 200
+        except httpx.TransportError:
+            lost += 1
+    assert lost < held[0]
+    assert "is replaced" in shared.log.read_text()
+    assert [shared.ask().status_code for _ in range(8)] == [200] * 8
+    for client in clients:
+        client.close()
+
+
+def test_sigterm_ends_all_workers(shared: Gateway) -> None:
+    family = workers(shared)
+    assert shared.end() == 0
+    assert not any(each.is_running() for each in family)
+
+
+def test_workers_end_when_their_parent_is_killed(shared: Gateway) -> None:
+    family = workers(shared)
+    shared.process.kill()
+    shared.process.wait()
+    eventually(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family))
+
+
+def test_a_port_in_use_is_one_clear_line_for_workers_too(shared: Gateway) -> None:
+    command = [sys.executable, "-m", "ampacity.serving.gateway", "--table", "x", "--port", str(shared.port)]
+    done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"error: The port {shared.port} on 127.0.0.1 cannot be listened on" in done.stderr
+
+
+def write_certificate(folder: Path, name: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+    signed = builder.not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(key.private_bytes(*form))
+    (folder / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+
+def shown_name(port: int) -> str:
+    """The name in the certificate that is shown there."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port)) as raw, context.wrap_socket(raw) as secure:
+        found = secure.getpeercert(binary_form=True)
+    assert found is not None
+    return str(x509.load_der_x509_certificate(found).subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_tls_with_a_certificate_that_is_renewed_while_it_serves(
+    tmp_path: Path, engine: EngineDouble, count: str
+) -> None:
+    port = free_port()
+    write_certificate(tmp_path, "first")
+    files = ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
+    gateway = Gateway(tmp_path, "--workers", count, "--tls", f"127.0.0.1:{port}", *files)
+    try:
+        gateway.route({"tiny": [engine]})
+        with httpx.Client(verify=False) as client:
+            url = f"https://127.0.0.1:{port}/v1/completions"
+            assert client.post(url, json={"model": "tiny", "prompt": "x"}).status_code == 200
+            assert shown_name(port) == "first"
+            (tmp_path / "key.pem").write_bytes(b"nonsense")
+            eventually(lambda: "the certificate cannot be read" in gateway.log.read_text())
+            assert shown_name(port) == "first"
+            write_certificate(tmp_path, "second")
+            eventually(lambda: {shown_name(port) for _ in range(6)} == {"second"})
+            assert client.post(url, json={"model": "tiny", "prompt": "x"}).status_code == 200
+    finally:
+        assert gateway.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tls", "7443"], "needs --tls-cert and --tls-key"),
+        (["--tls", "7443", "--tls-cert", "a", "--tls-key", "b"], "is no HOST:PORT"),
+        (["--tls", "127.0.0.1:0", "--tls-cert", "a", "--tls-key", "b"], "cannot be used"),
+    ],
+)
+def test_what_is_wrong_with_tls_is_said(arguments: list[str], words: str) -> None:
+    command = [sys.executable, "-m", "ampacity.serving.gateway", "--table", "x", "--port", "0", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_that_is_told_to_end_lets_its_streams_finish(shared: Gateway) -> None:
+    body = {"model": "tiny", "prompt": "x", "stream": True, "pause_s": 0.1}
+    with httpx.stream("POST", shared.url + "/v1/completions", json=body, timeout=20) as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("data: ")
+        os.kill(shared.process.pid, signal.SIGTERM)
+        assert list(lines)[-2] == "data: [DONE]"
+    assert shared.process.wait(20) == 0

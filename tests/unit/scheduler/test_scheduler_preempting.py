@@ -1,0 +1,300 @@
+"""Whose places are taken for whom, on small clusters made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Member, Progress, StopOrder
+from ampacity.model.event import Row, Rows, Table
+from ampacity.model.fits import allocate, free_on
+from ampacity.model.ids import WorkloadId, attempt_id
+from ampacity.model.node import Node
+from ampacity.model.plan import Plan, WaitCode
+from ampacity.model.resources import Range
+from ampacity.model.workload import GivingWay, ReplicaPhase, SpecRevision, Workload, WorkloadKind
+from ampacity.scheduler import build, plan
+from scheduler_cluster import node, request, rows_of, workload
+
+NOW = 10_000.0
+
+
+def asks(id: str, ask: str, *, nodes: int = 1, at: float = 0.0, **keys: Any) -> tuple[Row, ...]:
+    """One that waits."""
+    return _with(workload(id, request(ask, cpus=1), num_nodes=Range.exactly(nodes), created_at=at), **keys)
+
+
+def runs(
+    id: str,
+    ask: str,
+    on: list[Node],
+    *,
+    beside: tuple[tuple[Row, ...], ...] = (),
+    lost_s: float = 100.0,
+    size: Range | None = None,
+    replica: int = 0,
+    preempted: int = 0,
+    placed_at: float = 0.0,
+    **keys: Any,
+) -> tuple[Row, ...]:
+    """One that runs on these nodes ``beside`` others, and whose newest checkpoint is so old."""
+    resources = request(ask, cpus=1)
+    held = [
+        (each.node, each.allocation)
+        for part in beside
+        for row in part
+        if isinstance(row, Attempt)
+        for each in row.members
+    ]
+    members = []
+    for index, each in enumerate(on):
+        allocation = allocate(each, free_on(each, [used for name, used in held if name == each.id]), resources)
+        assert allocation is not None
+        members.append(Member(index=index, node=each.id, allocation=allocation))
+    key = WorkloadId(id)
+    attempt = Attempt(
+        id=attempt_id(key, replica, 1),
+        workload=key,
+        replica=replica,
+        epoch=1,
+        spec_revision=1,
+        members=tuple(members),
+        phase=AttemptPhase.RUNNING,
+        placed_at=placed_at,
+        started_at=placed_at,
+        progress=Progress(at=NOW, step=9, checkpoint_step=8, checkpoint_at=NOW - lost_s),
+    )
+    parts = workload(id, resources, num_nodes=size or Range.exactly(len(on)), replicas=max(1, replica + 1))
+    active = [
+        replace(row, phase=ReplicaPhase.ACTIVE, epoch=1, preempted=preempted)
+        if getattr(row, "index", None) == replica
+        else row
+        for row in parts
+    ]
+    return (*_with(tuple(active), **keys), attempt)  # type: ignore[arg-type]
+
+
+def _with(parts: tuple[Row, ...], *, kind: WorkloadKind = WorkloadKind.TRAIN, **keys: Any) -> tuple[Row, ...]:
+    found: list[Row] = []
+    for row in parts:
+        if isinstance(row, SpecRevision):
+            row = replace(row, spec=replace(row.spec, kind=kind, **keys))
+        elif isinstance(row, Workload):
+            row = replace(row, kind=kind)
+        found.append(row)
+    return tuple(found)
+
+
+def planned(*parts: Row | tuple[Row, ...], now: float = NOW) -> Plan:
+    return plan(build(rows_of(*parts)), now)
+
+
+def stopped(made: Plan) -> list[str]:
+    return [each.attempt.partition(".")[0] for each in made.stops]
+
+
+def of(made: Plan, id: str) -> Any:
+    (wait,) = made.waits.of(WorkloadId(id))
+    return wait
+
+
+HIGH = 100
+
+
+def test_a_higher_priority_takes_the_place_of_a_lower_one_and_is_promised_it() -> None:
+    n1 = node("n1", devices=8)
+    made = planned(n1, runs("low", "H100:8", [n1]), asks("big", "H100:8", priority=HIGH))
+    (stop,) = made.stops
+    assert (stop.attempt, stop.grace_s, stop.checkpoint_first) == ("low.0.1", 10.0, True)
+    assert stop.reason == "makes room for name-big (big): priority 100 over 0"
+    (promise,) = made.promises
+    assert (promise.workload, [place.node for place in promise.placements]) == ("big", ["n1"])
+    wait = of(made, "big")
+    assert wait.code is WaitCode.PREEMPTING
+    assert wait.text == "waits until name-low (low) has left the place that was promised to it."
+    assert made.starts == ()
+
+
+@pytest.mark.parametrize("priority", [0, -HIGH])
+def test_the_same_or_a_lower_priority_takes_nothing(priority: int) -> None:
+    n1 = node("n1", devices=8)
+    made = planned(n1, runs("low", "H100:8", [n1]), asks("big", "H100:8", priority=priority))
+    assert (made.stops, made.promises) == ((), ())
+    assert of(made, "big").code is WaitCode.INSUFFICIENT
+
+
+def test_another_queue_s_places_are_not_taken_by_priority() -> None:
+    n1 = node("n1", devices=8)
+    made = planned(n1, runs("low", "H100:8", [n1], queue="theirs"), asks("big", "H100:8", priority=HIGH))
+    assert made.stops == ()
+
+
+def test_nothing_is_stopped_where_there_is_room_or_where_it_would_not_help() -> None:
+    n1, n2 = node("n1", devices=8), node("n2", devices=8)
+    assert planned(n1, n2, runs("low", "H100:8", [n1]), asks("big", "H100:8", priority=HIGH)).stops == ()
+    kept = runs("kept", "H100:1", [n2], priority=HIGH)
+    assert planned(n1, n2, runs("low", "H100:8", [n1]), kept, asks("big", "H100:8", nodes=2, priority=HIGH)).stops == ()
+
+
+def test_the_cheapest_node_is_taken_by_lost_work_since_the_checkpoint() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    runners = [runs(f"w{index}", "H100:8", [nodes[index]], lost_s=lost) for index, lost in enumerate([900, 30, 300])]
+    made = planned(*nodes, *runners, asks("big", "H100:8", priority=HIGH))
+    assert stopped(made) == ["w1"]
+
+
+def test_one_large_victim_is_cheaper_than_many_small_ones_with_more_to_lose_in_all() -> None:
+    n1, n2 = node("n1", devices=8), node("n2", devices=8)
+    small: list[tuple[Row, ...]] = []
+    for index in range(8):
+        small.append(runs(f"s{index}", "H100:1", [n1], beside=tuple(small), lost_s=500))
+    made = planned(n1, n2, *small, runs("large", "H100:8", [n2], lost_s=300), asks("big", "H100:8", priority=HIGH))
+    assert stopped(made) == ["large"]
+    made = planned(n1, n2, *small, runs("large", "H100:8", [n2], lost_s=900), asks("big", "H100:8", priority=HIGH))
+    assert stopped(made) == sorted(f"s{index}" for index in range(8))
+
+
+def test_only_as_many_go_as_are_needed_and_those_of_the_lowest_priority_first() -> None:
+    n1 = node("n1", devices=4)
+    first = runs("a", "H100:2", [n1], lost_s=10, priority=-1)
+    second = runs("b", "H100:1", [n1], beside=(first,), lost_s=9000, priority=-5)
+    third = runs("c", "H100:1", [n1], beside=(first, second), lost_s=10, priority=-1)
+    assert stopped(planned(n1, first, second, third, asks("big", "H100:1", priority=HIGH))) == ["b"]
+    assert stopped(planned(n1, first, second, third, asks("big", "H100:2", priority=HIGH))) == ["a"]
+    made = planned(n1, first, second, third, asks("big", "H100:3", priority=HIGH))
+    assert stopped(made) == ["a", "c"], "where a normal one has to go in any case, what they lose decides"
+
+
+def test_a_gang_goes_whole_and_its_other_nodes_are_used_before_anybody_else_goes() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(4)]
+    wide = runs("wide", "H100:8", nodes[:2], lost_s=100)
+    others = [runs(f"o{index}", "H100:8", [nodes[2 + index]], lost_s=150) for index in range(2)]
+    made = planned(*nodes, wide, *others, asks("big", "H100:8", nodes=2, priority=HIGH))
+    assert stopped(made) == ["wide"]
+    made = planned(*nodes, wide, *others, asks("big", "H100:8", nodes=1, priority=HIGH))
+    assert stopped(made) == ["o0"], "one node is cheaper without the gang"
+
+
+def test_the_places_of_those_that_leave_already_are_waited_for_and_no_others_go() -> None:
+    n1, n2 = node("n1", devices=8), node("n2", devices=8)
+    order = StopOrder(
+        reason="makes room", by="scheduler", grace_s=10.0, at=NOW - 1, cause=Cause(kind=CauseKind.PREEMPTED)
+    )
+    *rest, attempt = runs("low", "H100:8", [n1])
+    assert isinstance(attempt, Attempt)
+    leaving = replace(attempt, phase=AttemptPhase.STOPPING, stop=order)
+    made = planned(n1, n2, *rest, leaving, runs("other", "H100:8", [n2]), asks("big", "H100:8", priority=HIGH))
+    assert made.stops == ()
+    assert [place.node for place in made.promises[0].placements] == ["n1"]
+    assert of(made, "big").text == "waits until name-low (low) has left, by 02:46:49 UTC at the latest."
+
+
+def test_a_promise_stands_against_all_who_come_later() -> None:
+    n1 = node("n1", devices=8)
+    low, big = runs("low", "H100:8", [n1]), asks("big", "H100:8", priority=HIGH)
+    rows = rows_of(n1, low, big)
+    made = plan(build(rows), NOW)
+    attempt = rows.attempts["low.0.1"]
+    order = StopOrder(reason="", by="scheduler", grace_s=1.0, at=NOW, cause=Cause(kind=CauseKind.PREEMPTED))
+    told = replace(attempt, phase=AttemptPhase.STOPPING, stop=order)
+    promised = replace(rows.replicas["big.0"], then=made.promises[0].placements)
+    higher = asks("higher", "H100:8", priority=2 * HIGH)
+    made = plan(build(_replaced(rows, told, promised, *higher)), NOW)
+    assert (made.stops, made.starts) == ((), ())
+    assert [each.workload for each in made.promises] == ["big"]
+    del rows.attempts["low.0.1"]
+    made = plan(build(_replaced(rows, promised, *higher)), NOW)
+    assert [start.workload for start in made.starts] == ["big"]
+
+
+def _replaced(rows: Rows, *changed: Row) -> Rows:
+    return rows_of(*(row for table in Table for row in rows.table(table).values()), *changed)
+
+
+def test_who_had_to_leave_before_keeps_its_next_place_for_a_while() -> None:
+    n1 = node("n1", devices=8)
+    low = runs("low", "H100:8", [n1], preempted=1, placed_at=NOW - 100)
+    made = planned(n1, low, asks("big", "H100:8", priority=HIGH))
+    assert made.stops == ()
+    assert made.next_wake == NOW + 500
+    assert stopped(planned(n1, low, asks("big", "H100:8", priority=HIGH), now=NOW + 500)) == ["low"]
+
+
+# By their owners' word --------------------------------------------------------------------------------------------
+
+TRAIN, SERVICE, TASK = WorkloadKind.TRAIN, WorkloadKind.SERVICE, WorkloadKind.TASK
+
+
+def test_a_service_keeps_its_place_unless_its_owner_says_otherwise() -> None:
+    n1 = node("n1", devices=8)
+    service = runs("svc", "H100:8", [n1], kind=SERVICE)
+    assert planned(n1, service, asks("big", "H100:8", priority=HIGH)).stops == ()
+    service = runs("svc", "H100:8", [n1], kind=SERVICE, giving_way=GivingWay(preemptible=True))
+    assert stopped(planned(n1, service, asks("big", "H100:8", priority=HIGH))) == ["svc"]
+    assert planned(n1, service, asks("big", "H100:8")).stops == ()
+
+
+def test_a_job_may_be_kept_from_giving_way() -> None:
+    n1 = node("n1", devices=8)
+    job = runs("job", "H100:8", [n1], giving_way=GivingWay(preemptible=False))
+    assert planned(n1, job, asks("big", "H100:8", priority=HIGH)).stops == ()
+
+
+def test_a_service_that_yields_to_training_does_so_at_the_same_priority_and_keeps_what_it_keeps() -> None:
+    n1 = node("n1", devices=2)
+    yields = GivingWay(yield_to=(TRAIN,), keep_replicas=1)
+    one = runs("svc", "H100:1", [n1], kind=SERVICE, giving_way=yields)
+    two = runs("svc", "H100:1", [n1], beside=(one,), replica=1, kind=SERVICE, giving_way=yields)
+    merged = rows_of(n1, one, two, asks("job", "H100:1"))
+    merged.replicas["svc.0"] = replace(merged.replicas["svc.0"], phase=ReplicaPhase.ACTIVE, epoch=1)
+    made = plan(build(merged), NOW)
+    assert len(made.stops) == 1
+    assert made.stops[0].reason.endswith("it yields to a train, as its owner says")
+    merged = rows_of(n1, one, two, asks("job", "H100:2"))
+    merged.replicas["svc.0"] = replace(merged.replicas["svc.0"], phase=ReplicaPhase.ACTIVE, epoch=1)
+    assert plan(build(merged), NOW).stops == (), "one replica is kept"
+    assert planned(n1, one, two, asks("job", "H100:1", kind=TASK)).stops == ()
+
+
+def test_a_service_that_outranks_training_takes_its_place_at_the_same_priority() -> None:
+    n1 = node("n1", devices=8)
+    outranks = GivingWay(outrank=(TRAIN,))
+    made = planned(n1, runs("job", "H100:8", [n1]), asks("svc", "H100:8", kind=SERVICE, giving_way=outranks))
+    assert stopped(made) == ["job"]
+    assert made.stops[0].reason.endswith("that outranks a train, as its owner says")
+    made = planned(
+        n1, runs("job", "H100:8", [n1], priority=1), asks("svc", "H100:8", kind=SERVICE, giving_way=outranks)
+    )
+    assert made.stops == ()
+
+
+# Elastic gangs ----------------------------------------------------------------------------------------------------
+
+
+def test_an_elastic_gang_gives_what_is_beyond_its_least_before_anybody_is_stopped() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(4)]
+    elastic = runs("elastic", "H100:8", nodes[:3], size=Range(minimum=2, maximum=3), lost_s=5000)
+    other = runs("other", "H100:8", [nodes[3]], lost_s=1, priority=-1)
+    made = planned(*nodes, elastic, other, asks("big", "H100:8", priority=HIGH))
+    assert made.stops == ()
+    (resize,) = made.resizes
+    assert resize.attempt == "elastic.0.1"
+    assert len(resize.placements) == 2
+    assert resize.reason == "goes on with 2 of 3 nodes: makes room for name-big (big)"
+    (promise,) = made.promises
+    kept = {place.node for place in resize.placements}
+    assert {place.node for place in promise.placements} == {"n0", "n1", "n2"} - kept
+
+
+def test_what_is_beyond_the_least_goes_to_the_same_priority_too_but_no_whole_gang() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    elastic = runs("elastic", "H100:8", nodes, size=Range(minimum=2, maximum=None))
+    assert len(planned(*nodes, elastic, asks("one", "H100:8")).resizes) == 1
+    made = planned(*nodes, elastic, asks("two", "H100:8", nodes=2))
+    assert (made.resizes, made.stops) == ((), ())
+    made = planned(*nodes, elastic, asks("low", "H100:8", priority=-1))
+    assert (made.resizes, made.stops) == ((), ())
+    made = planned(*nodes, elastic, asks("high", "H100:8", nodes=2, priority=HIGH))
+    assert stopped(made) == ["elastic"]
