@@ -195,6 +195,21 @@ class ModelAddition(_Strict):
     project: Project = DEFAULT_PROJECT
 
 
+class TopologyFileBody(_Strict):
+    """``file``: the text of a topology file, with the ``name`` that it came from. ``dry_run``: change nothing."""
+
+    file: str
+    name: str = "topology.yaml"
+    dry_run: bool = False
+
+
+class MarksChange(_Strict):
+    """Labels and taints to put on a node; ``null`` takes one off. A taint may have an empty value."""
+
+    labels: dict[str, str | None] = {}
+    taints: dict[str, str | None] = {}
+
+
 class QueueFileBody(_Strict):
     """``file``: the text of a queue file, with the ``name`` that it came from. ``dry_run``: change nothing."""
 

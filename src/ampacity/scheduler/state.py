@@ -13,6 +13,7 @@ from ampacity.model.node import Node, Pool
 from ampacity.model.policy import DEFAULT_POLICY, SchedulerPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.site import EMPTY_SITE, Site
 from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Wish, Workload, WorkloadSpec
 
 from .backfill.horizon import Horizon, end_of
@@ -264,7 +265,7 @@ class State:
                 self._put_node(row)
             case Pool():
                 self.pools[row.name] = row
-            case Queue() | SchedulerPolicy() | Usage() | RuntimeHistory():
+            case Queue() | SchedulerPolicy() | Site() | Usage() | RuntimeHistory():
                 self._put_rule(row)
 
     def _touch(self, row: Row | None) -> None:
@@ -306,13 +307,15 @@ class State:
         if not row.phase.ended:
             self._hold_attempt(row)
 
-    def _put_rule(self, row: Queue | SchedulerPolicy | Usage | RuntimeHistory) -> None:
+    def _put_rule(self, row: Queue | SchedulerPolicy | Site | Usage | RuntimeHistory) -> None:
         match row:
             case Queue():
                 self.queues[row.name] = row
                 self._another_tree = True
             case SchedulerPolicy():
                 self._put_policy(row)
+            case Site():
+                self.fleet.put_site(row)
             case Usage():
                 self.usage[row.key] = row
                 self.accounts.change(row.queue, row.key)
@@ -412,6 +415,8 @@ class State:
                 self._another_tree = True
             case Table.POLICIES:
                 self._put_policy(DEFAULT_POLICY)
+            case Table.SITES:
+                self.fleet.put_site(EMPTY_SITE)
             case Table.USAGE:
                 self._drop_usage(key)
             case Table.RUNTIMES:
@@ -454,6 +459,8 @@ class State:
                 return self.fleet.get(NodeId(key))
             case Table.POLICIES:
                 return self.policy
+            case Table.SITES:
+                return self.fleet.marked.site
             case Table.POOLS | Table.QUEUES | Table.USAGE | Table.RUNTIMES:
                 rows: dict[str, Row] = getattr(self, table.value)
                 return rows.get(key)

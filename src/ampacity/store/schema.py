@@ -14,7 +14,7 @@ from ampacity.model.event import Row
 from ampacity.model.event import Table as Kind
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration."""
 
 metadata = MetaData()
@@ -92,6 +92,7 @@ rows: Mapping[Kind, Table] = {
     Kind.POOLS: _table(Kind.POOLS),
     Kind.QUEUES: _table(Kind.QUEUES),
     Kind.POLICIES: _table(Kind.POLICIES),
+    Kind.SITES: _table(Kind.SITES),
     Kind.USAGE: _table(Kind.USAGE),
     Kind.RUNTIMES: _table(Kind.RUNTIMES),
     Kind.API_KEYS: _table(Kind.API_KEYS),

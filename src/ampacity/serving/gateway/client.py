@@ -105,7 +105,10 @@ class Client(asyncio.Protocol):
         else:
             self._close()
         if visit is not None:
-            visit.over(Ending.COMPLETE if flight is not None and flight.status < 400 else Ending.FAILED)
+            if flight is not None and flight.status < 400:
+                visit.over(Ending.COMPLETE, flight.counted())
+            else:
+                visit.over(Ending.FAILED)
 
     def cut(self) -> None:
         visit = self._visit
@@ -247,8 +250,8 @@ class Client(asyncio.Protocol):
         try:
             if head.method == b"POST" and head.path.startswith(b"/v1/"):
                 who = self._core.who(head)
-                self._visit = visit = Visit(self._core, self, head, body)
-                visit.begin(who, read_body(body))
+                self._visit = visit = Visit(self._core, self, head, body, read_body(body))
+                visit.begin(who)
             else:
                 self.answer(*local_answer(head, self._core))
         except Refusal as refusal:
@@ -261,7 +264,6 @@ class Client(asyncio.Protocol):
 
     def fly(self, flight: Flight) -> None:
         self._flight = flight
-        flight.start()
 
     def _reject(self, refusal: Refusal) -> None:
         """Answer a request that could not be read to its end, and close."""
@@ -274,6 +276,8 @@ class Client(asyncio.Protocol):
     def expire(self, now: float) -> None:
         if self._flight is not None:
             self._flight.expire(now)
+        elif self._visit is not None:
+            self._visit.expire(now)
         elif self._head_bytes and not self._busy:
             self._reject(Refusal(408, "The request did not come in time.", close=True))
         else:

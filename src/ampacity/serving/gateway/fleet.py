@@ -55,6 +55,17 @@ class Fleet:
         chosen = well or [(id, 1.0) for id in found]
         return [Member(id=id, weight=share, concurrency=route.concurrency) for id, share in chosen]
 
+    def pick(self, route: ModelRoute, excluded: frozenset[EngineId]) -> Engine | None:
+        """Of a model's engines that are well the one with the fewest requests of this process."""
+        found = [
+            engine
+            for replica in route.replicas
+            if replica.id not in excluded
+            and (engine := self.engines.get(EngineId(replica.id))) is not None
+            and self._shares.get(engine.id, 0.0) > 0.0
+        ]
+        return min(found, key=lambda engine: engine.in_flight, default=None)
+
     def has_other(self, route: ModelRoute, excluded: frozenset[EngineId]) -> bool:
         """Whether a model has an engine beside these that is well."""
         return any(

@@ -1,4 +1,4 @@
-"""One request on its way: bound to an engine, sent, its answer relayed; taken to another engine when one dies."""
+"""One request on its way: sent to its engine, its answer relayed; taken to another engine when that one dies."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ampacity.serving.routing.base import NO_ENGINES, EngineId, Ticket
+from ampacity.serving.dispatch import Answer as Decision
+from ampacity.serving.dispatch import Send
+from ampacity.serving.routing.base import NO_ENGINES, EngineId
 from ampacity.serving.table import ModelRoute
 
 from .answer import Answer, Answering, break_off, end_stream
-from .answers import Refusal
+from .answers import Refusal, refusal_of
 from .body import Asked, with_model
 from .chunked import BadChunk
 from .continuing import CannotContinue, Progress
+from .desk import NOT_COUNTED, Counted
 from .engines import Engine, EngineLost, connect
 from .heads import AnswerHead, RequestHead
 from .hedge import Hedge
@@ -23,7 +26,7 @@ from .upstream import Upstream
 
 if TYPE_CHECKING:
     from .core import Core
-    from .lines import Line
+    from .visit import Visit
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ OVERLOADED = frozenset((429, 502, 503, 504))
 
 
 class Flight:
-    """Fulfils :class:`ampacity.serving.gateway.upstream.Exchange` and :class:`ampacity.serving.gateway.lines.Bound`."""
+    """Fulfils ``Exchange`` of :mod:`ampacity.serving.gateway.upstream` and ``Waiting`` of the desk."""
 
     __slots__ = (
         "_answer",
@@ -59,8 +62,8 @@ class Flight:
         "_connecting",
         "_core",
         "_deadline",
+        "_excluded",
         "_hedge",
-        "_line",
         "_losses",
         "_note",
         "_patience_until",
@@ -71,8 +74,8 @@ class Flight:
         "_route",
         "_seen_bytes",
         "_upstream",
+        "_visit",
         "id",
-        "ticket",
     )
 
     def __init__(
@@ -83,23 +86,23 @@ class Flight:
         body: bytes,
         asked: Asked,
         *,
-        model: str = "",
-        note: bytes = b"",
+        visit: Visit,
+        send: Send,
+        note: bytes,
     ) -> None:
-        """``model``: another one than was asked for. ``note``: a line for the answer's head."""
+        """``note``: a line for the answer's head."""
         self._core, self._client, self._request, self._body, self._asked = core, client, request, body, asked
-        self._route: ModelRoute = core.tables.route(model or asked.model)
-        self._line: Line = core.line(self._route.name)
+        self._visit, self._note = visit, note
+        self._route: ModelRoute = core.tables.route(send.model or asked.model)
         self.id = request.request_id or core.next_request_id()
-        now = monotonic()
-        self.ticket = Ticket(core.next_ticket(), arrived=now, tokens=asked.prompt_bytes // 4)
-        self._deadline = self._patience_until = now + WAIT_FOR_ENGINE_S
+        self._excluded: frozenset[EngineId] = NO_ENGINES
+        self._deadline = self._patience_until = 0.0
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._hedge: Hedge | None = None
         self._answer: Answer | None = None
         self._progress: Progress | None = None
-        self._rest_body, self._note = b"", note
+        self._rest_body = b""
         self._retried = False
         self._losses = self._seen_bytes = 0
 
@@ -113,24 +116,14 @@ class Flight:
         """What the engine said; 200 for a stream that another one has taken over."""
         return 200 if self._answer is None else self._answer.head.status
 
-    def start(self) -> None:
-        self._offer(monotonic())
+    def counted(self) -> Counted:
+        """What its answer took."""
+        return NOT_COUNTED if self._answer is None else self._answer.counted
 
     # Sending ---------------------------------------------------------------------------------------------------------
 
-    def _offer(self, now: float) -> None:
-        engine = self._line.offer(self, now)
-        if engine is None:
-            self._client.limit(now + LOOK_AGAIN_S)
-        else:
-            self.bound(engine)
-
-    def _offer_again(self, now: float, excluded: frozenset[EngineId]) -> None:
-        self.ticket = self._core.ticket_like(self.ticket, excluded)
-        self._offer(now)
-
     def bound(self, engine: EngineId) -> None:
-        """Called by the line, at once or later: send the request there."""
+        """Send the request there."""
         now = monotonic()
         self._patience_until = now + FIRST_BYTE_LIMIT_S
         self._client.limit(now + self._route.hedge_after_s if self._hedges else self._patience_until)
@@ -143,6 +136,38 @@ class Flight:
             self._send(kept)
         else:
             self._connect(found)
+
+    def _offer_again(self, now: float) -> None:
+        """Ask the desk for another engine; where all have been tried, after a pause, for any."""
+        if not self._deadline:
+            self._deadline = now + (WAIT_FOR_REST_S if self._begun else WAIT_FOR_ENGINE_S)
+        route = self._core.tables.find(self._route.name) or self._route
+        if route.replicas and all(each.id in self._excluded for each in route.replicas):
+            self._excluded = NO_ENGINES
+            self._client.limit(now + LOOK_AGAIN_S)
+            return
+        self._ask_again(now)
+
+    def _ask_again(self, now: float) -> None:
+        decision = self._core.desk.again(self._visit.request.id, self, now, self._excluded)
+        if decision is not None:
+            self._take(decision)
+        else:
+            self._visit.standing = True
+            self._client.limit(now + LOOK_AGAIN_S)
+
+    def decided(self, answer: Decision) -> None:
+        """Called by the desk, when it was held."""
+        self._visit.standing = False
+        self._take(answer)
+
+    def _take(self, decision: Decision) -> None:
+        if isinstance(decision, Send):
+            self.bound(decision.engine)
+        elif self._begun:
+            break_off(self._client, self._request, decision.message, streamed=True)
+        else:
+            self._client.refuse(refusal_of(decision))
 
     def _connect(self, engine: Engine) -> None:
         self._connecting = asyncio.get_running_loop().create_task(self._send_on_fresh(engine))
@@ -193,7 +218,7 @@ class Flight:
             self._abandon_rest(upstream, f"another one answered {head.status} when asked for the rest")
             return
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=self._progress)
-        self._line.answered(self.ticket.id, now)
+        self._core.desk.answered(self._visit.request.id, now)
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         answer = self._answer
@@ -212,11 +237,10 @@ class Flight:
         if self._hedge is not None:
             self._drop_hedge()
         try:
-            answer.complete(data)
+            answer.complete(upstream, data)
         except (BadChunk, CannotContinue) as error:
             self._fail(upstream.engine.id, str(error))
             return
-        self._line.ended(self.ticket.id, monotonic(), None, False)
 
     # Failing ---------------------------------------------------------------------------------------------------------
 
@@ -236,7 +260,6 @@ class Flight:
         """This engine does not answer: another one shall, from the beginning or, where something was passed on
         already, from there. ``raw``: the answer's body as it came."""
         now = monotonic()
-        self._line.ended(self.ticket.id, now, None, True)
         answer, self._answer = self._answer, None
         if answer is not None and answer.begun and not self._take_over(answer, raw, why, now):
             return
@@ -244,7 +267,8 @@ class Flight:
             self._give_in(why)
             return
         self._retried = False
-        self._offer_again(now, self.ticket.excluded | {engine})
+        self._excluded |= {engine}
+        self._offer_again(now)
 
     def _take_over(self, answer: Answer, raw: list[bytes] | None, why: str, now: float) -> bool:
         """Whether the rest of the answer is to be asked for. If not, it was ended here."""
@@ -286,12 +310,11 @@ class Flight:
         """An engine does not understand what it was asked to go on with: no other one will."""
         self._upstream = None
         upstream.leave()
-        self._line.ended(self.ticket.id, monotonic(), None, False)
         break_off(self._client, self._request, why, streamed=True)
 
     def has_other(self, engine: EngineId) -> bool:
         """Whether there is another engine that has not been tried."""
-        return self._core.fleet.has_other(self._route, self.ticket.excluded | {engine})
+        return self._core.fleet.has_other(self._route, self._excluded | {engine})
 
     # Time limits -----------------------------------------------------------------------------------------------------
 
@@ -305,15 +328,15 @@ class Flight:
 
     def _waited(self, now: float) -> None:
         """No engine has taken it so far: those that failed may be tried again."""
-        self._line.withdrawn(self.ticket.id, now)
         if now < self._deadline:
-            self._offer_again(now, NO_ENGINES)
-            return
-        message = f"No replica of {self._route.name!r} {'answers' if self._route.replicas else 'is ready'}."
-        if self._begun:
-            break_off(self._client, self._request, message, streamed=True)
+            if self._visit.standing:
+                self._client.limit(now + LOOK_AGAIN_S)
+            else:
+                self._ask_again(now)
+        elif self._begun:
+            break_off(self._client, self._request, no_engine(self._route.name).message, streamed=True)
         else:
-            self._client.refuse(Refusal(503, message, code="no_replica", headers=((b"retry-after", b"5"),)))
+            self._client.refuse(no_engine(self._route.name))
 
     def engine_silent(self, engine: EngineId) -> None:
         """Called when an engine answers no probes any more: if it is silent here as well, another one shall go on."""
@@ -335,8 +358,7 @@ class Flight:
             self._lose_patience()
             return
         elif self._hedges and not upstream.body_bytes and self._hedge is None:
-            self._hedge = Hedge(self, self._line, self._core)
-            self._hedge.start(self._core.ticket_like(self.ticket, self.ticket.excluded | {engine.id}), now)
+            Hedge.begin(self, self._core, self._route, self._excluded | {engine.id})
         self._client.limit(now + SUSPECT_LIMIT_S if engine.health.silent else self._patience_until)
 
     def _lose_patience(self) -> None:
@@ -353,15 +375,16 @@ class Flight:
 
     # Hedging ---------------------------------------------------------------------------------------------------------
 
-    def adopt(self, hedge: Hedge, upstream: Upstream, head: AnswerHead) -> None:
+    def hedged(self, hedge: Hedge | None) -> None:
+        """A second engine is being asked; ``None``: no more."""
+        self._hedge = hedge
+
+    def adopt(self, upstream: Upstream, head: AnswerHead) -> None:
         """The second engine was first: what it says is the answer, and the first one is left."""
         self._hedge = None
-        self._leave_engine(monotonic())
-        self.ticket, self._upstream = hedge.ticket, upstream
+        self._leave_engine()
+        self._upstream = upstream
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=None)
-
-    def hedge_failed(self) -> None:
-        self._hedge = None
 
     def _drop_hedge(self) -> None:
         hedge, self._hedge = self._hedge, None
@@ -373,17 +396,15 @@ class Flight:
     def leave(self) -> None:
         """The client has left, or was refused: free the engine."""
         self._drop_hedge()
-        self._leave_engine(monotonic())
+        self._leave_engine()
 
-    def _leave_engine(self, now: float) -> None:
+    def _leave_engine(self) -> None:
         upstream, self._upstream = self._upstream, None
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
         if upstream is not None:
             upstream.leave()
-        self._line.withdrawn(self.ticket.id, now)
-        self._line.ended(self.ticket.id, now, None, False)
 
     def pause(self) -> None:
         """The client takes no more for now."""
@@ -393,3 +414,9 @@ class Flight:
     def resume(self) -> None:
         if self._upstream is not None:
             self._upstream.resume()
+
+
+def no_engine(model: str, *, any_known: bool = True) -> Refusal:
+    """There was none for as long as a request waits."""
+    message = f"No replica of {model!r} {'answers' if any_known else 'is ready'}."
+    return Refusal(503, message, code="no_replica", headers=((b"retry-after", b"5"),))

@@ -11,10 +11,10 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 
 from ampacity.model.errors import PortInUse
-from ampacity.serving.routing import ROUTERS
 
 from .client import Client
 from .core import Core
+from .desk import OwnDesk
 from .options import Options
 from .tables import LOOK_EVERY_S, Tables
 from .tls import Certificate
@@ -34,7 +34,7 @@ async def run(options: Options) -> None:
         UserError: the certificate cannot be used.
     """
     allow_many_connections()
-    core = Core(Tables(options.table), ROUTERS[options.router])
+    core = Core(Tables(options.table), options.router, OwnDesk())
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
     looks: list[Callable[[], object]] = [core.tables.refresh]

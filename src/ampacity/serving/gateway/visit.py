@@ -1,4 +1,4 @@
-"""One request from the door to its end: asked about at the gate, let fly when its turn has come, accounted for."""
+"""One request from the door to its end: asked about at the desk, let fly when its turn has come, accounted for."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from ampacity.model.access import ApiKey
-from ampacity.serving.admission import GO, Ending, Entry, Go, Refused
+from ampacity.serving.admission import Ending, Refused
 from ampacity.serving.admission.access import may_use, model_refused
+from ampacity.serving.dispatch import Answer, Request, Send
+from ampacity.serving.routing.blocks import TOKEN_BYTES, blocks_of
 
 from .answer import Answering
 from .answers import Refusal, failed, refusal_of
 from .body import Asked, timeout_of, with_fields
-from .flight import Flight
+from .desk import NOT_COUNTED, Counted
+from .flight import LOOK_AGAIN_S, WAIT_FOR_ENGINE_S, Flight, no_engine
 from .heads import RequestHead
-from .wheel import NEVER
 
 if TYPE_CHECKING:
     from .core import Core
@@ -28,81 +30,96 @@ class Host(Answering, Protocol):
     """The client's connection."""
 
     def fly(self, flight: Flight) -> None:
-        """The request is let in: this is its flight, which begins now."""
+        """The request is let in: this is its flight."""
         ...
 
 
 class Visit:
-    """Fulfils :class:`ampacity.serving.gateway.gate.Admitted`. ``over`` ends it, whatever came of it."""
+    """Fulfils :class:`ampacity.serving.gateway.desk.Waiting`. ``over`` ends it, whatever came of it."""
 
-    __slots__ = ("_asked", "_body", "_core", "_entry", "_head", "_host")
+    __slots__ = ("_asked", "_body", "_core", "_head", "_host", "_over", "_sent", "request", "standing")
 
-    def __init__(self, core: Core, host: Host, head: RequestHead, body: bytes) -> None:
-        self._core, self._host, self._head, self._body = core, host, head, body
-        self._asked: Asked | None = None
-        self._entry: Entry | None = None
+    request: Request
 
-    def begin(self, who: ApiKey | None, asked: Asked) -> None:
+    def __init__(self, core: Core, host: Host, head: RequestHead, body: bytes, asked: Asked) -> None:
+        """``standing``: it waits for the desk's answer, the first one or another."""
+        self._core, self._host, self._head, self._body, self._asked = core, host, head, body, asked
+        self.standing = self._sent = self._over = False
+
+    def begin(self, who: ApiKey | None) -> None:
         """Ask to be let in. Raises ``Refusal``."""
-        self._asked = asked
-        self._core.tables.route(asked.model)
+        asked, core = self._asked, self._core
+        core.tables.route(asked.model)
         if who is not None and not may_use(who, asked.model):
             raise refusal_of(model_refused(who, asked.model))
         now = monotonic()
         timeout_s = timeout_of(self._head.timeout) if self._head.timeout else asked.timeout_s
-        entry = Entry(
-            self._core.next_ticket(),
+        prompt = asked.messages or asked.prompt
+        self.request = Request(
+            core.next_request(),
             asked.model,
             arrived=now,
-            tokens=asked.prompt_bytes // 4,
+            tokens=len(prompt) // TOKEN_BYTES,
+            blocks=blocks_of(memoryview(prompt)) if core.wants_blocks else (),
             key=who,
             max_tokens=asked.max_tokens,
             deadline=None if timeout_s is None else now + timeout_s,
         )
-        go = self._core.gate.ask(self, entry, now)
-        self._entry = entry
-        if go is None:
-            self._host.limit(NEVER)  # the gate looks after its time
+        answer = core.desk.ask(self.request, self, now)
+        if answer is None:
+            self.standing = True
+            self._host.limit(now + LOOK_AGAIN_S)
         else:
-            self._fly(go)
+            self._go(answer)
 
-    def admitted(self, go: Go) -> None:
-        """Called by the gate when it was held."""
+    def decided(self, answer: Answer) -> None:
+        """Called by the desk when it was held."""
         try:
-            self._fly(go)
+            self._go(answer)
         except Refusal as refusal:
             self._host.refuse(refusal)
         except Exception:
             log.exception("a request could not be served")
             self._host.refuse(failed())
 
-    def _fly(self, go: Go) -> None:
-        asked, body = self._asked, self._body
-        assert asked is not None, "a request is read before it is let in"
-        if asked.timeout or go.max_tokens is not None:
-            body = with_fields(body, asked, max_tokens=go.max_tokens)
-        flight = Flight(self._core, self._host, self._head, body, asked, model=go.model, note=_note(go))
+    def _go(self, answer: Answer) -> None:
+        self.standing = False
+        if isinstance(answer, Refused):
+            self._over = True
+            raise refusal_of(answer)
+        self._sent = True
+        body, asked = self._body, self._asked
+        if asked.timeout or answer.max_tokens is not None:
+            body = with_fields(body, asked, max_tokens=answer.max_tokens)
+        flight = Flight(self._core, self._host, self._head, body, asked, visit=self, send=answer, note=_note(answer))
         self._host.fly(flight)
+        flight.bound(answer.engine)
 
-    def refused(self, refused: Refused) -> None:
-        self._entry = None
-        self._host.refuse(refusal_of(refused))
+    def expire(self, now: float) -> None:
+        """It stands, and the time has come to see whether there is anything to stand for."""
+        route = self._core.tables.find(self._asked.model)
+        if now >= self.request.arrived + WAIT_FOR_ENGINE_S and (route is None or not route.replicas):
+            self._host.refuse(no_engine(self._asked.model, any_known=False))
+        else:
+            self._host.limit(now + LOOK_AGAIN_S)
 
-    def over(self, ending: Ending) -> None:
-        """It was answered, failed, or its client has left."""
-        entry, self._entry = self._entry, None
-        if entry is None:
+    def over(self, ending: Ending, counted: Counted = NOT_COUNTED) -> None:
+        """It was answered, failed, or its client has left. Once is enough."""
+        if self._over:
             return
+        self._over = True
         now = monotonic()
-        if not self._core.gate.leave(entry, now):
-            self._core.gate.ended(entry, now, ending)
+        if self.standing:
+            self._core.desk.withdrawn(self.request.id, now)
+        elif self._sent:
+            self._core.desk.ended(self.request.id, now, ending, counted)
 
 
-def _note(go: Go) -> bytes:
+def _note(send: Send) -> bytes:
     """What a brown-out has done, as a line of the answer's head."""
-    if go is GO:
+    if not send.model and send.max_tokens is None:
         return b""
-    notes = [f"model={go.model}"] if go.model else []
-    if go.max_tokens is not None:
-        notes.append(f"max_tokens={go.max_tokens}")
-    return f"x-ampacity-brown-out: {', '.join(notes)}\r\n".encode() if notes else b""
+    notes = [f"model={send.model}"] if send.model else []
+    if send.max_tokens is not None:
+        notes.append(f"max_tokens={send.max_tokens}")
+    return f"x-ampacity-brown-out: {', '.join(notes)}\r\n".encode()

@@ -13,7 +13,7 @@ from .member import Member
 MEMORY_S = 300.0
 """How quickly claims and long prefills are forgotten: conversations come back after two to five minutes, or not."""
 
-ANSWERING = 0.01
+ANSWERING = 0.03
 """Each answer under way makes a prefill on the same engine take so much longer; it also parts equal engines."""
 
 ASIDE = 1e6
