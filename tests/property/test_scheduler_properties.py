@@ -16,6 +16,7 @@ from ampacity.model.event import Change, Draft, Event, EventKind, Row, Rows, Tab
 from ampacity.model.ids import NodeId, WorkloadId, attempt_id
 from ampacity.model.node import Health, Node, NodeCondition
 from ampacity.model.plan import Placement, Plan, Wait
+from ampacity.model.policy import POLICY_KEY, PlacementName
 from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, ReplicaPhase, Wish, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
@@ -89,6 +90,11 @@ class History(RuleBasedStateMachine):
     def lives(self, id: str) -> bool:
         row = self.rows.workloads.get(id)
         return row is not None and not row.phase.ended
+
+    @rule(name=st.sampled_from(PlacementName))
+    def place_by(self, name: PlacementName) -> None:
+        version = self.rows.version(Table.POLICIES, POLICY_KEY) + 1
+        self.write(replace(self.state.policy, placement=name, version=version))
 
     @rule(seconds=st.sampled_from([1.0, 10.0]))
     def time_passes(self, seconds: float) -> None:

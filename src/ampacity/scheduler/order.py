@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ampacity.model.history import account_key, bucket_of, runtime_key
 from ampacity.model.ids import WorkloadId
 from ampacity.model.resources import Range
-from ampacity.model.workload import Replica, Workload, WorkloadSpec
+from ampacity.model.workload import Replica, Workload, WorkloadKind, WorkloadSpec
 
 from .gang import Gang
 from .ordering.base import Order
@@ -78,6 +78,11 @@ class Want:
     @property
     def deadline(self) -> float | None:
         return None if self.spec.deadline is None else self.spec.deadline.since(self.workload.created_at)
+
+    @property
+    def spread(self) -> WorkloadId | None:
+        """The service whose replicas are kept from each other, so that a node that is lost takes as few as can be."""
+        return self.workload.id if self.spec.kind is WorkloadKind.SERVICE else None
 
     @property
     def may_be_held_back(self) -> bool:

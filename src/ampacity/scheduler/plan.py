@@ -12,6 +12,7 @@ from ampacity.model.plan import Plan, Promise, Start, Wait, WaitCode, Waits
 from .backfill.guard import Guard
 from .backfill.reserve import Reserve
 from .board import Board
+from .chooser import choose_by
 from .explain import Explainer
 from .gates import held_back
 from .moment import Moment
@@ -36,6 +37,7 @@ def plan(state: State, now: float) -> Plan:
         now: seconds since the epoch.
     """
     board = Board.of(state.fleet, state.neighbours, state.answers)
+    choose_by(board, state.policy.placement, state.policies, state.demand)
     purse = Purse.of(state.shares, board)
     moment = Moment(state, now)
     kept = keep_promises(state, board, now)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ampacity.model.amounts import Amounts
 from ampacity.model.plan import Reservation, Start
+from ampacity.model.policy import PlacementName
 from ampacity.model.quantities import print_cpus
 from ampacity.model.resources import Range
 
@@ -129,7 +130,7 @@ class Server:
         size = self.purse.allowed(want)
         if size is None:
             return self._bar(head, wanted(want))
-        fits = None if head.group.shape in self.served.crowded else place_as(self.board, want.gang, size)
+        fits = None if head.group.shape in self.served.crowded else place_as(self.board, want.gang, size, want.spread)
         if fits is None:
             self.served.crowded.add(head.group.shape)
             return self._help(head) or self._wait(head)
@@ -164,7 +165,9 @@ class Server:
             self.board.take(fit, want.workload.id)
         self.purse.take(queue, amounts)
         self.guard.started(want, queue, fits, amounts, until)
-        why = _why(fits) + ("; let past those that have places held" if self.guard.reservations else "")
+        why = _why(fits, self.board.placement) + (
+            "; let past those that have places held" if self.guard.reservations else ""
+        )
         self.served.starts.append(
             Start(
                 workload=want.workload.id,
@@ -218,10 +221,10 @@ class Server:
         return False
 
 
-def _why(fits: tuple[Fit, ...]) -> str:
+def _why(fits: tuple[Fit, ...], placement: PlacementName) -> str:
     more = f" and {len(fits) - 4} more" if len(fits) > 4 else ""
     left = [_leaves(fit) + (f" on {fit.node}" if len(fits) > 1 else "") for fit in fits[:4]]
-    return f"best fit: leaves {', '.join(left)}{more}"
+    return f"{placement.value.replace('_', ' ')}: leaves {', '.join(left)}{more}"
 
 
 def _leaves(fit: Fit) -> str:

@@ -18,6 +18,8 @@ from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision
 
 from .backfill.horizon import Horizon, end_of
 from .board import Answers
+from .chooser import Policies
+from .demand import Demand
 from .fleet import Fleet
 from .gang import Gang, Name
 from .neighbours import Neighbours
@@ -72,6 +74,8 @@ class State:
         horizon, orders, learned: what plans found out about ends and turns, and how often ``runtimes`` changed.
         neighbours: which workloads keep apart, and where they are.
         answers: how requests fit, as earlier plans found out. They follow from the rest.
+        demand: what live workloads ask for. It follows from the rest.
+        policies: placement policies with what they have worked out. It follows from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
         runners: what runs, by who may take its place, and what is leaving. It follows from the rest.
     """
@@ -94,6 +98,8 @@ class State:
     line: Line = field(default_factory=Line, compare=False, repr=False)
     runners: Runners = field(default_factory=Runners, compare=False, repr=False)
     answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
+    demand: Demand = field(default_factory=Demand, compare=False, repr=False)
+    policies: Policies = field(default_factory=Policies, compare=False, repr=False)
     _left: dict[WorkloadId, tuple[int, str]] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
     horizon: Horizon = field(default_factory=Horizon, compare=False, repr=False)
@@ -208,6 +214,7 @@ class State:
             self._touched |= self.neighbours.put(workload, name, rule)
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
+            self.demand.put(workload, *self._asked(workload))
             self._run(workload)
         self._touched.clear()
 
@@ -218,6 +225,14 @@ class State:
         self.orders.clear()
         self._touched |= self.live.keys()
         self._another_policy = False
+
+    def _asked(self, workload: WorkloadId) -> tuple[ResourceRequest | None, int]:
+        """What each member of the workload asks for, and how many members its owner wants at least."""
+        held = self.live.get(workload)
+        if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
+            return None, 0
+        size = held.spec.num_nodes.minimum if held.desired.size is None else held.desired.size
+        return held.spec.resources, held.desired.replicas * size
 
     def _run(self, workload: WorkloadId) -> None:
         """What of it runs, and what is leaving."""

@@ -47,7 +47,7 @@ class Guard:
     def place(self, want: Want, size: Range) -> tuple[Fit, ...] | None:
         """Places beside all that is held."""
         assert self.board is not None, "something is held"
-        return place_as(self.board, want.gang, size)
+        return place_as(self.board, want.gang, size, want.spread)
 
     def barred(self, queue: str, amounts: Amounts) -> bool:
         """Whether the queue may not use so much beside what is held of its quota."""
