@@ -221,6 +221,9 @@ class Client(asyncio.Protocol):
         declared = next((value for name, value in self._headers if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > MOST_BODY_BYTES:
             raise _too_large()
+        codings = [value for name, value in self._headers if name == b"transfer-encoding"]
+        if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+            raise Refusal(501, "Of transfer codings only 'chunked' is understood here, once.", close=True)
         if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers):
             self.write(CONTINUE)
 
