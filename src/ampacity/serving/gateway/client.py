@@ -177,9 +177,10 @@ class Client(asyncio.Protocol):
         if not self._head_bytes:
             self._new_request()
         self._read = data
+        if self._head is not None or not self._head_bytes:
+            self.limit(monotonic() + READ_LIMIT_S)  # a head has to come as a whole: a drop now and then is none
         if self._head is None:
             self._head_bytes += len(data)
-        self.limit(monotonic() + READ_LIMIT_S)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
