@@ -167,12 +167,6 @@ class Board:
 
     # What there is, as placement policies read it --------------------------------------------------------------------
 
-    def fork(self) -> Board:
-        """Another board that stands as this one does, to try things out on at the same time."""
-        found = Board.of(self.fleet, self.neighbours)
-        found.follow(self, 0)
-        return found
-
     def follow(self, other: Board, mark: Mark) -> Mark:
         """Do what was done on another board since a mark; what to give as the mark the next time."""
         for deed in other._deeds[mark:]:
