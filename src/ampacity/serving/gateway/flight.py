@@ -73,6 +73,7 @@ class Flight:
         "_retried",
         "_route",
         "_seen_bytes",
+        "_unheard",
         "_upstream",
         "_visit",
         "id",
@@ -103,7 +104,7 @@ class Flight:
         self._answer: Answer | None = None
         self._progress: Progress | None = None
         self._rest_body = b""
-        self._retried = False
+        self._retried = self._unheard = False
         self._losses = self._seen_bytes = 0
 
     @property
@@ -218,11 +219,16 @@ class Flight:
             self._abandon_rest(upstream, f"another one answered {head.status} when asked for the rest")
             return
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=self._progress)
-        self._core.desk.answered(self._visit.request.id, now)
+        self._unheard = head.events  # many engines send the head of a stream before they have begun with its prompt
+        if not head.events:
+            self._core.desk.answered(self._visit.request.id, now)
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         answer = self._answer
         assert answer is not None, "a piece comes after the head"
+        if self._unheard:
+            self._unheard = False
+            self._core.desk.answered(self._visit.request.id, monotonic())
         if self._hedge is not None:
             self._drop_hedge()
         try:
