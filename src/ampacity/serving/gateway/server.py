@@ -11,11 +11,14 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 
 from ampacity.model.errors import PortInUse
+from ampacity.serving.metering import Recorder
+from ampacity.serving.metering.spent import SpentFile
 
 from .client import Client
 from .core import Core
 from .desk import OwnDesk
 from .options import Options
+from .reporter import Reporters
 from .tables import LOOK_EVERY_S, Tables
 from .tls import Certificate
 
@@ -34,13 +37,24 @@ async def run(options: Options) -> None:
         UserError: the certificate cannot be used.
     """
     allow_many_connections()
-    core = Core(Tables(options.table), options.router, OwnDesk())
+    folder, desk = options.table.parent, OwnDesk()
+    recorder = Recorder(folder / "usage")
+    core = Core(Tables(options.table), options.router, desk, recorder)
+    if core.wants_blocks:
+        reporters = Reporters(core.fleet, core.wheel, desk.report)
+        core.tables.on_change(reporters.follow)
+        reporters.follow(core.tables.table)
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
-    looks: list[Callable[[], object]] = [core.tables.refresh]
+    spent = SpentFile(folder / "spent.json", desk.set_spent)
+    looks: list[Callable[[], object]] = [core.tables.refresh, spent.refresh]
     if certificate is not None:
         looks.append(certificate.refresh)
-    with _kept_going(_each(TICK_S, core.tick), *(_each(LOOK_EVERY_S, look) for look in looks)):
+    recorder.start()
+    with (
+        contextlib.closing(recorder),
+        _kept_going(_each(TICK_S, core.tick), *(_each(LOOK_EVERY_S, look) for look in looks)),
+    ):
         await _asked_to_end(options.parent_fd)
         for server in servers:
             server.close()
