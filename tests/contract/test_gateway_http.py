@@ -115,7 +115,7 @@ class Gateway:
 
     def end(self) -> int:
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(120)
 
 
 def eventually(true: Any, limit_s: float = 15.0) -> None:
@@ -442,7 +442,7 @@ def test_sigterm_lets_what_is_under_way_end(tmp_path: Path) -> None:
             if len(pieces) == 1:
                 os.kill(gateway.process.pid, signal.SIGTERM)
         assert pieces == WORDS
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(120) == 0
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
