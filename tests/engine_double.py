@@ -100,6 +100,7 @@ class EngineDouble:
         return await self._complete(request, asked, writer)
 
     async def _complete(self, request: Seen, asked: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        await asyncio.sleep(asked.get("pause_s", 0))
         plain = completion(request.path, asked, self.name)
         if self.fault != "half_body":
             return _whole(writer, 200, plain)
@@ -166,7 +167,8 @@ def completion(path: str, asked: dict[str, Any], name: str) -> dict[str, Any]:
             "usage": {"prompt_tokens": 1, "total_tokens": 1},
         }
     choice = {"index": 0, "finish_reason": "stop", "text": text, "message": {"role": "assistant", "content": text}}
-    usage = {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}
+    prompt = max(1, len(str(asked.get("prompt", ""))) // 4)
+    usage = {"prompt_tokens": prompt, "completion_tokens": 4, "total_tokens": prompt + 4}
     return {"id": name, "object": "x", "created": 1, "model": asked["model"], "choices": [choice], "usage": usage}
 
 

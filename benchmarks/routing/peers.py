@@ -22,6 +22,9 @@ class AtOnce:
     def released(self, now: float) -> list[tuple[Ticket, EngineId]]:
         return []
 
+    def adopt(self, ticket: Ticket, engine: EngineId, now: float) -> None:
+        """There is no other router."""
+
     def answered(self, id: TicketId, now: float) -> None:
         """The estimate is exact here: nothing is to be learned."""
 

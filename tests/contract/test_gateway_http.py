@@ -19,119 +19,20 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from gateway_process import ASK, Gateway, eventually, post, running_gateway
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ampacity.model.access import ApiKey, digest_of, key_id
-from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, write_table
 from engine_double import WORDS, EngineDouble
 
 TEXT = "".join(WORDS)
 
 
-class Gateway:
-    """The process, its table, and a raw socket to it."""
-
-    def __init__(self, folder: Path, *more: str) -> None:
-        self.table = folder / "table.json"
-        self.log = folder / "gateway.log"
-        self.version = 0
-        self.route({})
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        command = [
-            sys.executable,
-            "-m",
-            "ampacity.serving.gateway",
-            "--table",
-            str(self.table),
-            "--port",
-            str(self.port),
-            *more,
-        ]
-        self.process = subprocess.Popen(command, stderr=self.log.open("wb"))
-        eventually(lambda: self.try_health() == 200)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def try_health(self) -> int:
-        try:
-            return httpx.get(self.url + "/health").status_code
-        except httpx.HTTPError:
-            return 0
-
-    def route(
-        self,
-        models: dict[str, list[EngineDouble]],
-        upstream: str = "",
-        keys: tuple[ApiKey, ...] | None = None,
-        **more: Any,
-    ) -> None:
-        """Write a table and wait until it is in force. ``keys``: close the endpoint for all but these."""
-        self.version += 1
-        routes = tuple(
-            ModelRoute(
-                name=name,
-                workload=f"w{name}",
-                upstream=upstream or name,
-                replicas=tuple(ReplicaRoute(id=f"{engine.name}-{engine.port}", url=engine.url) for engine in engines),
-                **more,
-            )
-            for name, engines in models.items()
-        )
-        closed = keys is not None
-        write_table(
-            self.table, RoutingTable(version=self.version, models=routes, closed=closed, keys=tuple(keys or ()))
-        )
-        if self.version > 1:
-            if closed:
-                eventually(lambda: httpx.get(self.url + "/v1/models").status_code == 401)
-            else:
-                eventually(lambda: set(self.models()) == set(models))
-            time.sleep(0.15)  # the same names may be routed elsewhere: let one look at the file pass
-
-    def models(self) -> list[str]:
-        """None while it is closed."""
-        return [each["id"] for each in httpx.get(self.url + "/v1/models").json().get("data", ())]
-
-    def ask(self, model: str = "tiny", **more: Any) -> httpx.Response:
-        return httpx.post(self.url + "/v1/completions", json={"model": model, "prompt": "x", **more}, timeout=30)
-
-    def raw(self, data: bytes) -> bytes:
-        """Send bytes, read until the gateway closes or is silent for a second."""
-        with socket.create_connection(("127.0.0.1", self.port)) as connection:
-            connection.settimeout(1.0)
-            connection.sendall(data)
-            received = b""
-            try:
-                while chunk := connection.recv(65536):
-                    received += chunk
-            except TimeoutError:
-                pass
-            return received
-
-    def end(self) -> int:
-        self.process.terminate()
-        return self.process.wait(120)
-
-
-def eventually(true: Any, limit_s: float = 15.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline, "did not come"
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    found = Gateway(tmp_path_factory.mktemp("gateway"))
-    yield found
-    assert found.process.poll() is None, "the gateway died in a test"
-    assert found.end() == 0
-    assert "Traceback" not in found.log.read_text()
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as found:
+        yield found
 
 
 @pytest.fixture
@@ -148,16 +49,6 @@ def tiny(gateway: Gateway, engine: EngineDouble) -> Gateway:
 
 def sdk(gateway: Gateway) -> openai.OpenAI:
     return openai.OpenAI(base_url=gateway.url + "/v1", api_key="none", max_retries=0)
-
-
-def post(body: bytes, *headers: bytes, path: bytes = b"/v1/completions") -> bytes:
-    lines = [b"POST " + path + b" HTTP/1.1", b"host: x", b"content-type: application/json", *headers]
-    if not any(line.startswith((b"content-length", b"transfer-encoding")) for line in headers):
-        lines.append(b"content-length: %d" % len(body))
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
-
-
-ASK = b'{"model": "tiny", "prompt": "x"}'
 
 
 def test_the_official_client_in_all_its_ways(tiny: Gateway) -> None:
@@ -442,7 +333,7 @@ def test_sigterm_lets_what_is_under_way_end(tmp_path: Path) -> None:
             if len(pieces) == 1:
                 os.kill(gateway.process.pid, signal.SIGTERM)
         assert pieces == WORDS
-        assert gateway.process.wait(120) == 0
+        assert gateway.process.wait(10) == 0
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

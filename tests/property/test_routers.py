@@ -72,6 +72,15 @@ class Driven(RuleBasedStateMachine):
             self.bind(ticket, engine)
         self.take_released()
 
+    @rule(engine=st.sampled_from(NAMES))
+    def adopt(self, engine: EngineId) -> None:
+        self.last += 1
+        ticket = Ticket(TicketId(self.last), arrived=self.now, tokens=100)
+        self.router.adopt(ticket, engine, self.now)
+        self.bound[ticket.id] = engine
+        self.silent.add(ticket.id)
+        self.take_released()
+
     @rule(step=STEPS)
     def wait(self, step: float) -> None:
         self.now += step

@@ -17,11 +17,12 @@ from ampacity.model.workload_file.check import keys_at
 SEEDS = [
     "name: x\nrun: echo\nresources: {accelerators: H100:8, cpus: 16+}\nnum_nodes: 2\n",
     "name: x\ntype: service\nmodel: tiny:1\nreadiness: {path: /, timeout: 1m}\nengine_args: [--a, 8]\n",
+    "name: x\ntype: service\nmodel: t\nconcurrency: 8\nprice: {input: 0.5}\noverload: {after: 2s, max_tokens: 9}\n",
     "name: x\ntype: train\nrun: |\n  a\n  b\nenvs: {LR: 3e-4}\nretry: {max: 1, on_events: [error]}\n",
     "name: x\nrun: 'a'\nafter: [b]\n---\nname: y\nrun: >-\n  z\n",
 ]
 
-MAPS = ("resources", "retry", "checkpoint", "readiness")
+MAPS = ("resources", "retry", "checkpoint", "readiness", "price", "overload")
 keys = st.sampled_from([*keys_at(()), *(key for name in MAPS for key in keys_at((name,))), "image", "gpus"])
 scalars: st.SearchStrategy[Any] = st.one_of(
     st.none(),

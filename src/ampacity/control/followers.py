@@ -98,20 +98,20 @@ def routes(mirror: Mirror) -> Iterator[ModelRoute]:
         if attempt.ready:
             services[workload.id][2].append(attempt)
     for workload, spec, attempts in sorted(services.values(), key=lambda service: served_name(service[1])):
-        if served_name(spec):
-            replicas = tuple(
-                ReplicaRoute(id=attempt.id, url=f"http://{attempt.members[0].endpoint}")
-                for attempt in sorted(attempts, key=lambda attempt: attempt.replica)
-            )
-            name = served_name(spec)
-            upstream = upstream_name(spec)
+        if served_name(spec) and spec.service is not None:
             yield ModelRoute(
-                name=name,
+                name=served_name(spec),
                 workload=workload.id,
-                upstream=upstream,
-                replicas=replicas,
+                upstream=upstream_name(spec),
+                replicas=tuple(
+                    ReplicaRoute(id=attempt.id, url=f"http://{attempt.members[0].endpoint}")
+                    for attempt in sorted(attempts, key=lambda attempt: attempt.replica)
+                ),
                 health_path=health_path(spec),
                 resume=resumed(spec),
+                concurrency=spec.service.concurrency,
+                price=spec.service.price,
+                overload=spec.service.overload,
             )
 
 

@@ -11,6 +11,7 @@ from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, 
 from .plan import Placement
 from .resources import Range, ResourceRequest
 from .rules import PlacementRules
+from .service_terms import Overload, Price
 
 
 class WorkloadKind(StrEnum):
@@ -64,6 +65,7 @@ class ServiceSpec:
 
     ``model`` names a hub model (``name`` or ``name:version``); ``engine`` names who serves it. Without an engine
     ``run`` is the server. ``served_name`` is the model name that the gateway answers to; empty = not on the gateway.
+    ``concurrency``: so many requests a replica takes at once; 0 = no limit.
     """
 
     port: int = 0
@@ -72,6 +74,9 @@ class ServiceSpec:
     engine_args: tuple[str, ...] = ()
     served_name: str = ""
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
+    concurrency: int = 0
+    price: Price | None = None
+    overload: Overload = field(default_factory=Overload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,18 @@ class SecretUse:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.envs, *self.files)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """When it has to be done: ``at`` (seconds since the epoch), or ``within_s`` seconds after its submission."""
+
+    at: float | None = None
+    within_s: float | None = None
+
+    def since(self, created_at: float) -> float:
+        """The time, for what was submitted then."""
+        return self.at if self.at is not None else created_at + (self.within_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +142,7 @@ class WorkloadSpec:
     replicas: int = 1
     queue: QueueName = DEFAULT_QUEUE
     priority: int = 0
+    deadline: Deadline | None = None
     after: tuple[str, ...] = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
@@ -223,7 +241,8 @@ class Replica:
 
     ``epoch`` is that of the latest attempt (0 = none yet). ``failures`` counts retries used, incarnations included.
     ``not_before`` (seconds since the epoch) holds back the next attempt: backoff. ``preempted`` counts how often its
-    place was taken from it. ``then``: places that were promised to the next attempt.
+    place was taken from it. ``then``: places that were promised to the next attempt. ``ran_s``: for how
+    long earlier attempts held their places.
     """
 
     workload: WorkloadId
@@ -234,4 +253,5 @@ class Replica:
     not_before: float = 0.0
     preempted: int = 0
     then: tuple[Placement, ...] = ()
+    ran_s: float = 0.0
     version: int = 1

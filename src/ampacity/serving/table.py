@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from ampacity.model.access import ApiKey, ProjectLimits
 from ampacity.model.errors import AmpacityError
+from ampacity.model.service_terms import Overload, Price
 from ampacity.model.traffic import Resume
 
 TABLE_FORMAT = 1
@@ -33,7 +34,8 @@ class ReplicaRoute:
 class ModelRoute:
     """``name`` is what clients ask for, ``upstream`` what the engine calls it. ``health_path`` answers 2xx while an
     engine is well. ``resume``: which streams another engine may go on with. ``hedge_after_s``: when the first token has
-    not come by then, a second engine is asked as well; 0 = never."""
+    not come by then, a second engine is asked as well; 0 = never. ``concurrency``: so many requests each replica takes
+    at once; 0 = no limit."""
 
     name: str
     workload: str
@@ -42,6 +44,9 @@ class ModelRoute:
     health_path: str = "/health"
     resume: Resume = Resume.ALL
     hedge_after_s: float = 0.0
+    concurrency: int = 0
+    price: Price | None = None
+    overload: Overload = field(default_factory=Overload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/models": {"name": "m", "path": "/m"},
     "/shutdown": {},
     "/queues": {"file": "queues: {}"},
+    "/topology": {"file": "licences: {a: 1}"},
+    "/nodes/{ref}/marks": {"labels": {"zone": "a"}},
     "/secrets/{ref}": {"value": "dmFsdWU="},
     "/keys": {"name": "k", "digest": "ab" * 32},
     "/keys/{ref}/limits": {"limits": {}},

@@ -42,7 +42,7 @@ def test_examples_are_valid_by_the_schema(text: str) -> None:
 
 def test_the_page_names_every_key() -> None:
     named = set(re.findall(r"`([a-z_.]+)`", PAGE))
-    maps = ("resources", "retry", "checkpoint", "readiness", "secrets")
+    maps = ("resources", "retry", "checkpoint", "readiness", "secrets", "price", "overload")
     assert {*keys_at(()), *(key for name in maps for key in keys_at((name,)))} <= named
     refused = {".".join((*path, key)) for path, keys in NOT_BUILT.items() for key in keys}
     assert refused <= named

@@ -9,6 +9,7 @@ import pytest
 
 from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.resources import AcceleratorRequest, Range, ResourceRequest
+from ampacity.model.service_terms import BrownOut, Overload, Price
 from ampacity.model.workload import (
     CheckpointPolicy,
     ReadinessProbe,
@@ -95,6 +96,9 @@ def test_every_key_of_a_service() -> None:
         engine: transformers
         engine_args: [--max-batch, 8]
         readiness: {path: /ready, interval: 500ms, timeout: 1m, failures: 5}
+        concurrency: 16
+        price: {input: 0.5, cached_input: 0, output: 2}
+        overload: {max_wait: 10s, after: 500ms, max_tokens: 64, model: smaller}
         """
     (spec,) = parse(textwrap.dedent(text))
     assert spec.service == ServiceSpec(
@@ -104,6 +108,9 @@ def test_every_key_of_a_service() -> None:
         engine_args=("--max-batch", "8"),
         served_name="org/tiny",
         readiness=ReadinessProbe(path="/ready", interval_s=0.5, timeout_s=60.0, failures=5),
+        concurrency=16,
+        price=Price(input=0.5, cached_input=0.0, output=2.0),
+        overload=Overload(max_wait_s=10.0, brown_out=BrownOut(after_s=0.5, max_tokens=64, model="smaller")),
     )
     assert (spec.replicas, spec.retry.maximum) == (2, None)
 
@@ -268,6 +275,12 @@ def _defaults() -> dict[str, object]:
         (SERVICE + "num_nodes: 2\n", 4, "num_nodes", "is not supported yet."),
         (SERVICE + "port: 70000\n", 4, "port", "has to be between 0 and 65535, not 70000."),
         (SERVICE + "readiness: {path: health}\n", 4, "readiness.path", "Write it as /health."),
+        (SERVICE + "price: {input: -1}\n", 4, "price.input", "has to be a number such as 0.5"),
+        (SERVICE + "price: {input: .nan}\n", 4, "price.input", "has to be a number such as 0.5"),
+        (SERVICE + "overload: {after: 2s}\n", 4, "overload.after", "has nothing to do."),
+        (SERVICE + "overload: {max_tokens: 9}\n", 4, "overload.after", "from which wait on?"),
+        (SERVICE + "overload: {max_wait: 0s}\n", 4, "overload.max_wait", "is no time at all."),
+        (SERVICE + "served_name: a\noverload: {after: 1s, model: a}\n", 5, "overload.model", "this model itself"),
         (
             "name: a\nrun: x\n---\nname: a\nrun: y\n",
             4,

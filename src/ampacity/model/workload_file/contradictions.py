@@ -18,6 +18,7 @@ def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
     yield from _of_giving_way(keys)
     yield from _of_times(keys)
     yield from _of_secrets(keys)
+    yield from _of_overload(keys)
     yield from _of_rules(keys)
 
 
@@ -79,6 +80,10 @@ def _of_giving_way(keys: WorkloadKeys) -> Iterator[Mistake]:
 
 
 def _of_times(keys: WorkloadKeys) -> Iterator[Mistake]:
+    if keys.deadline is not None and keys.type is WorkloadKind.SERVICE:
+        yield Mistake("a service is never done.", path=("deadline",), hint="Leave it out.")
+    if keys.deadline is not None and keys.deadline.within_s == 0:
+        yield Mistake("is no time at all.", path=("deadline",), hint="Leave it out for no deadline.")
     if keys.max_duration == 0:
         yield Mistake("is no time at all.", path=("max_duration",), hint="Leave it out for no limit.")
     if keys.checkpoint is not None and keys.checkpoint.every == 0:
@@ -102,6 +107,24 @@ def _of_secrets(keys: WorkloadKeys) -> Iterator[Mistake]:
         yield Mistake(f"gives {name}, and so does 'secrets'.", path=("envs", name), hint="Keep one of the two.")
     for name in sorted(files & {*(keys.secrets.envs or ())}):
         yield Mistake(f"gives the variable {name} twice.", path=("secrets",), hint="Rename one of the two secrets.")
+
+
+def _of_overload(keys: WorkloadKeys) -> Iterator[Mistake]:
+    overload = keys.overload
+    if overload is None:
+        return
+    if overload.max_wait == 0:
+        yield Mistake("is no time at all.", path=("overload", "max_wait"), hint="Write a time such as 10s.")
+    does = overload.max_tokens is not None or overload.model is not None
+    if does and overload.after is None:
+        yield Mistake(
+            "is missing: from which wait on?", path=("overload", "after"), hint="Write a time such as 'after: 2s'."
+        )
+    if overload.after is not None and not does:
+        yield Mistake("has nothing to do.", path=("overload", "after"), hint="Add 'max_tokens' or 'model'.")
+    name = keys.served_name or (keys.model or "").partition(":")[0]
+    if overload.model is not None and overload.model == name:
+        yield Mistake("is this model itself.", path=("overload", "model"), hint="Name another model.")
 
 
 def _of_rules(keys: WorkloadKeys) -> Iterator[Mistake]:

@@ -14,6 +14,7 @@ from .types import (
     Count,
     CountRange,
     Cpus,
+    Due,
     Duration,
     EnvName,
     Event,
@@ -21,6 +22,7 @@ from .types import (
     Flag,
     Memory,
     ModelRef,
+    Money,
     Name,
     Path,
     Port,
@@ -57,6 +59,9 @@ ONLY_FOR = {
     "engine_args": WorkloadKind.SERVICE,
     "served_name": WorkloadKind.SERVICE,
     "readiness": WorkloadKind.SERVICE,
+    "concurrency": WorkloadKind.SERVICE,
+    "price": WorkloadKind.SERVICE,
+    "overload": WorkloadKind.SERVICE,
 }
 """Keys that mean something for one kind alone."""
 
@@ -162,6 +167,29 @@ class ReadinessKeys(_Keys):
     )
 
 
+class PriceKeys(_Keys):
+    """What a million tokens cost, in any one currency."""
+
+    input: Money | None = Field(default=None, description="Of prompts.")
+    cached_input: Money | None = Field(
+        default=None, description="Of prompts, where the engine had them cached. As any input where left out."
+    )
+    output: Money | None = Field(default=None, description="Of answers.")
+
+
+class OverloadKeys(_Keys):
+    """What is done when more is asked for than the replicas can answer."""
+
+    max_wait: Duration | None = Field(
+        default=None, description="Who would stand in line for longer is refused at once: 30s."
+    )
+    after: Duration | None = Field(
+        default=None, description="Once a request would wait so long, max_tokens and model apply: 2s."
+    )
+    max_tokens: Count | None = Field(default=None, description="Answers are cut to so many tokens.")
+    model: ModelRef | None = Field(default=None, description="The name of another model that answers instead.")
+
+
 class SecretKeys(_Keys):
     """Secrets of the project, by the names that `ampacity secrets set` gave them."""
 
@@ -216,6 +244,13 @@ class WorkloadKeys(_Keys):
         description="service only: the model name that the gateway answers to. The model's name where left out.",
     )
     readiness: ReadinessKeys | None = Field(default=None, description="service only: when a replica counts as ready.")
+    concurrency: Count | None = Field(
+        default=None, description="service only: how many requests a replica takes at once. No limit where left out."
+    )
+    price: PriceKeys | None = Field(default=None, description="service only: what a million tokens cost.")
+    overload: OverloadKeys | None = Field(
+        default=None, description="service only: what is done when more is asked for than can be answered."
+    )
     selector: Selector | None = Field(
         default=None,
         description="Labels that its nodes have to have: {zone: a}, {disk: [nvme, ssd]}, {gpu: '*'}; '!' before a "
@@ -235,6 +270,9 @@ class WorkloadKeys(_Keys):
     )
     queue: Name | None = Field(default=None, description="The queue. 'default' where left out.")
     priority: Priority | None = Field(default=None, description="low, normal, high, or a number from -1000 to 1000.")
+    deadline: Due | None = Field(
+        default=None, description="When it has to be done: 2030-05-31T18:00Z, or 12h after its submission."
+    )
     preemptible: Flag | None = Field(
         default=None,
         description="Whether it may lose its place to a higher priority. A service may not where it is left out.",

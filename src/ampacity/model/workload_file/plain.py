@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from ampacity.model.errors import InvalidSpec, Where
@@ -14,7 +15,8 @@ from ampacity.model.quantities import (
     print_power,
 )
 from ampacity.model.resources import Range, ResourceRequest
-from ampacity.model.workload import CheckpointPolicy, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
+from ampacity.model.service_terms import Overload, Price
+from ampacity.model.workload import CheckpointPolicy, Deadline, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
 
 from .parse import spec_from_plain
 from .rule_keys import plain_rules
@@ -59,6 +61,7 @@ def plain_from_spec(spec: WorkloadSpec) -> dict[str, Any]:
         **plain_rules(spec.rules),
         "queue": spec.queue,
         "priority": spec.priority,
+        "deadline": None if spec.deadline is None else _deadline(spec.deadline),
         "preemptible": spec.giving_way.preemptible,
         "yield_to": [str(kind) for kind in spec.giving_way.yield_to],
         "outrank": [str(kind) for kind in spec.giving_way.outrank],
@@ -85,6 +88,15 @@ def _resources(request: ResourceRequest) -> dict[str, Any]:
             "power": print_power(request.power_w) if request.power_w else None,
         }
     )
+
+
+def _deadline(deadline: Deadline) -> str:
+    if deadline.at is not None:
+        try:
+            return datetime.fromtimestamp(deadline.at, UTC).isoformat()
+        except (OverflowError, ValueError, OSError):
+            raise InvalidSpec(f"{deadline.at:g} is not a time.", where=Where(key="deadline")) from None
+    return print_duration(deadline.within_s or 0.0)
 
 
 def _retry(kind: WorkloadKind, retry: RetryPolicy) -> dict[str, Any] | None:
@@ -115,7 +127,27 @@ def _service(service: ServiceSpec) -> dict[str, Any]:
         "engine_args": list(service.engine_args),
         "served_name": service.served_name,
         "readiness": None if probe == usual else readiness,
+        "concurrency": service.concurrency or None,
+        "price": None if service.price is None else _price(service.price),
+        "overload": _overload(service.overload),
     }
+
+
+def _price(price: Price) -> dict[str, Any]:
+    found = {"input": price.input, "output": price.output}
+    return found if price.cached_input is None else {**found, "cached_input": price.cached_input}
+
+
+def _overload(overload: Overload) -> dict[str, Any]:
+    usual, brown_out = Overload(), overload.brown_out
+    return _filled(
+        {
+            "max_wait": None if overload.max_wait_s == usual.max_wait_s else print_duration(overload.max_wait_s),
+            "after": None if brown_out is None else print_duration(brown_out.after_s),
+            "max_tokens": None if brown_out is None else brown_out.max_tokens,
+            "model": "" if brown_out is None else brown_out.model,
+        }
+    )
 
 
 def _filled(keys: dict[str, Any]) -> dict[str, Any]:

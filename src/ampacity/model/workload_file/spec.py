@@ -8,6 +8,7 @@ from typing import Any
 
 from ampacity.model.ids import DEFAULT_QUEUE, QueueName
 from ampacity.model.resources import Counted, Range, ResourceRequest
+from ampacity.model.service_terms import BrownOut, Overload, Price
 from ampacity.model.workload import (
     CheckpointPolicy,
     GivingWay,
@@ -19,7 +20,16 @@ from ampacity.model.workload import (
     WorkloadSpec,
 )
 
-from .keys import CheckpointKeys, ReadinessKeys, ResourceKeys, RetryKeys, SecretKeys, WorkloadKeys
+from .keys import (
+    CheckpointKeys,
+    OverloadKeys,
+    PriceKeys,
+    ReadinessKeys,
+    ResourceKeys,
+    RetryKeys,
+    SecretKeys,
+    WorkloadKeys,
+)
 from .rule_keys import rules_of
 
 
@@ -39,6 +49,7 @@ def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
         "ranks_per_node": keys.ranks_per_node,
         "replicas": keys.replicas,
         "priority": keys.priority,
+        "deadline": keys.deadline,
         "max_duration_s": keys.max_duration,
         "grace_s": keys.grace,
     }
@@ -108,7 +119,22 @@ def _service(keys: WorkloadKeys) -> ServiceSpec:
         engine_args=tuple(keys.engine_args or ()),
         served_name=keys.served_name or model.partition(":")[0],
         readiness=_readiness(keys.readiness or ReadinessKeys()),
+        concurrency=keys.concurrency or 0,
+        price=None if keys.price is None else _price(keys.price),
+        overload=_overload(keys.overload or OverloadKeys()),
     )
+
+
+def _price(keys: PriceKeys) -> Price:
+    return Price(input=keys.input or 0.0, output=keys.output or 0.0, cached_input=keys.cached_input)
+
+
+def _overload(keys: OverloadKeys) -> Overload:
+    max_wait_s = Overload().max_wait_s if keys.max_wait is None else keys.max_wait
+    if keys.after is None:
+        return Overload(max_wait_s=max_wait_s)
+    brown_out = BrownOut(after_s=keys.after, max_tokens=keys.max_tokens, model=keys.model or "")
+    return Overload(max_wait_s=max_wait_s, brown_out=brown_out)
 
 
 def _readiness(keys: ReadinessKeys) -> ReadinessProbe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from ampacity.model.quantities import (
     parse_power,
 )
 from ampacity.model.resources import AcceleratorRequest, Range
-from ampacity.model.workload import RetryEvent
+from ampacity.model.workload import Deadline, RetryEvent
 
 from .tree import Number
 
@@ -110,6 +111,13 @@ def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
     return check
 
 
+def _money(value: object) -> float:
+    text = str(value) if isinstance(value, (Number, int, float)) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[0-9]+([.][0-9]*)?(e-?[0-9]{1,2})?", text):
+        raise wrong(f"has to be a number such as 0.5, not {said(value)}.", "Write money for a million tokens.")
+    return float(text)
+
+
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -140,6 +148,23 @@ def _priority(value: object) -> int:
     if isinstance(value, str) and not isinstance(value, Number):
         raise wrong(f"{_short(value)} is not a priority.", f"Write {', '.join(PRIORITIES)} or a number.")
     return _whole(-1000, 1000)(value)
+
+
+def _deadline(value: object) -> Deadline:
+    """A time with its zone, or a duration from the submission on."""
+    text = scalar(value).strip()
+    if re.match("[0-9]{4}-", text):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise wrong(f"{_short(text)} is not a time.", "Write it as 2030-05-31T18:00Z, or as 12h.") from None
+        if moment.tzinfo is None:
+            raise wrong(f"{_short(text)} has no time zone.", f"Write {text}Z, or with an offset such as +02:00.")
+        return Deadline(at=moment.timestamp())
+    try:
+        return Deadline(within_s=parse_duration(text))
+    except InvalidSpec as error:
+        raise wrong(error.message, error.hint or "Write a time (2030-05-31T18:00Z) or a duration (12h).") from error
 
 
 def _path(value: object) -> str:
@@ -194,6 +219,7 @@ def _ranged(pattern: str) -> str:
     return rf"{pattern}|{pattern}\+|{pattern}\.\.{pattern}"
 
 
+Money = Annotated[float, PlainValidator(_money), WithJsonSchema({"type": "number", "minimum": 0})]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 Filled = Annotated[str, PlainValidator(_filled), _pattern(r"[\s\S]*\S[\s\S]*")]
 Scalar = Annotated[str, PlainValidator(scalar), WithJsonSchema({"type": ["string", "number"]})]
@@ -223,6 +249,14 @@ Duration = Annotated[
     float,
     PlainValidator(_quantity(parse_duration, "10m")),
     _pattern(f"(?=.)({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?"),
+]
+Due = Annotated[
+    Deadline,
+    PlainValidator(_deadline),
+    _pattern(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2})"
+        f"|(?=.)({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?"
+    ),
 ]
 _ACCELERATORS = r" *([A-Za-z][A-Za-z0-9_.-]*(:[^:|,]+){0,2}|[0-9][^|,]*)"
 Accelerators = Annotated[

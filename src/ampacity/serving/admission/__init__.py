@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from .access import Doorkeeper
-from .verdict import Refused
+from .admission import Admission
+from .model_line import Ending
+from .policy import AdmissionPolicy
+from .verdict import GO, HELD, Entry, Go, Held, Refused, Verdict
 
-__all__ = ["Doorkeeper", "Refused"]
+__all__ = [
+    "GO",
+    "HELD",
+    "Admission",
+    "AdmissionPolicy",
+    "Doorkeeper",
+    "Ending",
+    "Entry",
+    "Go",
+    "Held",
+    "Refused",
+    "Verdict",
+]

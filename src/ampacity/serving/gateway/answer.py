@@ -7,9 +7,11 @@ from typing import Protocol
 from .answers import LAST_CHUNK, Refusal, chunk, error_body
 from .chunked import Dechunker
 from .continuing import Progress
+from .desk import NOT_COUNTED, Counted
 from .heads import AnswerHead, RequestHead
 from .streams import CHUNKED, ContinuedStream, Stream, stream_for
 from .upstream import Upstream
+from .usage import counted_in, events_in
 
 BUFFER_BYTES = 8 * 1024 * 1024
 """An answer that is not streamed is held back until it is whole, up to this size: so its engine may die unnoticed."""
@@ -42,7 +44,18 @@ class Answering(Protocol):
 class Answer:
     """Made when the answer's head has come. ``note``: a header line of the gateway's own."""
 
-    __slots__ = ("_client", "_held", "_held_bytes", "_note", "_pending", "_request", "head", "stream", "through")
+    __slots__ = (
+        "_client",
+        "_held",
+        "_held_bytes",
+        "_note",
+        "_pending",
+        "_request",
+        "counted",
+        "head",
+        "stream",
+        "through",
+    )
 
     def __init__(
         self, client: Answering, request: RequestHead, head: AnswerHead, *, note: bytes, progress: Progress | None
@@ -53,6 +66,7 @@ class Answer:
         self._pending = b""
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self.counted = NOT_COUNTED
         if progress is not None:
             self.stream = ContinuedStream(head, progress, chunks=request.chunks)
         elif head.events:
@@ -92,9 +106,13 @@ class Answer:
             self._client.write(self._head_with(framing) + b"".join(self._held))
             self.through, self._held, upstream.raw = True, [], None
 
-    def complete(self, data: bytes) -> None:
+    def complete(self, upstream: Upstream, data: bytes) -> None:
         """``data`` is the body's last piece. Raises ``BadChunk`` or ``CannotContinue``."""
         self._client.write(self._last(data))
+        raw = upstream.raw or ()
+        self.counted = counted_in(raw[-1] + data if raw else data)
+        if self.counted.output_tokens is None and self.stream is not None:
+            self.counted = Counted(output_tokens=events_in(raw, data))
         self._client.answered()
 
     def _last(self, data: bytes) -> bytes:

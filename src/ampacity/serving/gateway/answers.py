@@ -52,6 +52,11 @@ def refusal_of(refused: Refused) -> Refusal:
     return Refusal(refused.status, refused.message, code=refused.code, headers=tuple(headers))
 
 
+def failed() -> Refusal:
+    """For what ought not to happen."""
+    return Refusal(500, "The gateway failed; its log says why.", close=True)
+
+
 def error_body(status: int, message: str, code: str = "") -> bytes:
     """``{"error": {message, type, param, code}}``, as OpenAI's API has it."""
     error = {

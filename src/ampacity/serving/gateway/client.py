@@ -10,16 +10,17 @@ from typing import cast
 
 import httptools
 
-from ampacity.serving.admission.access import may_use, model_refused
+from ampacity.serving.admission import Ending
 from ampacity.serving.routing.base import EngineId
 
-from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, refusal_of, whole
+from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, failed, whole
 from .body import read_body
 from .core import Core
 from .flight import Flight
 from .heads import RequestHead, request_head
 from .pages import local_answer
 from .repeats import Repeat, repeat_of
+from .visit import Visit
 from .wheel import NEVER
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,12 @@ READ_LIMIT_S = 20.0
 """How long a request's head and, piece by piece, its body may take to come."""
 
 IDLE_LIMIT_S = 120.0
+BROKEN_OFF, CLIENT_LEFT = 502, 499
+"""How the books call an answer that was cut short: its engine was lost, or its client has left (as nginx has it)."""
 
 
 class Client(asyncio.Protocol):
-    """One client. Fulfils :class:`ampacity.serving.gateway.flight.Answering` and
+    """One client. Fulfils :class:`ampacity.serving.gateway.visit.Host` and
     :class:`ampacity.serving.gateway.wheel.Timed`."""
 
     __slots__ = (
@@ -52,6 +55,7 @@ class Client(asyncio.Protocol):
         "_repeat",
         "_target",
         "_transport",
+        "_visit",
         "due",
         "slot",
         "write",
@@ -64,6 +68,7 @@ class Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._flight: Flight | None = None
+        self._visit: Visit | None = None
         self._repeat: Repeat | None = None
         self._busy = self._closing = self._pipelined = False
         self._new_request()
@@ -83,7 +88,10 @@ class Client(asyncio.Protocol):
 
     def refuse(self, refusal: Refusal) -> None:
         self._closing = self._closing or refusal.close
+        flight, visit, self._visit = self._flight, self._visit, None
         self.answer(refusal.status, (*refusal.headers, (b"content-type", b"application/json")), refusal.body())
+        if visit is not None:
+            visit.over(Ending.FAILED, refusal.status, flight)
 
     def answer(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
         """A whole answer of the gateway's own."""
@@ -91,16 +99,23 @@ class Client(asyncio.Protocol):
         self.answered()
 
     def answered(self) -> None:
-        self._busy, self._flight = False, None
-        if not self._stays():
+        flight, visit = self._flight, self._visit
+        self._busy, self._flight, self._visit = False, None, None
+        if self._stays():
+            self._head = None
+            self.due = monotonic() + IDLE_LIMIT_S
+        else:
             self._close()
-            return
-        self._head = None
-        self.due = monotonic() + IDLE_LIMIT_S
+        if visit is not None:
+            status = 500 if flight is None else flight.status
+            visit.over(Ending.COMPLETE if status < 400 else Ending.FAILED, status, flight)
 
     def cut(self) -> None:
-        self._busy, self._flight = False, None
+        flight, visit = self._flight, self._visit
+        self._busy, self._flight, self._visit = False, None, None
         self._close()
+        if visit is not None:
+            visit.over(Ending.ABANDONED, BROKEN_OFF, flight)
 
     def limit(self, due: float) -> None:
         self.due = due
@@ -130,9 +145,12 @@ class Client(asyncio.Protocol):
         self._core.clients.discard(self)
         self._core.wheel.forget(self)
         self._closing, self.write = True, _nowhere
-        flight, self._flight = self._flight, None
+        flight, visit = self._flight, self._visit
+        self._flight, self._visit = None, None
         if flight is not None:
             flight.leave()
+        if visit is not None:
+            visit.over(Ending.ABANDONED, CLIENT_LEFT, flight)
 
     def pause_writing(self) -> None:
         if self._flight is not None:
@@ -232,19 +250,20 @@ class Client(asyncio.Protocol):
         try:
             if head.method == b"POST" and head.path.startswith(b"/v1/"):
                 who = self._core.who(head)
-                asked = read_body(body)
-                flight = Flight(self._core, self, head, body, asked)
-                if who is not None and not may_use(who, asked.model):
-                    raise refusal_of(model_refused(who, asked.model))
-                self._flight = flight
-                flight.start()
+                self._visit = visit = Visit(self._core, self, head, body, read_body(body))
+                visit.begin(who)
             else:
                 self.answer(*local_answer(head, self._core))
         except Refusal as refusal:
             self.refuse(refusal)
         except Exception:
             log.exception("a request could not be served")
-            self.refuse(Refusal(500, "The gateway failed; its log says why.", close=True))
+            if self._flight is not None:
+                self._flight.leave()
+            self.refuse(failed())
+
+    def fly(self, flight: Flight) -> None:
+        self._flight = flight
 
     def _reject(self, refusal: Refusal) -> None:
         """Answer a request that could not be read to its end, and close."""
@@ -257,6 +276,8 @@ class Client(asyncio.Protocol):
     def expire(self, now: float) -> None:
         if self._flight is not None:
             self._flight.expire(now)
+        elif self._visit is not None:
+            self._visit.expire(now)
         elif self._head_bytes and not self._busy:
             self._reject(Refusal(408, "The request did not come in time.", close=True))
         else:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from ampacity.model.access import ApiKey
 from ampacity.serving.admission import Refused
-from ampacity.serving.routing.base import EngineId, Router, Ticket, TicketId
+from ampacity.serving.dispatch import RequestId
+from ampacity.serving.metering import Recorder
+from ampacity.serving.routing.base import EngineId
 
 from .answers import refusal_of
+from .desk import Desk
 from .fleet import Fleet
 from .heads import RequestHead
-from .lines import Line
+from .lanes import lanes_of
 from .tables import Tables
-from .wheel import NEVER, Wheel
+from .wheel import Wheel
 
 if TYPE_CHECKING:
     from .client import Client
@@ -25,13 +27,15 @@ if TYPE_CHECKING:
 class Core:
     """One process's gateway, without its sockets."""
 
-    def __init__(self, tables: Tables, router: Callable[[], Router]) -> None:
-        self.tables, self._router = tables, router
+    def __init__(self, tables: Tables, routing: str, desk: Desk, recorder: Recorder | None = None) -> None:
+        """``routing``: the policy's name. ``recorder``: where what was used is written down."""
+        self.recorder = recorder
+        self.tables, self._routing, self.desk = tables, routing, desk
+        self.wants_blocks = routing == "prefix"
         self.wheel = Wheel(monotonic())
         self.clients: set[Client] = set()
         self.fleet = Fleet(self.wheel, self._spread, self._silent)
         self.draining = False
-        self._lines: dict[str, Line] = {}
         self._id_prefix, self._last_id = secrets.token_hex(6).encode(), 0
         tables.on_change(self.fleet.follow)
         self.fleet.follow(tables.table)
@@ -47,67 +51,22 @@ class Core:
         self._last_id += 1
         return b"%s%08x" % (self._id_prefix, self._last_id)
 
-    def next_ticket(self) -> TicketId:
+    def next_request(self) -> RequestId:
         self._last_id += 1
-        return TicketId(self._last_id)
-
-    def ticket_like(self, ticket: Ticket, excluded: frozenset[EngineId]) -> Ticket:
-        """A new ticket for the same request, that is not to go to these engines."""
-        return Ticket(
-            self.next_ticket(),
-            arrived=ticket.arrived,
-            tokens=ticket.tokens,
-            blocks=ticket.blocks,
-            session=ticket.session,
-            priority=ticket.priority,
-            deadline=ticket.deadline,
-            excluded=excluded,
-        )
-
-    def line(self, model: str) -> Line:
-        """The line of a model that the table has."""
-        return self._lines[model]
+        return RequestId(self._last_id)
 
     def tick(self) -> None:
-        """Called a few times a second: time limits, and what routers put off."""
-        self.wheel.advance(monotonic())
+        """Called a few times a second: time limits, and who has stood in line for too long."""
+        now = monotonic()
+        self.wheel.advance(now)
+        self.desk.tick(now)
 
     def _spread(self) -> None:
-        """Tell the routers of their engines."""
-        now = monotonic()
-        routes = self.tables.table.models
-        for route in routes:
-            line = self._lines.get(route.name)
-            if line is None:
-                line = self._lines[route.name] = self._new_line()
-            line.set_engines(self.fleet.members(route), now)
-        for gone in self._lines.keys() - {route.name for route in routes}:
-            self._lines[gone].set_engines((), now)
+        """The table or the engines' shares have changed: tell the desk."""
+        table = self.tables.table
+        self.desk.follow(table, lanes_of(table, self.fleet.members, self._routing))
 
     def _silent(self, engine: EngineId) -> None:
         """An engine answers no probes any more: who waits for it may go elsewhere."""
         for client in list(self.clients):
             client.engine_silent(engine)
-
-    def _new_line(self) -> Line:
-        alarm = _Alarm(self.wheel)
-        alarm.line = line = Line(self._router(), alarm.set)
-        return line
-
-
-class _Alarm:
-    """Wakes a line when its router wants to be asked again. Fulfils :class:`ampacity.serving.gateway.wheel.Timed`."""
-
-    def __init__(self, wheel: Wheel) -> None:
-        self._wheel = wheel
-        self.due, self.slot = NEVER, 0
-        self.line: Line | None = None
-
-    def set(self, due: float) -> None:
-        if due < self.due:
-            self.due = due
-            self._wheel.hasten(self)
-
-    def expire(self, now: float) -> None:
-        if self.line is not None:
-            self.line.pump(now)

@@ -32,7 +32,7 @@ class EngineLost(Exception):
 class Engine:
     """One engine: where it is, its kept connections and its health."""
 
-    __slots__ = ("address", "health", "host", "id", "idle", "url")
+    __slots__ = ("address", "health", "host", "id", "idle", "in_flight", "url")
 
     def __init__(self, replica: ReplicaRoute) -> None:
         self.id = EngineId(replica.id)
@@ -41,6 +41,7 @@ class Engine:
         self.host = replica.url.removeprefix("http://").rstrip("/").encode()
         self.idle: dict[Upstream, None] = {}
         self.health = Health()
+        self.in_flight = 0
 
     def kept(self) -> Upstream | None:
         """A kept connection, the one used last."""

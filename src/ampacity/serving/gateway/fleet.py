@@ -52,7 +52,19 @@ class Fleet:
         """A model's engines with their share, for its router: all of them when none is well."""
         found = [EngineId(replica.id) for replica in route.replicas]
         well = [(id, share) for id in found if (share := self._shares.get(id, 0.0)) > 0.0]
-        return [Member(id=id, weight=share) for id, share in well or [(id, 1.0) for id in found]]
+        chosen = well or [(id, 1.0) for id in found]
+        return [Member(id=id, weight=share, concurrency=route.concurrency) for id, share in chosen]
+
+    def pick(self, route: ModelRoute, excluded: frozenset[EngineId]) -> Engine | None:
+        """Of a model's engines that are well the one with the fewest requests of this process."""
+        found = [
+            engine
+            for replica in route.replicas
+            if replica.id not in excluded
+            and (engine := self.engines.get(EngineId(replica.id))) is not None
+            and self._shares.get(engine.id, 0.0) > 0.0
+        ]
+        return min(found, key=lambda engine: engine.in_flight, default=None)
 
     def has_other(self, route: ModelRoute, excluded: frozenset[EngineId]) -> bool:
         """Whether a model has an engine beside these that is well."""

@@ -1,4 +1,4 @@
-"""One request on its way: bound to an engine, sent, its answer relayed; taken to another engine when one dies."""
+"""One request on its way: sent to its engine, its answer relayed; taken to another engine when that one dies."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ampacity.serving.routing.base import NO_ENGINES, EngineId, Ticket
+from ampacity.serving.dispatch import Answer as Decision
+from ampacity.serving.dispatch import Send
+from ampacity.serving.routing.base import NO_ENGINES, EngineId
 from ampacity.serving.table import ModelRoute
 
 from .answer import Answer, Answering, break_off, end_stream
-from .answers import Refusal
+from .answers import Refusal, refusal_of
 from .body import Asked, with_model
 from .chunked import BadChunk
 from .continuing import CannotContinue, Progress
+from .desk import NOT_COUNTED, Counted
 from .engines import Engine, EngineLost, connect
 from .heads import AnswerHead, RequestHead
 from .hedge import Hedge
 from .takeover import Takeover
 from .upstream import Upstream
+from .usage import events_in
 
 if TYPE_CHECKING:
     from .core import Core
-    from .lines import Line
+    from .visit import Visit
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ OVERLOADED = frozenset((429, 502, 503, 504))
 
 
 class Flight:
-    """Fulfils :class:`ampacity.serving.gateway.upstream.Exchange` and :class:`ampacity.serving.gateway.lines.Bound`."""
+    """Fulfils ``Exchange`` of :mod:`ampacity.serving.gateway.upstream` and ``Waiting`` of the desk."""
 
     __slots__ = (
         "_answer",
@@ -59,8 +63,8 @@ class Flight:
         "_connecting",
         "_core",
         "_deadline",
+        "_excluded",
         "_hedge",
-        "_line",
         "_losses",
         "_note",
         "_patience_until",
@@ -68,27 +72,44 @@ class Flight:
         "_request",
         "_rest_body",
         "_retried",
-        "_route",
         "_seen_bytes",
         "_upstream",
+        "_visit",
+        "first_at",
         "id",
-        "ticket",
+        "passed",
+        "replica",
+        "route",
     )
 
-    def __init__(self, core: Core, client: Answering, request: RequestHead, body: bytes, asked: Asked) -> None:
+    def __init__(
+        self,
+        core: Core,
+        client: Answering,
+        request: RequestHead,
+        body: bytes,
+        asked: Asked,
+        *,
+        visit: Visit,
+        send: Send,
+        note: bytes,
+    ) -> None:
+        """``note``: a line for the answer's head."""
         self._core, self._client, self._request, self._body, self._asked = core, client, request, body, asked
-        self._route: ModelRoute = core.tables.route(asked.model)
-        self._line: Line = core.line(asked.model)
+        self._visit, self._note = visit, note
+        self.route: ModelRoute = core.tables.route(send.model or asked.model)
         self.id = request.request_id or core.next_request_id()
-        now = monotonic()
-        self.ticket = Ticket(core.next_ticket(), arrived=now, tokens=asked.prompt_bytes // 4)
-        self._deadline = self._patience_until = now + WAIT_FOR_ENGINE_S
+        self._excluded: frozenset[EngineId] = NO_ENGINES
+        self._deadline = self._patience_until = 0.0
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._hedge: Hedge | None = None
         self._answer: Answer | None = None
         self._progress: Progress | None = None
-        self._rest_body = self._note = b""
+        self._rest_body = b""
+        self.replica = ""
+        self.first_at = 0.0
+        self.passed = 0
         self._retried = False
         self._losses = self._seen_bytes = 0
 
@@ -97,27 +118,26 @@ class Flight:
         """Whether a byte of the answer has been passed on."""
         return self._progress is not None or (self._answer is not None and self._answer.begun)
 
-    def start(self) -> None:
-        self._offer(monotonic())
+    @property
+    def streamed(self) -> bool:
+        return self._progress is not None or (self._answer is not None and self._answer.stream is not None)
+
+    @property
+    def status(self) -> int:
+        """What the engine said; 200 for a stream that another one has taken over."""
+        return 200 if self._answer is None else self._answer.head.status
+
+    def counted(self) -> Counted:
+        """What its answer took."""
+        return NOT_COUNTED if self._answer is None else self._answer.counted
 
     # Sending ---------------------------------------------------------------------------------------------------------
 
-    def _offer(self, now: float) -> None:
-        engine = self._line.offer(self, now)
-        if engine is None:
-            self._client.limit(now + LOOK_AGAIN_S)
-        else:
-            self.bound(engine)
-
-    def _offer_again(self, now: float, excluded: frozenset[EngineId]) -> None:
-        self.ticket = self._core.ticket_like(self.ticket, excluded)
-        self._offer(now)
-
     def bound(self, engine: EngineId) -> None:
-        """Called by the line, at once or later: send the request there."""
+        """Send the request there."""
         now = monotonic()
         self._patience_until = now + FIRST_BYTE_LIMIT_S
-        self._client.limit(now + self._route.hedge_after_s if self._hedges else self._patience_until)
+        self._client.limit(now + self.route.hedge_after_s if self._hedges else self._patience_until)
         found = self._core.fleet.engines.get(engine)
         if found is None:
             self._fail(engine, "it has left")
@@ -127,6 +147,38 @@ class Flight:
             self._send(kept)
         else:
             self._connect(found)
+
+    def _offer_again(self, now: float) -> None:
+        """Ask the desk for another engine; where all have been tried, after a pause, for any."""
+        if not self._deadline:
+            self._deadline = now + (WAIT_FOR_REST_S if self._begun else WAIT_FOR_ENGINE_S)
+        route = self._core.tables.find(self.route.name) or self.route
+        if route.replicas and all(each.id in self._excluded for each in route.replicas):
+            self._excluded = NO_ENGINES
+            self._client.limit(now + LOOK_AGAIN_S)
+            return
+        self._ask_again(now)
+
+    def _ask_again(self, now: float) -> None:
+        decision = self._core.desk.again(self._visit.request.id, self, now, self._excluded)
+        if decision is not None:
+            self._take(decision)
+        else:
+            self._visit.standing = True
+            self._client.limit(now + LOOK_AGAIN_S)
+
+    def decided(self, answer: Decision) -> None:
+        """Called by the desk, when it was held."""
+        self._visit.standing = False
+        self._take(answer)
+
+    def _take(self, decision: Decision) -> None:
+        if isinstance(decision, Send):
+            self.bound(decision.engine)
+        elif self._begun:
+            break_off(self._client, self._request, decision.message, streamed=True)
+        else:
+            self._client.refuse(refusal_of(decision))
 
     def _connect(self, engine: Engine) -> None:
         self._connecting = asyncio.get_running_loop().create_task(self._send_on_fresh(engine))
@@ -150,8 +202,8 @@ class Flight:
     def request_bytes(self, engine: Engine) -> bytes:
         """The request as this engine is to hear it."""
         request, body = self._request, self._rest_body or self._body
-        if self._asked.model != self._route.upstream:
-            body = with_model(body, self._asked, self._route.upstream)
+        if self._asked.model != self.route.upstream:
+            body = with_model(body, self._asked, self.route.upstream)
         return b"%s %s HTTP/1.1\r\nhost: %s\r\n%sx-request-id: %s\r\ncontent-length: %d\r\n\r\n%s" % (
             request.method,
             request.target,
@@ -176,12 +228,15 @@ class Flight:
         if self._progress is not None and not (head.status == 200 and head.events):
             self._abandon_rest(upstream, f"another one answered {head.status} when asked for the rest")
             return
+        self.replica = engine.id
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=self._progress)
-        self._line.answered(self.ticket.id, now)
+        self._core.desk.answered(self._visit.request.id, now)
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         answer = self._answer
         assert answer is not None, "a piece comes after the head"
+        if not self.first_at:
+            self.first_at = monotonic()
         if self._hedge is not None:
             self._drop_hedge()
         try:
@@ -193,14 +248,15 @@ class Flight:
         self._upstream = None
         answer = self._answer
         assert answer is not None, "an answer ends after its head"
+        if not self.first_at:
+            self.first_at = monotonic()
         if self._hedge is not None:
             self._drop_hedge()
         try:
-            answer.complete(data)
+            answer.complete(upstream, data)
         except (BadChunk, CannotContinue) as error:
             self._fail(upstream.engine.id, str(error))
             return
-        self._line.ended(self.ticket.id, monotonic(), None, False)
 
     # Failing ---------------------------------------------------------------------------------------------------------
 
@@ -220,7 +276,6 @@ class Flight:
         """This engine does not answer: another one shall, from the beginning or, where something was passed on
         already, from there. ``raw``: the answer's body as it came."""
         now = monotonic()
-        self._line.ended(self.ticket.id, now, None, True)
         answer, self._answer = self._answer, None
         if answer is not None and answer.begun and not self._take_over(answer, raw, why, now):
             return
@@ -228,7 +283,8 @@ class Flight:
             self._give_in(why)
             return
         self._retried = False
-        self._offer_again(now, self.ticket.excluded | {engine})
+        self._excluded |= {engine}
+        self._offer_again(now)
 
     def _take_over(self, answer: Answer, raw: list[bytes] | None, why: str, now: float) -> bool:
         """Whether the rest of the answer is to be asked for. If not, it was ended here."""
@@ -236,7 +292,7 @@ class Flight:
             self._client.cut()
             return False
         try:
-            taken = Takeover(answer.stream, raw, request=self._request, route=self._route, body=self._body)
+            taken = Takeover(answer.stream, raw, request=self._request, route=self.route, body=self._body)
         except CannotContinue as error:
             break_off(self._client, self._request, f"{why}; {error}", streamed=True)
             return False
@@ -270,12 +326,11 @@ class Flight:
         """An engine does not understand what it was asked to go on with: no other one will."""
         self._upstream = None
         upstream.leave()
-        self._line.ended(self.ticket.id, monotonic(), None, False)
         break_off(self._client, self._request, why, streamed=True)
 
     def has_other(self, engine: EngineId) -> bool:
         """Whether there is another engine that has not been tried."""
-        return self._core.fleet.has_other(self._route, self.ticket.excluded | {engine})
+        return self._core.fleet.has_other(self.route, self._excluded | {engine})
 
     # Time limits -----------------------------------------------------------------------------------------------------
 
@@ -289,15 +344,15 @@ class Flight:
 
     def _waited(self, now: float) -> None:
         """No engine has taken it so far: those that failed may be tried again."""
-        self._line.withdrawn(self.ticket.id, now)
         if now < self._deadline:
-            self._offer_again(now, NO_ENGINES)
-            return
-        message = f"No replica of {self._route.name!r} {'answers' if self._route.replicas else 'is ready'}."
-        if self._begun:
-            break_off(self._client, self._request, message, streamed=True)
+            if self._visit.standing:
+                self._client.limit(now + LOOK_AGAIN_S)
+            else:
+                self._ask_again(now)
+        elif self._begun:
+            break_off(self._client, self._request, no_engine(self.route.name).message, streamed=True)
         else:
-            self._client.refuse(Refusal(503, message, code="no_replica", headers=((b"retry-after", b"5"),)))
+            self._client.refuse(no_engine(self.route.name))
 
     def engine_silent(self, engine: EngineId) -> None:
         """Called when an engine answers no probes any more: if it is silent here as well, another one shall go on."""
@@ -319,8 +374,7 @@ class Flight:
             self._lose_patience()
             return
         elif self._hedges and not upstream.body_bytes and self._hedge is None:
-            self._hedge = Hedge(self, self._line, self._core)
-            self._hedge.start(self._core.ticket_like(self.ticket, self.ticket.excluded | {engine.id}), now)
+            Hedge.begin(self, self._core, self.route, self._excluded | {engine.id})
         self._client.limit(now + SUSPECT_LIMIT_S if engine.health.silent else self._patience_until)
 
     def _lose_patience(self) -> None:
@@ -333,19 +387,20 @@ class Flight:
 
     @property
     def _hedges(self) -> bool:
-        return self._route.hedge_after_s > 0 and self._progress is None
+        return self.route.hedge_after_s > 0 and self._progress is None
 
     # Hedging ---------------------------------------------------------------------------------------------------------
 
-    def adopt(self, hedge: Hedge, upstream: Upstream, head: AnswerHead) -> None:
+    def hedged(self, hedge: Hedge | None) -> None:
+        """A second engine is being asked; ``None``: no more."""
+        self._hedge = hedge
+
+    def adopt(self, upstream: Upstream, head: AnswerHead) -> None:
         """The second engine was first: what it says is the answer, and the first one is left."""
         self._hedge = None
-        self._leave_engine(monotonic())
-        self.ticket, self._upstream = hedge.ticket, upstream
+        self._leave_engine()
+        self._upstream, self.replica = upstream, upstream.engine.id
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=None)
-
-    def hedge_failed(self) -> None:
-        self._hedge = None
 
     def _drop_hedge(self) -> None:
         hedge, self._hedge = self._hedge, None
@@ -357,17 +412,16 @@ class Flight:
     def leave(self) -> None:
         """The client has left, or was refused: free the engine."""
         self._drop_hedge()
-        self._leave_engine(monotonic())
+        self._leave_engine()
 
-    def _leave_engine(self, now: float) -> None:
+    def _leave_engine(self) -> None:
         upstream, self._upstream = self._upstream, None
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
         if upstream is not None:
+            self.passed = events_in(upstream.raw or (), b"")
             upstream.leave()
-        self._line.withdrawn(self.ticket.id, now)
-        self._line.ended(self.ticket.id, now, None, False)
 
     def pause(self) -> None:
         """The client takes no more for now."""
@@ -377,3 +431,9 @@ class Flight:
     def resume(self) -> None:
         if self._upstream is not None:
             self._upstream.resume()
+
+
+def no_engine(model: str, *, any_known: bool = True) -> Refusal:
+    """There was none for as long as a request waits."""
+    message = f"No replica of {model!r} {'answers' if any_known else 'is ready'}."
+    return Refusal(503, message, code="no_replica", headers=((b"retry-after", b"5"),))

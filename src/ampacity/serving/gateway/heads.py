@@ -41,6 +41,7 @@ class RequestHead:
     chunks: bool
     request_id: bytes = b""
     authorization: bytes = b""
+    timeout: bytes = b""
 
 
 def request_head(method: bytes, target: bytes, headers: list[Header], *, keep_alive: bool, version: str) -> RequestHead:
@@ -56,6 +57,7 @@ def request_head(method: bytes, target: bytes, headers: list[Header], *, keep_al
         chunks=version == "1.1",
         request_id=named.get(b"x-request-id", b""),
         authorization=named.get(b"authorization", b""),
+        timeout=named.get(b"x-request-timeout", b"") or named.get(b"timeout", b""),
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def local_answer(head: RequestHead, core: Core) -> tuple[int, tuple[Header, ...], bytes]:
     """Status, headers and body; raises ``Refusal``."""
     if head.path == b"/health":
-        return 200, (JSON,), b'{"status":"ok"}'
+        return 200, (JSON,), b'{"status":"ok","table":%d}' % core.tables.table.version
     if head.path == b"/v1/models" and head.method == b"GET":
         return 200, (JSON,), _models(core, core.who(head))
     if head.path.startswith(b"/v1/"):

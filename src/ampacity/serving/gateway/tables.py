@@ -58,6 +58,9 @@ class Tables:
             log.warning("the routing table cannot be read, going on with version %d: %s", self.table.version, trouble)
             self._trouble = trouble
 
+    def find(self, model: str) -> ModelRoute | None:
+        return self._routes.get(model)
+
     def route(self, model: str) -> ModelRoute:
         """Raises ``Refusal`` (404) with the near names."""
         found = self._routes.get(model)

@@ -83,6 +83,7 @@ class Upstream(asyncio.Protocol):
         """Begin an exchange."""
         assert self._transport is not None, "asked before it was connected"
         self._exchange = exchange
+        self.engine.in_flight += 1
         self._transport.write(request)
 
     def hand_to(self, exchange: Exchange) -> None:
@@ -91,7 +92,7 @@ class Upstream(asyncio.Protocol):
 
     def leave(self) -> None:
         """Nobody wants the answer any more: closing the connection frees the engine."""
-        self._exchange = None
+        self._free()
         if self._transport is not None:
             self._transport.abort()
 
@@ -202,14 +203,20 @@ class Upstream(asyncio.Protocol):
                 self._lose(str(error))
                 return
         stays = head.framed and head.keep_alive and not (self._excess or self._broken)
-        self._exchange = None
+        self._free()
+        exchange.completed(self, data)
         self._reset()
         self.fresh = False
-        if stays:
+        if stays and self.usable:
             self.engine.keep(self)
         else:
             self.close()
-        exchange.completed(self, data)
+
+    def _free(self) -> None:
+        """Nobody listens any more."""
+        if self._exchange is not None:
+            self._exchange = None
+            self.engine.in_flight -= 1
 
     def _cut_off(self, data: bytes) -> bytes:
         """What belongs to the chunked body. Raises ``BadChunk`` when that cannot be told any more."""

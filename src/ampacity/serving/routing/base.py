@@ -82,6 +82,10 @@ class Router(Protocol):
         """The held tickets that are bound now, in the order in which they are to be sent."""
         ...
 
+    def adopt(self, ticket: Ticket, engine: EngineId, now: float) -> None:
+        """The ticket is on this engine already: another router had bound it. The engine may be away."""
+        ...
+
     def answered(self, id: TicketId, now: float) -> None:
         """The first byte of its answer has come: its prefill is done."""
         ...

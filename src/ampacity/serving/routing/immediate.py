@@ -58,6 +58,10 @@ class Immediate:
                 break  # nobody takes any ticket
         return news
 
+    def adopt(self, ticket: Ticket, engine: EngineId, now: float) -> None:
+        away = (member for member in self._bound.values() if member.engine.id == engine)
+        self._bind(ticket, self._members.get(engine) or next(away, None) or Member(Engine(id=engine)))
+
     def answered(self, id: TicketId, now: float) -> None:
         member = self._bound.get(id)
         if member is not None:

@@ -1,0 +1,30 @@
+"""A prompt's text as blocks: hashes of its beginnings, so that equal beginnings are seen without a tokenizer."""
+
+from __future__ import annotations
+
+import xxhash
+
+BLOCK_BYTES = 1024
+TOKEN_BYTES = 4
+"""English text has about four bytes a token; what an engine really counted corrects nothing here, only proportions."""
+
+BLOCK_TOKENS = BLOCK_BYTES // TOKEN_BYTES
+MOST_BLOCKS = 1024
+"""Beyond a million bytes all prompts are equal."""
+
+
+def blocks_of(text: bytes | memoryview) -> list[int]:
+    """The i-th is the xxh3 of the text up to and with its i-th block; what is left behind the last whole block has
+    none.
+
+    ``text`` is the prompt as it came, such as the ``messages`` of a chat: the next turn of a conversation begins with
+    all of this one but its closing bracket.
+    """
+    whole = min(len(text) // BLOCK_BYTES, MOST_BLOCKS)
+    if not whole:
+        return []
+    view, state, found = memoryview(text), xxhash.xxh3_64(), []
+    for start in range(0, whole * BLOCK_BYTES, BLOCK_BYTES):
+        state.update(view[start : start + BLOCK_BYTES])
+        found.append(state.intdigest())
+    return found
