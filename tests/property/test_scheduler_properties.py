@@ -20,11 +20,21 @@ from ampacity.model.policy import POLICY_KEY, PlacementName
 from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, ReplicaPhase, Wish, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
+from ampacity.scheduler.order import Line, Want
 from scheduler_cluster import node, request, workload
 
 ASKS = ["", "", "H100", "H100:2", "H100:4", "H100:0.5", "H100:0.3", "A100:2", "2", "B200"]
 SIZES = [Range.exactly(1), Range.exactly(1), Range.exactly(2), Range(minimum=2, maximum=3), Range.at_least(1)]
 NODE_IDS = [f"n{index}" for index in range(5)]
+
+
+def grouped(line: Line) -> dict[object, list[Want]]:
+    """The groups, each with its shape instead of the number that it happens to have."""
+    return {
+        (group._replace(shape=0), line.shapes[group.shape]): [want for _, want in entries]
+        for each in line.queues.values()
+        for group, entries in each.groups.items()
+    }
 
 
 class History(RuleBasedStateMachine):
@@ -188,8 +198,7 @@ class History(RuleBasedStateMachine):
         fresh = build(self.rows)
         assert self.state == fresh
         assert self.state.line.all() == fresh.line.all()
-        groups = {shape: [want for _, want in group] for shape, group in self.state.line.groups.items()}
-        assert groups == {shape: [want for _, want in group] for shape, group in fresh.line.groups.items()}
+        assert grouped(self.state.line) == grouped(fresh.line)
         assert self.state.line.apart == fresh.line.apart
 
     @invariant()

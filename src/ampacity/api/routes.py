@@ -24,6 +24,7 @@ from .answers import (
     Rotated,
     SecretPage,
     Submitted,
+    UsageReport,
     WorkloadPage,
 )
 from .authorize import Action
@@ -55,6 +56,7 @@ from .bodies import (
     Submission,
     TopologyFileBody,
     UploadQuery,
+    UsageQuery,
     WorkloadQuery,
     WorkloadsQuery,
 )
@@ -456,5 +458,15 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=ProjectLimitsChange,
         answer=ProjectLimits,
         handler=key_handlers.limit_project,
+    ),
+    Endpoint(
+        name="usage",
+        summary="What requests to models have used, by project, key, model, replica, day or hour.",
+        method="GET",
+        path="/usage",
+        action=Action.READ_USAGE,
+        query=UsageQuery,
+        answer=UsageReport,
+        handler=key_handlers.usage,
     ),
 )

@@ -40,6 +40,7 @@ from .keys import Keys
 from .logs import Output
 from .measuring import Measuring
 from .members import Members
+from .metering import Metering
 from .plane import Asked, LogSearch, LogSlice, News
 from .queueing import Queueing
 from .reading import Reading
@@ -85,6 +86,7 @@ class LivePlane:
         members: Members,
         writing: Writing,
         keys: Keys,
+        metering: Metering,
         secrets: Secrets,
         measuring: Measuring,
         place: Place,
@@ -96,7 +98,7 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
-        self.keys = keys
+        self.keys, self.metering = keys, metering
         self._secrets, self._members = secrets, members
         self._measuring = measuring
         self._searching = Searching(self._reading, output)

@@ -30,6 +30,7 @@ from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
 from .keys import Keys
+from .metering import Metering
 from .submitting import MakeReceipt
 
 
@@ -236,6 +237,11 @@ class Plane(Protocol):
     @property
     def keys(self) -> Keys:
         """API keys, and the limits of keys and projects."""
+        ...
+
+    @property
+    def metering(self) -> Metering:
+        """The books of what requests to models have used."""
         ...
 
     def receipt(self, key: str) -> Receipt | None:

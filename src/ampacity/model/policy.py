@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .preemption import DEFAULT_PREEMPTION, PreemptionPolicy
+
 PRIORITY_CLASS = 100
 """How far apart the named priorities are."""
 
@@ -122,6 +124,7 @@ class SchedulerPolicy:
     multifactor: Multifactor = field(default_factory=Multifactor)
     backfill: BackfillPolicy = field(default_factory=BackfillPolicy)
     placement: PlacementName = PlacementName.BEST_FIT
+    preemption: PreemptionPolicy = DEFAULT_PREEMPTION
     half_life_s: float = 7 * 86_400.0
     usage_weights: Mapping[str, float] = field(default_factory=lambda: {"accelerators": 1.0, "cpus": 1 / 16})
     version: int = 1

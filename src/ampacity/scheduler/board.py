@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ampacity.model.attempt import Attempt
@@ -63,6 +63,20 @@ class _Deed:
     gone: AttemptId | None = None
 
 
+class _Inherited(dict[ResourceRequest, Answers]):
+    """The answers of a twin: each begins with what the other board had found out, and is looked over once."""
+
+    def __init__(self, before: Mapping[ResourceRequest, Answers]) -> None:
+        super().__init__()
+        self._before = before
+
+    def __missing__(self, request: ResourceRequest) -> Answers:
+        before = self._before[request]
+        found = replace(before, key=before.key.copy(), version=before.version.copy(), read=-1)
+        self[request] = found
+        return found
+
+
 class Preferring(Protocol):
     """A placement policy over a board: in which order rows are preferred, and which device a share comes from."""
 
@@ -72,6 +86,10 @@ class Preferring(Protocol):
 
     def slot(self, request: ResourceRequest, row: int) -> int:
         """The device that a share comes from on a row where it fits; -1 = the fullest that still holds it."""
+        ...
+
+    def on(self, board: Board) -> Preferring:
+        """The same over another board of the fleet."""
         ...
 
 
@@ -127,7 +145,39 @@ class Board:
             answers={} if answers is None else answers,
         )
 
+    def twin(self) -> Board:
+        """Another board that begins as this one is now. Both may be used in turn: no two states of a row have one
+        version, on whichever board."""
+        found = replace(
+            self,
+            cpu_left=self.cpu_left.copy(),
+            memory_left=self.memory_left.copy(),
+            disk_left=self.disk_left.copy(),
+            power_used_w=self.power_used_w.copy(),
+            device_left=self.device_left.copy(),
+            counted_left={name: counted.copy() for name, counted in self.counted_left.items()},
+            licences_used=dict(self.licences_used),
+            version=self.version.copy(),
+            answers=_Inherited(self.answers),
+            _deeds=list(self._deeds),
+        )
+        if self.preferring is not None:
+            found.preferring = self.preferring.on(found)
+        return found
+
     # What there is, as placement policies read it --------------------------------------------------------------------
+
+    def fork(self) -> Board:
+        """Another board that stands as this one does, to try things out on at the same time."""
+        found = Board.of(self.fleet, self.neighbours)
+        found.follow(self, 0)
+        return found
+
+    def follow(self, other: Board, mark: Mark) -> Mark:
+        """Do what was done on another board since a mark; what to give as the mark the next time."""
+        for deed in other._deeds[mark:]:
+            self._do(deed.row, deed.allocation, deed.sign, by=deed.by, gone=deed.gone)
+        return other.mark()
 
     @property
     def cpu_total(self) -> Ints:

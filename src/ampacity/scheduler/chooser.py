@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ampacity.model.policy import PlacementName
@@ -45,6 +45,10 @@ class Chooser:
     def keys(self, request: ResourceRequest) -> Floats:
         """One number a row, the lower the better."""
         return -self.policy.rate(self.room, ask_of(request, self.fleet)).value
+
+    def on(self, board: Board) -> Chooser:
+        """The same over another board of the fleet."""
+        return replace(self, room=Room.of(board))
 
     def slot(self, request: ResourceRequest, row: int) -> int:
         """The device that a share comes from; -1 = the fullest that still holds it."""

@@ -40,7 +40,7 @@ def room_for(board: Board, request: ResourceRequest) -> int:
 
 def _answers(board: Board, request: ResourceRequest) -> Answers:
     fleet = board.fleet
-    answers = board.answers.get(request)
+    answers = _known(board, request)
     if answers is None or len(answers.key) != fleet.size:
         answers = Answers(key=np.full(fleet.size, NO_ROOM), version=np.full(fleet.size, -1, np.int64))
         board.answers[request] = answers
@@ -60,6 +60,13 @@ def _answers(board: Board, request: ResourceRequest) -> Answers:
         answers.room += int((answers.key[changed] < NO_ROOM).sum()) - before
     answers.read = fleet.journal_cut + end
     return answers
+
+
+def _known(board: Board, request: ResourceRequest) -> Answers | None:
+    try:
+        return board.answers[request]
+    except KeyError:
+        return None
 
 
 def order_of(board: Board, request: ResourceRequest) -> Ints | Floats:

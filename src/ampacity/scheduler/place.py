@@ -39,6 +39,20 @@ def place(board: Board, gang: Gang, beside: WorkloadId | None = None) -> tuple[F
     return None
 
 
+def place_as(board: Board, gang: Gang, size: Range, beside: WorkloadId | None = None) -> tuple[Fit, ...] | None:
+    """The best nodes for a gang of this size instead of its own."""
+    return place(board, gang if size == gang.size else replace(gang, size=size), beside)
+
+
+def has_room(board: Board, gang: Gang) -> bool:
+    """Whether enough nodes could take a member now. That says nothing about whether they lie together."""
+    count = gang.size.minimum
+    return any(
+        room_for(board, single) >= count and len(candidates(board, gang, single)) >= count
+        for single in alternatives(gang.resources)
+    )
+
+
 def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:
     """The request once for each of its alternative accelerators, the best liked first."""
     if len(request.accelerators) < 2:

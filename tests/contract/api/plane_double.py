@@ -19,6 +19,7 @@ from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
 from ampacity.control.keys import Keys
+from ampacity.control.metering import Metering
 from ampacity.control.plane import Asked, LogSearch, LogSlice, News
 from ampacity.control.submitting import MakeReceipt
 from ampacity.drivers.base import Exec
@@ -113,7 +114,9 @@ class PlaneDouble:
         self._secrets: dict[str, Secret] = {}
         self.site = EMPTY_SITE
         self._queues: tuple[Queue, ...] = ()
-        self.keys = Keys(MemoryStore(), time.time)
+        books = MemoryStore()
+        self.keys = Keys(books, time.time)
+        self.metering = Metering(books, self.keys, Path("/nowhere"), time.time)
         self.receipts: dict[str, Receipt] = {}
         self.searches: list[LogSearch] = []
         self.points: tuple[ProgressPoint, ...] = ()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ampacity import __version__
-from ampacity.api.answers import KeyView, key_view
+from ampacity.api.answers import KeyView, UsageReport, key_view
 from ampacity.client.key_calls import MadeKey
 from ampacity.control.keys import Keys
 from ampacity.hub.version import Lineage, ModelFile, ModelVersion, Weights
@@ -55,6 +55,7 @@ class ClientDouble:
 
     def __init__(self, project: str = "default") -> None:
         self.secret_values: dict[str, bytes] = {}
+        self.report = UsageReport(sums=(), names={}, lost=0)
         self.key_book = Keys(MemoryStore(), time.time)
         self.project = project
         self.views: dict[str, WorkloadView] = {}
@@ -239,6 +240,10 @@ class ClientDouble:
 
     def revoke_key(self, name: str) -> KeyView:
         return key_view(self.key_book.revoke(name, project=Project(self.project), by="me"))
+
+    def usage(self, *, by: Any, since: float, all_projects: bool) -> UsageReport:
+        self._called("usage", tuple(by), since, all_projects)
+        return self.report
 
     def limits(self) -> ProjectLimits:
         return self.key_book.project_limits(Project(self.project))
