@@ -89,7 +89,7 @@ class Preemptor:
         if len(self.promises) >= HELPED:
             self._again(self.now)
             return False
-        turns = 1 + len(self.state.line.groups) // LOOKED_AT
+        turns = 1 + len(self.state.line.shapes) // LOOKED_AT
         if place < 0 or place // LOOKED_AT == int(self.now) % turns:
             return True
         self._again(self.now if self.promises else self.now + 1.0)
