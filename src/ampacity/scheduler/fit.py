@@ -9,8 +9,8 @@ import numpy as np
 from ampacity.model.ids import NodeId
 from ampacity.model.resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Allocation, DeviceShare, ResourceRequest
 
-from .board import Answers, Board, Fit
-from .columns import Flags, Floats, Ints
+from .board import Board, Fit
+from .columns import Answers, Flags, Floats, Ints, sums
 from .fleet import ABSENT
 
 NO_ROOM = int(np.iinfo(np.int64).max)
@@ -180,12 +180,12 @@ def _ask(board: Board, request: ResourceRequest, rows: Ints) -> Ints:
         fits &= counted[rows] >= each.amount if counted is not None else np.False_
     device_left = board.device_left[rows]
     if not request.accelerators:
-        left = device_left.sum(axis=1, dtype=np.int64)
+        left = sums(device_left)
     else:
         (wanted,) = request.accelerators
         usable = allowed(board, wanted, rows)
-        fits &= (usable & (device_left >= wanted.milli)).sum(axis=1) >= wanted.count.minimum
-        left = (device_left * usable).sum(axis=1, dtype=np.int64) - wanted.count.minimum * wanted.milli
+        fits &= sums(usable & (device_left >= wanted.milli)) >= wanted.count.minimum
+        left = sums(device_left * usable) - wanted.count.minimum * wanted.milli
     key = (left << _CPU_BITS) | np.clip(cpu_left, 0, _MOST_CPU)
     return np.where(fits, key, NO_ROOM)
 
