@@ -51,7 +51,7 @@ class Ahead:
     def board(self) -> Board:
         """What is left then, less what the plan has given out so far."""
         if self._board is None:
-            self._board = self.now_board.twin()
+            self._board = self.now_board.fork()
             self._seen = self.now_board.mark()
             for id in sorted(self.state.runners.leaving):
                 leave(self._board, self.state.runners.leaving[id])
