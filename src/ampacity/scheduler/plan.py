@@ -40,10 +40,8 @@ def plan(state: State, now: float) -> Plan:
     choose_by(board, state.policy.placement, state.policies, state.demand)
     purse = Purse.of(state.shares, board)
     moment = Moment(state, now)
-    kept = keep_promises(state, board, now)
+    kept = keep_promises(state, board, purse, now)
     given: list[Start | Promise] = [*kept.starts, *kept.promises]
-    for each in given:
-        purse.take(state.queue_of(each.workload), purse.amounts(each.placements))
     held, others = list[Wait](), list(kept.broken)
     for want in state.line.apart.values():
         wait = held_back(state, want, now)
