@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
 import pytest
-from gateway_process import Gateway
+from gateway_process import Gateway, eventually
 
 from engine_double import EngineDouble
 
@@ -74,3 +75,17 @@ def test_an_engine_that_dies_is_survived(gateway: Gateway, engines: list[EngineD
     home = chat(gateway, text)
     next(engine for engine in engines if engine.name == home).fault = "refuse_after_head"
     assert chat(gateway, text, "and then?") != home
+
+
+def test_what_engines_report_is_asked_for_and_heeded(gateway: Gateway) -> None:
+    """Others keep one of them busy: it is not given what the other one can do as well."""
+    with (
+        EngineDouble(name="busy", metrics=b"vllm:num_requests_waiting 50\n") as busy,
+        EngineDouble(name="free") as free,
+    ):
+        gateway.route({"tiny": [busy, free]})
+        chat(gateway, "a first word, so that it is known what a prefill takes", pause_s=0.05)
+        for number in range(6):
+            chat(gateway, f"{number} " * 3000, pause_s=0.02)
+        eventually(lambda: busy.asked > 0)
+        eventually(lambda: {chat(gateway, f"{time.monotonic()} " * 100) for _ in range(5)} == {"free"})

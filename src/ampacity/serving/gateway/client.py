@@ -17,7 +17,7 @@ from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, failed, whole
 from .body import read_body
 from .core import Core
 from .flight import Flight
-from .heads import RequestHead, request_head
+from .heads import RequestHead, refuse_unsound, request_head
 from .pages import local_answer
 from .repeats import Repeat, repeat_of
 from .visit import Visit
@@ -222,9 +222,7 @@ class Client(asyncio.Protocol):
         declared = next((value for name, value in self._headers if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > MOST_BODY_BYTES:
             raise _too_large()
-        codings = [value for name, value in self._headers if name == b"transfer-encoding"]
-        if codings and [coding.lower() for coding in codings] != [b"chunked"]:
-            raise Refusal(501, "Of transfer codings only 'chunked' is understood here, once.", close=True)
+        refuse_unsound(parser.get_http_version(), self._headers)
         if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers):
             self.write(CONTINUE)
 
