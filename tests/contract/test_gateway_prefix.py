@@ -55,7 +55,7 @@ def test_each_conversation_stays_on_its_engine_and_they_are_spread(
     gateway: Gateway, engines: list[EngineDouble]
 ) -> None:
     system = "You are a helpful assistant. " * 100
-    homes = at_once(12, lambda talk: chat(gateway, system, f"{talk} " * 3000, pause_s=0.4))
+    homes = at_once(12, lambda talk: chat(gateway, system, f"{talk} " * 3000, pause_s=1.5))
     assert set(homes) == {"a", "b", "c"}
     for turn in range(3):
         again = [
