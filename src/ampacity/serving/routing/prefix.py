@@ -118,7 +118,7 @@ class Prefix:
         held, slots = _Held(ticket), self._slots
         least_s = self._price(held)
         self._first_come.arrived(least_s, slots.present, now)
-        if slots.opens >= PLENTY or least_s < self._settings.instant_s:
+        if slots.opens >= PLENTY or slots.any_unknown or least_s < self._settings.instant_s:
             engine = self._at_once(held, now)
             if engine is not None:
                 return engine

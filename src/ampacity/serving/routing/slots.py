@@ -20,6 +20,9 @@ ANSWERING = 0.1
 ASIDE = 1e6
 """An engine that failed is chosen only when all others are closed to the ticket: its burden is that of many days."""
 
+GUESSED_S = 0.1
+"""What a prefill is thought to take where none was seen."""
+
 FEW = 16
 """Up to so many engines all are looked at for each ticket."""
 
@@ -75,6 +78,7 @@ class Slots:
         self._aside_s: list[float] = []
         self._epoch = 0.0  # claims and blocked are kept as they would count at this time
         self._aside: set[int] = set()
+        self._unknown: set[int] = set()  # whose speed was never seen
         self._presumed: list[tuple[float, int, Bound]] = []  # those whose prefill nobody will report, by its end
         self.factors: list[float] = []
         self.least_factor = 1.0
@@ -95,6 +99,11 @@ class Slots:
     def any_change(self) -> bool:
         """Whether some open or close by time alone."""
         return bool(self._aside or self._presumed)
+
+    @property
+    def any_unknown(self) -> bool:
+        """Whether the speed of some was never seen: those are open whatever they have to do."""
+        return bool(self._unknown)
 
     def set_engines(self, engines: Iterable[Engine], now: float) -> list[int]:
         """From now on these are all. The slots that belong to another engine than before, or to none."""
@@ -214,6 +223,8 @@ class Slots:
         if self._learn and (bound.streams or (state.speed.known and took_s < bound.cost_s)):
             state.speed.saw(took_s, bound.model_s)  # a whole answer that came sooner was prefilled sooner, too
             self._set_factor(state)
+            if state.slot is not None:
+                self._unknown.discard(state.slot)
         state.answered_at = now
         state.answering += 1
         self._less_work(bound, now)
@@ -241,7 +252,7 @@ class Slots:
         slot = self._number.get(engine)
         if slot is not None and report.waiting is not None:
             state = self._state(slot)
-            self._foreign_s[slot] = max(0, report.waiting - len(state.pending)) * state.speed.mean_s
+            self._foreign_s[slot] = max(0, report.waiting - len(state.pending)) * (state.speed.mean_s or GUESSED_S)
 
     def next_change(self, now: float) -> float | None:
         """When one opens without any call: its time aside is over, or a prefill that nobody will report."""
@@ -275,6 +286,8 @@ class Slots:
         self._states[slot] = state
         self._claims[slot] = self._blocked[slot] = self._foreign_s[slot] = self._aside_s[slot] = 0.0
         self._set_factor(state)
+        if self._learn and not state.speed.known:
+            self._unknown.add(slot)
         return slot
 
     def _leave(self, slot: int) -> None:
@@ -282,6 +295,7 @@ class Slots:
         self._take_out(state)
         state.slot, self._states[slot] = None, None
         self._aside.discard(slot)
+        self._unknown.discard(slot)
         if state.member.in_flight:
             self._away[state.member.engine.id] = state
 
@@ -308,8 +322,8 @@ class Slots:
         self._take_out(state)
         if state.member.full:
             return
-        unknown = self._learn and not state.speed.known  # nobody waits by a guess
-        open_ = unknown or state.work_s < (self._lead_s or _JUST_AFTER_S)
+        # nobody waits by a guess
+        open_ = slot in self._unknown or state.work_s < (self._lead_s or _JUST_AFTER_S)
         entry = ((self._claims[slot] if open_ else state.busy_until) + self._aside_s[slot], slot)
         insort(self._open if open_ else self._busy, entry)
         state.place = (open_, entry)
