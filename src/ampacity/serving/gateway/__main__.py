@@ -9,15 +9,20 @@ import sys
 import uvloop
 
 from ampacity.model.errors import AmpacityError
-from ampacity.serving.routing import ROUTERS
-
-from .options import parse
-from .server import run
-from .workers import run_workers
+from ampacity.serving import compiled
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if compiled.use():
+        logging.info("the hot path is compiled")
+    # Imported only now, so that the compiled modules are found.
+    from ampacity.serving.routing import ROUTERS
+
+    from .options import parse
+    from .server import run
+    from .workers import run_workers
+
     try:
         options = parse(None, list(ROUTERS))
         if options.workers > 1:

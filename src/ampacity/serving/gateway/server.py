@@ -92,7 +92,10 @@ async def _asked_to_end(parent_fd: int | None) -> None:
 async def _each(pause_s: float, do: Callable[[], object]) -> None:
     while True:
         await asyncio.sleep(pause_s)
-        do()
+        try:
+            do()
+        except Exception:
+            log.exception("the gateway goes on without what it was to do now and then")
 
 
 @contextlib.contextmanager
