@@ -5,11 +5,13 @@ from __future__ import annotations
 from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.event import Row, Rows, put
 from ampacity.model.fits import allocate, free_on
-from ampacity.model.ids import DeviceId, NodeId, WorkloadId, attempt_id
+from ampacity.model.ids import DeviceId, NodeId, Owner, QueueName, WorkloadId, attempt_id
+from ampacity.model.lasting import UNKNOWN, Basis, Lasting
 from ampacity.model.node import Device, Health, Node, NodeCondition
 from ampacity.model.quantities import parse_accelerators
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import (
+    Deadline,
     Desired,
     Replica,
     ReplicaPhase,
@@ -70,6 +72,11 @@ def workload(
     after: tuple[str, ...] = (),
     not_before: float = 0.0,
     failures: int = 0,
+    queue: str = "default",
+    owner: str = "default",
+    limit_s: float | None = None,
+    deadline: float | None = None,
+    ran_s: float = 0.0,
 ) -> tuple[Row, ...]:
     """The rows of one submitted workload; its name is ``name-<id>``."""
     key = WorkloadId(id)
@@ -81,6 +88,9 @@ def workload(
         num_nodes=num_nodes or Range.exactly(1),
         priority=priority,
         replicas=replicas,
+        queue=QueueName(queue),
+        max_duration_s=limit_s,
+        deadline=None if deadline is None else Deadline(at=deadline),
     )
     return (
         Workload(
@@ -89,19 +99,31 @@ def workload(
             kind=spec.kind,
             created_at=created_at,
             phase=phase,
+            owner=Owner(owner),
             after=tuple(WorkloadId(each) for each in after),
         ),
         SpecRevision(workload=key, revision=1, spec=spec),
         Desired(workload=key, replicas=replicas, size=size),
-        *(Replica(workload=key, index=index, not_before=not_before, failures=failures) for index in range(replicas)),
+        *(
+            Replica(workload=key, index=index, not_before=not_before, failures=failures, ran_s=ran_s)
+            for index in range(replicas)
+        ),
     )
 
 
 def running(
-    id: str, on: Node, resources: ResourceRequest, *, phase: AttemptPhase = AttemptPhase.RUNNING
+    id: str,
+    on: Node,
+    resources: ResourceRequest,
+    *,
+    phase: AttemptPhase = AttemptPhase.RUNNING,
+    queue: str = "default",
+    owner: str = "default",
+    placed_at: float = 0.0,
+    lasts_s: float | None = None,
 ) -> tuple[Row, ...]:
     """The rows of a workload whose only replica has an attempt on that (empty) node."""
-    submitted = workload(id, resources, phase=WorkloadPhase.RUNNING)
+    submitted = workload(id, resources, phase=WorkloadPhase.RUNNING, queue=queue, owner=owner, limit_s=lasts_s)
     allocation = allocate(on, free_on(on, ()), resources)
     assert allocation is not None
     key = WorkloadId(id)
@@ -113,6 +135,10 @@ def running(
         spec_revision=1,
         members=(Member(index=0, node=on.id, allocation=allocation),),
         phase=phase,
+        queue=QueueName(queue),
+        owner=Owner(owner),
+        placed_at=placed_at,
+        lasting=UNKNOWN if lasts_s is None else Lasting(basis=Basis.LIMIT, seconds=lasts_s),
     )
     return (*submitted[:3], Replica(workload=key, index=0, phase=ReplicaPhase.ACTIVE, epoch=1), attempt)
 

@@ -14,9 +14,11 @@ import openai
 import pytest
 from gateway_process import ASK, Gateway, eventually, post, running_gateway
 
-from ampacity.model.access import ApiKey, Limits, ProjectLimits, digest_of, key_id
+from ampacity.model.access import ApiKey, Budget, Limits, ProjectLimits, digest_of, key_id
 from ampacity.model.ids import Project
-from ampacity.model.service_terms import BrownOut, Overload
+from ampacity.model.request_usage import RequestRecord
+from ampacity.model.service_terms import BrownOut, Overload, Price
+from ampacity.serving.metering import Spool
 from engine_double import WORDS, EngineDouble, Seen
 
 TEXT = "".join(WORDS)
@@ -42,7 +44,7 @@ def key(name: str, project: str = "default", **limits: Any) -> ApiKey:
 def test_limits_of_a_key_and_of_its_project(gateway: Gateway, engine: EngineDouble) -> None:
     keys = (
         key("often", requests_per_minute=3),
-        key("much", tokens_per_minute=100),
+        key("much", tokens_per_minute=8),
         key("free", "p"),
         key("other", "p"),
     )
@@ -57,8 +59,8 @@ def test_limits_of_a_key_and_of_its_project(gateway: Gateway, engine: EngineDoub
         "code": "rate_limit_exceeded",
     }
     assert 1 <= int(refused.headers["retry-after"]) <= 20
-    assert gateway.ask(key="much", prompt="x" * 4000).status_code == 200
-    assert "100 tokens a minute" in gateway.ask(key="much").json()["error"]["message"]
+    assert gateway.ask(key="much").status_code == 200
+    assert "8 tokens a minute" in gateway.ask(key="much").json()["error"]["message"]
     client = openai.OpenAI(base_url=gateway.url + "/v1", api_key="other", max_retries=0)
     with client.completions.create(model="tiny", prompt="x", stream=True, extra_body={"pause_s": 5}) as stream:
         next(iter(stream))
@@ -162,3 +164,37 @@ def test_in_a_brown_out_answers_are_cut_or_come_from_another_model(gateway: Gate
                 assert answer.headers["x-ampacity-brown-out"] == note
                 assert all(each.recv(65536).startswith(b"HTTP/1.1 200 ") for each in (first, second))
         assert all(b'"max_tokens":7' in seen.body for seen in (heard(small)[-1], heard(big)[-1]))
+
+
+def test_what_was_used_is_written_down_and_a_budget_is_spent(gateway: Gateway, engine: EngineDouble) -> None:
+    rich, poor = key("rich"), key("poor", budget=Budget(amount=0.00003))
+    gateway.route({"tiny": [engine]}, keys=(rich, poor), price=Price(input=1.0, output=2.0))
+    spool = Spool(gateway.table.parent / "usage")
+    assert gateway.ask(key="rich").status_code == 200
+    client = openai.OpenAI(base_url=gateway.url + "/v1", api_key="rich", max_retries=0)
+    assert len(list(client.completions.create(model="tiny", prompt="x" * 400, stream=True))) == len(WORDS)
+    with EngineDouble(fault="error") as unwell:
+        assert [gateway.ask(key="poor").status_code for _ in range(5)] == [200, 200, 200, 200, 429]
+        assert gateway.ask(key="poor").json()["error"]["code"] == "insufficient_quota"
+        gateway.route({"tiny": [unwell]}, keys=(rich, poor))
+        assert gateway.ask(key="rich").status_code == 500
+    found: list[RequestRecord] = []
+
+    def collect() -> bool:
+        for lot in spool.lots():
+            found.extend(record for record in lot.records if record.key in (rich.id, poor.id))
+            spool.forget(lot)
+        return len(found) >= 7
+
+    eventually(collect)
+    whole, stream, *of_poor, failed = found
+    assert (whole.key, whole.model, whole.status, whole.counted) == (rich.id, "tiny", 200, True)
+    assert (whole.input_tokens, whole.output_tokens, whole.ttft_s) == (1, 4, None)
+    assert whole.money == pytest.approx(9e-6)
+    assert whole.replica == f"{engine.name}-{engine.port}"
+    assert (stream.counted, stream.output_tokens) == (False, len(WORDS) + 1)
+    assert 90 <= stream.input_tokens <= 110
+    assert stream.ttft_s is not None
+    assert 0 < stream.ttft_s <= stream.total_s
+    assert [each.key for each in of_poor] == [poor.id] * 4
+    assert (failed.status, failed.input_tokens, failed.output_tokens, failed.money) == (500, 0, 0, 0.0)

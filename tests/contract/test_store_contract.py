@@ -13,6 +13,7 @@ from ampacity.model.errors import NameTaken, Repeated, StaleVersion
 from ampacity.model.event import Change, Draft, Event, EventKind, Rows, Table, Touch, fold, put, remove
 from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.receipt import Receipt
+from ampacity.model.request_usage import RequestRecord, UsageBy, sum_of
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 from ampacity.store import open_store
 from ampacity.store.base import Store
@@ -424,3 +425,45 @@ def test_of_many_who_raise_one_version_each_step_is_won_by_one(store: Store) -> 
 
 def test_a_change_carries_the_rows_own_version() -> None:
     assert put(make_node(version=4)).version == 4
+
+
+def test_usage_adds_up_by_the_hour_and_is_told_by_what_is_asked_for(store: Store) -> None:
+    hour = 1_790_000_000 // 86400 * 86400
+    records = [
+        RequestRecord(
+            at=hour + at,
+            project=Project(project),
+            key=key,
+            model=model,
+            replica="r",
+            status=status,
+            input_tokens=10,
+            cached_tokens=4,
+            output_tokens=3,
+            ttft_s=ttft_s,
+            total_s=0.5,
+            money=0.25,
+        )
+        for at, project, key, model, status, ttft_s in (
+            (0.5, "a", "k1", "m", 200, 0.125),
+            (3599.0, "a", "k1", "m", 500, None),
+            (3600.0, "a", "k2", "n", 200, 0.25),
+            (90000.0, "b", "", "m", 200, 0.5),
+        )
+    ]
+    store.book_requests([sum_of(each) for each in records[:3]], cursors={"usage:w": "1"})
+    store.book_requests([sum_of(records[0]), sum_of(records[3])], cursors={"usage:w": "2"})
+    assert store.cursors() == {"usage:w": "2"}
+    (everything,) = store.request_usage(by=())
+    assert (everything.requests, everything.failed, everything.input_tokens, everything.money) == (5, 1, 50, 1.25)
+    assert (everything.ttft_s, everything.ttft_count, everything.total_s) == (1.0, 4, 2.5)
+    days = store.request_usage(by=(UsageBy.DAY, UsageBy.PROJECT))
+    assert [(day.start, day.project, day.requests) for day in days] == [(hour, "a", 4), (hour + 86400, "b", 1)]
+    keys = store.request_usage(by=(UsageBy.KEY,), project=Project("a"))
+    assert [(each.key, each.requests, each.model) for each in keys] == [("k1", 3, ""), ("k2", 1, "")]
+    assert [each.start for each in store.request_usage(by=(UsageBy.HOUR,), until=hour + 7200)] == [hour, hour + 3600]
+    assert store.request_usage(by=(UsageBy.MODEL,), since=hour + 3600, until=hour + 7200)[0].model == "n"
+    assert store.request_usage(by=(), project=Project("nobody")) == ()
+    store.forget_request_usage(before=hour + 3600)
+    assert sum(each.requests for each in store.request_usage(by=(UsageBy.REPLICA,))) == 2
+    assert store.events() == ()

@@ -244,18 +244,6 @@ def test_places_on_nodes_without_devices_and_without_expectations(name: PolicyNa
 
 
 @pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.RANDOM])
-def test_replicas_go_where_the_fewest_of_them_are(name: PolicyName) -> None:
-    board = Board.of(fleet_of(tuple(machine(f"n{index}", 4, "A", 64, 512) for index in range(4))))
-    room, policy, ask = Room.of(board), make(name), Ask(cpu_milli=1000, count=1)
-    beside = np.array([2, 0, 1, 0], np.int32)
-    before = policy.choose(room, ask)[0].row
-    rows = [choice.row for choice in policy.choose(room, ask, beside=beside, count=4)]
-    assert sorted(rows[:2]) == [1, 3]
-    assert rows[2:] == [2, 0]
-    assert policy.choose(room, ask)[0].row == before, "nothing of it is kept"
-
-
-@pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.RANDOM])
 def test_faster_kinds_come_first_where_nothing_else_differs(name: PolicyName) -> None:
     board = Board.of(
         fleet_of((machine("a", 4, "A", 64, 512), machine("b", 4, "B", 64, 512), machine("c", 4, "C", 64, 512)))

@@ -16,14 +16,25 @@ from ampacity.model.event import Change, Draft, Event, EventKind, Row, Rows, Tab
 from ampacity.model.ids import NodeId, WorkloadId, attempt_id
 from ampacity.model.node import Health, Node, NodeCondition
 from ampacity.model.plan import Placement, Plan, Wait
+from ampacity.model.policy import POLICY_KEY, PlacementName
 from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, ReplicaPhase, Wish, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
+from ampacity.scheduler.order import Line, Want
 from scheduler_cluster import node, request, workload
 
 ASKS = ["", "", "H100", "H100:2", "H100:4", "H100:0.5", "H100:0.3", "A100:2", "2", "B200"]
 SIZES = [Range.exactly(1), Range.exactly(1), Range.exactly(2), Range(minimum=2, maximum=3), Range.at_least(1)]
 NODE_IDS = [f"n{index}" for index in range(5)]
+
+
+def grouped(line: Line) -> dict[object, list[Want]]:
+    """The groups, each with its shape instead of the number that it happens to have."""
+    return {
+        (group._replace(shape=0), line.shapes[group.shape]): [want for _, want in entries]
+        for each in line.queues.values()
+        for group, entries in each.groups.items()
+    }
 
 
 class History(RuleBasedStateMachine):
@@ -79,6 +90,11 @@ class History(RuleBasedStateMachine):
     def lives(self, id: str) -> bool:
         row = self.rows.workloads.get(id)
         return row is not None and not row.phase.ended
+
+    @rule(name=st.sampled_from(PlacementName))
+    def place_by(self, name: PlacementName) -> None:
+        version = self.rows.version(Table.POLICIES, POLICY_KEY) + 1
+        self.write(replace(self.state.policy, placement=name, version=version))
 
     @rule(seconds=st.sampled_from([1.0, 10.0]))
     def time_passes(self, seconds: float) -> None:
@@ -182,8 +198,7 @@ class History(RuleBasedStateMachine):
         fresh = build(self.rows)
         assert self.state == fresh
         assert self.state.line.all() == fresh.line.all()
-        groups = {shape: [want for _, want in group] for shape, group in self.state.line.groups.items()}
-        assert groups == {shape: [want for _, want in group] for shape, group in fresh.line.groups.items()}
+        assert grouped(self.state.line) == grouped(fresh.line)
         assert self.state.line.apart == fresh.line.apart
 
     @invariant()

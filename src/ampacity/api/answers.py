@@ -10,6 +10,7 @@ from ampacity.drivers.base import FileEntry
 from ampacity.hub.version import ModelVersion
 from ampacity.model.access import ApiKey, Limits
 from ampacity.model.ids import KeyId, Owner, Project, WorkloadId
+from ampacity.model.request_usage import RequestSum
 from ampacity.model.view import NodeView, ProgressPoint, WorkloadView
 from ampacity.secrets.secret import Secret
 
@@ -98,6 +99,15 @@ class KeyPage(msgspec.Struct, frozen=True, kw_only=True):
 
     keys: tuple[KeyView, ...]
     next: str | None = None
+
+
+class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used. ``names``: those of the keys, by their ids. ``lost``: so many requests' usage was lost since the
+    control plane began, for want of room."""
+
+    sums: tuple[RequestSum, ...]
+    names: dict[str, str]
+    lost: int
 
 
 class Rotated(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ class Action(StrEnum):
     ROTATE_SECRET_KEY = "secret_key.rotate"
     READ_KEY = "key.read"
     CHANGE_KEY = "key.change"
+    READ_USAGE = "usage.read"
     SHUT_DOWN = "control.shutdown"
 
 

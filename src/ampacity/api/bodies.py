@@ -9,6 +9,7 @@ import msgspec
 from ampacity.model.access import Limits
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
 from ampacity.model.node import NodeCondition
+from ampacity.model.request_usage import UsageBy
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 
 from .wire import MAX_WAIT_S
@@ -195,6 +196,21 @@ class ModelAddition(_Strict):
     project: Project = DEFAULT_PROJECT
 
 
+class TopologyFileBody(_Strict):
+    """``file``: the text of a topology file, with the ``name`` that it came from. ``dry_run``: change nothing."""
+
+    file: str
+    name: str = "topology.yaml"
+    dry_run: bool = False
+
+
+class MarksChange(_Strict):
+    """Labels and taints to put on a node; ``null`` takes one off. A taint may have an empty value."""
+
+    labels: dict[str, str | None] = {}
+    taints: dict[str, str | None] = {}
+
+
 class QueueFileBody(_Strict):
     """``file``: the text of a queue file, with the ``name`` that it came from. ``dry_run``: change nothing."""
 
@@ -249,6 +265,16 @@ class ProjectLimitsChange(_Strict):
 
     limits: Limits
     weight: float = 1.0
+
+
+class UsageQuery(_Strict):
+    """``by``: what the sums are told apart by. ``since`` and ``until``: seconds since the epoch. ``project`` ``None`` =
+    all."""
+
+    by: tuple[UsageBy, ...] = ()
+    since: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    until: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    project: Project | None = None
 
 
 class RawBytes(_Strict):

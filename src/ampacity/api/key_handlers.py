@@ -1,4 +1,4 @@
-"""The handlers of API keys and limits. None of them ever sees a key itself."""
+"""The handlers of API keys, limits and usage. None of them ever sees a key itself."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from ampacity.model.access import ApiKey
 from ampacity.model.ids import KeyId
 
-from .answers import KeyPage, key_view
-from .bodies import InProject, KeyCreation, KeysQuery, LimitsChange, Nothing, ProjectLimitsChange
+from .answers import KeyPage, UsageReport, key_view
+from .bodies import InProject, KeyCreation, KeysQuery, LimitsChange, Nothing, ProjectLimitsChange, UsageQuery
 from .endpoint import Answer, Call, answer
 from .pages import page_of, read_place
 
@@ -59,3 +59,12 @@ def project_limits(call: Call[InProject, Nothing]) -> Answer:
 def limit_project(call: Call[InProject, ProjectLimitsChange]) -> Answer:
     body, by = call.body, call.principal.name
     return answer(call.service.plane.keys.limit_project(call.query.project, body.limits, weight=body.weight, by=by))
+
+
+def usage(call: Call[UsageQuery, Nothing]) -> Answer:
+    query, metering = call.query, call.service.plane.metering
+    until = float("inf") if query.until is None else query.until
+    sums = metering.usage(by=query.by, since=query.since, until=until, project=query.project)
+    shown = {each.key for each in sums}
+    names = {str(key.id): key.name for key in call.service.plane.keys.all() if key.id in shown}
+    return answer(UsageReport(sums=sums, names=names, lost=metering.lost))

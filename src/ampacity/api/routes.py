@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from ampacity.hub.version import ModelVersion
 from ampacity.model.access import ProjectLimits
-from ampacity.model.view import NodeView, QueueChanges, QueueTreeView, Status, Why, WorkloadView
+from ampacity.model.site import Site
+from ampacity.model.view import NodeView, QueueChanges, QueueTreeView, Status, TopologyChanges, Why, WorkloadView
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
-from . import file_handlers, handlers, key_handlers, openapi, queue_handlers, secret_handlers
+from . import file_handlers, handlers, key_handlers, openapi, queue_handlers, secret_handlers, topology_handlers
 from .answers import (
     Done,
     FilePage,
@@ -23,6 +24,7 @@ from .answers import (
     Rotated,
     SecretPage,
     Submitted,
+    UsageReport,
     WorkloadPage,
 )
 from .authorize import Action
@@ -38,6 +40,7 @@ from .bodies import (
     KeysQuery,
     LimitsChange,
     LogsQuery,
+    MarksChange,
     MeasurementsQuery,
     ModelAddition,
     ModelsQuery,
@@ -51,7 +54,9 @@ from .bodies import (
     SecretValue,
     Shutdown,
     Submission,
+    TopologyFileBody,
     UploadQuery,
+    UsageQuery,
     WorkloadQuery,
     WorkloadsQuery,
 )
@@ -254,6 +259,35 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=handlers.set_condition,
     ),
     Endpoint(
+        name="markNode",
+        summary="Give a node labels and taints, or take them off.",
+        method="POST",
+        path="/nodes/{ref}/marks",
+        action=Action.CHANGE_NODE,
+        body=MarksChange,
+        answer=NodeView,
+        handler=topology_handlers.mark_node,
+    ),
+    Endpoint(
+        name="getTopology",
+        summary="Trees of places with the nodes in them, power feeds and licences.",
+        method="GET",
+        path="/topology",
+        action=Action.READ_NODE,
+        answer=Site,
+        handler=topology_handlers.topology,
+    ),
+    Endpoint(
+        name="applyTopology",
+        summary="Make them what a topology file says; with `dry_run` say what would change.",
+        method="PUT",
+        path="/topology",
+        action=Action.CHANGE_NODE,
+        body=TopologyFileBody,
+        answer=TopologyChanges,
+        handler=topology_handlers.apply_topology,
+    ),
+    Endpoint(
         name="listQueues",
         summary="The queues, what they hold, and the scheduler's settings.",
         method="GET",
@@ -424,5 +458,15 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=ProjectLimitsChange,
         answer=ProjectLimits,
         handler=key_handlers.limit_project,
+    ),
+    Endpoint(
+        name="usage",
+        summary="What requests to models have used, by project, key, model, replica, day or hour.",
+        method="GET",
+        path="/usage",
+        action=Action.READ_USAGE,
+        query=UsageQuery,
+        answer=UsageReport,
+        handler=key_handlers.usage,
     ),
 )

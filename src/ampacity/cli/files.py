@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ampacity.cli.failure import Usage
@@ -23,45 +23,62 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueText:
-    """The text of a file that has documents about queues."""
+class WholeText:
+    """The text of a file that changes something as a whole: the queues, or the topology."""
 
     file: str
     text: str
 
 
-def read_all(files: Sequence[str]) -> tuple[list[Read], list[QueueText]]:
+@dataclass(slots=True)
+class AllRead:
+    """What stands in all files: workloads, and at most one file about queues and one about topology each."""
+
+    workloads: list[Read] = field(default_factory=list)
+    queues: list[WholeText] = field(default_factory=list)
+    topology: list[WholeText] = field(default_factory=list)
+
+
+def read_all(files: Sequence[str]) -> AllRead:
     """Every workload of all files, in their order, but after those of them that it names in ``after``; and the files
-    that are about queues, wholly or in part.
+    that are about queues or topology, wholly or in part.
 
     Raises:
         InvalidSpec: a file cannot be read or is wrong, two workloads have one name, they wait for each other, or two
-            files are about queues.
+            files are about queues or about topology.
         Usage: standard input is asked for twice.
     """
     from ampacity.model.queue_file import is_about_queues, parse_queue_file
+    from ampacity.model.topology_file import is_about_topology, parse_topology_file
     from ampacity.model.workload_file import parse_workload
+
+    def of_others(plain: object) -> bool:
+        return is_about_queues(plain) or is_about_topology(plain)
 
     if list(files).count(STANDARD_INPUT) > 1:
         raise Usage("Standard input can be read once only.", hint="Give `-` once.")
     found: dict[str, Read] = {}
-    queue_texts: list[QueueText] = []
+    read = AllRead()
     for file in files:
         shown = "<stdin>" if file == STANDARD_INPUT else file
         directory = Path.cwd() if file == STANDARD_INPUT else Path(file).absolute().parent
         text = _text(file)
         about = parse_queue_file(text, file=shown)
         if about.queues is not None or about.policy is not None:
-            queue_texts.append(QueueText(shown, text.decode("utf-8-sig")))
-        for spec in parse_workload(text, file=shown, directory=str(directory), skip=is_about_queues):
+            read.queues.append(WholeText(shown, text.decode("utf-8-sig")))
+        if parse_topology_file(text, file=shown).about:
+            read.topology.append(WholeText(shown, text.decode("utf-8-sig")))
+        for spec in parse_workload(text, file=shown, directory=str(directory), skip=of_others):
             if spec.name in found:
                 message = f"'{spec.name}' is also the name of a workload in {found[spec.name].file}."
                 raise InvalidSpec(message, where=Where(file=shown, key="name"), hint="Give each its own name.")
             found[spec.name] = Read(shown, spec)
-    if len(queue_texts) > 1:
-        message = f"is about queues, and so is {queue_texts[0].file}: the tree is changed as a whole."
-        raise InvalidSpec(message, where=Where(file=queue_texts[1].file), hint="Write all of it in one file.")
-    return _ordered(found), queue_texts
+    for what, texts in (("queues", read.queues), ("topology", read.topology)):
+        if len(texts) > 1:
+            message = f"is about {what}, and so is {texts[0].file}: that is changed as a whole."
+            raise InvalidSpec(message, where=Where(file=texts[1].file), hint="Write all of it in one file.")
+    read.workloads = _ordered(found)
+    return read
 
 
 def _text(file: str) -> bytes:

@@ -51,6 +51,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
         Verb("serve", f"{_HERE}.serve:command", "Serve a model behind the OpenAI-compatible endpoint."),
         Verb("models", f"{_HERE}.models:group", "Keep models: add, list, show, get, rm."),
         Verb("keys", f"{_HERE}.keys:group", "Say who may use the endpoint, and how much."),
+        Verb("usage", f"{_HERE}.usage:command", "Show what requests to models have used, and what it cost."),
     ),
     "Secrets": (Verb("secrets", f"{_HERE}.secrets:group", "Keep values that jobs need and nobody else may read."),),
     "The machines": (
@@ -60,6 +61,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
         Verb("events", f"{_HERE}.events:command", "Show what happened."),
     ),
     "More": (
+        Verb("bench", f"{_HERE}.bench:group", "Measure an endpoint under load: bench serve."),
         Verb("demo", "ampacity.cli.demo.command:command", "See it all work, on this machine, in a few minutes."),
         Verb("completion", f"{_HERE}.completion:command", "Print a script that completes names in your shell."),
     ),

@@ -37,12 +37,13 @@ from .node_calls import NodeCalls
 from .queue_calls import QueueCalls
 from .secret_calls import SecretCalls
 from .terminal import Terminal
+from .topology_calls import TopologyCalls
 
 THERE_S = 0.5
 """A control plane that was lost sooner than this was not there when it was asked."""
 
 
-class Client(NodeCalls, QueueCalls, ModelCalls, SecretCalls, KeyCalls):
+class Client(NodeCalls, TopologyCalls, QueueCalls, ModelCalls, SecretCalls, KeyCalls):
     """Talks to one control plane. Safe to use from several threads; a context manager.
 
     Without arguments it is the one that ``AMPACITY_URL`` (with ``AMPACITY_TOKEN``) names, else the one whose state

@@ -1,4 +1,4 @@
-"""The client's calls about API keys and limits."""
+"""The client's calls about API keys, limits and usage."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ampacity.api.answers import KeyPage, KeyView
+from ampacity.api.answers import KeyPage, KeyView, UsageReport
 from ampacity.model.access import KEY_PREFIX, Limits, ProjectLimits, digest_of
 from ampacity.model.codec import to_plain
 from ampacity.model.ids import DEFAULT_OWNER
+from ampacity.model.request_usage import UsageBy
 
 from .calls import Calls, path_of
 from .link import Query
@@ -86,6 +87,24 @@ class KeyCalls(Calls):
     def revoke_key(self, name: str, *, project: str | None = None) -> KeyView:
         """Make a key useless for ever. What is under way is not cut off."""
         return self._link.call("DELETE", path_of("keys", name), KeyView, query={"project": self._in(project)})
+
+    def usage(
+        self,
+        *,
+        by: Collection[UsageBy] = (),
+        since: float = 0.0,
+        until: float | None = None,
+        project: str | None = None,
+        all_projects: bool = False,
+    ) -> UsageReport:
+        """What requests have used, told apart by these; times in seconds since the epoch, whole hours."""
+        query: Query = {
+            "by": ",".join(by) or None,
+            "since": since,
+            "until": until,
+            "project": None if all_projects else self._in(project),
+        }
+        return self._link.call("GET", "/usage", UsageReport, query=query)
 
     def limits(self, *, project: str | None = None) -> ProjectLimits:
         """What all keys of the project may use together, and its share where there is not enough for all."""

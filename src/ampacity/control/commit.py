@@ -102,6 +102,7 @@ def _place(batch: Batch, start: Start, replica: Replica) -> None:
         project=workload.project,
         owner=workload.owner,
         queue=batch.spec(workload).queue,
+        lasting=start.lasting,
         placed_at=batch.now,
     )
     active = replace(replica, phase=ReplicaPhase.ACTIVE, epoch=epoch, then=())

@@ -30,6 +30,7 @@ from .live_plane import LivePlane, Place
 from .logs import Output
 from .measuring import Measuring
 from .members import Members
+from .metering import Metering
 from .reading import Reading
 from .state_folder import Settings, StateFolder
 from .step import Control
@@ -125,6 +126,7 @@ class Daemon:
         metrics = MetricsFolder(folder.path)
         stack.callback(metrics.close)
         self._clock = clock
+        keys = Keys(self._store, clock, self._bell.set)
         self._housekeeping = Housekeeping(
             self._store,
             drivers,
@@ -133,6 +135,8 @@ class Daemon:
             keep_events_s=settings.keep_events_s,
         )
         stack.callback(self._housekeeping.stop)
+        self._metering = Metering(self._store, keys, folder.file("gateway"), clock)
+        stack.callback(self._metering.stop)
         output = Output(self._store, drivers)
         measuring = Measuring(metrics, self._store, self.control, self.figures, clock)
         reading = Reading(self._store, self.control, output)
@@ -148,7 +152,8 @@ class Daemon:
             output=output,
             members=Members(self._store, drivers),
             writing=writing,
-            keys=Keys(self._store, clock, self._bell.set),
+            keys=keys,
+            metering=self._metering,
             secrets=secrets,
             measuring=measuring,
             place=Place(state_dir=str(folder.path), started_at=clock(), gateway_url=f"http://{HOST}:{port}"),
@@ -161,6 +166,7 @@ class Daemon:
         """Begin to step."""
         self._thread.start()
         self._housekeeping.start()
+        self._metering.start()
         if self._telemetry is not None:
             self._telemetry.start()
 

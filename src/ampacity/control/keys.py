@@ -89,6 +89,10 @@ class Keys:
             row = self._standing().project_limits.get(project)
         return ProjectLimits(project=project, version=0) if row is None else row
 
+    def all_project_limits(self) -> tuple[ProjectLimits, ...]:
+        with self._lock:
+            return tuple(self._standing().project_limits.values())
+
     def limit_project(self, project: Project, limits: Limits, *, weight: float, by: str) -> ProjectLimits:
         """Set what all keys of the project may use together. Raises ``InvalidSpec``."""
         _check_limits(limits)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, StopOrder
 from ampacity.model.event import EventKind
 from ampacity.model.evolve import order_stop
+from ampacity.model.history import lasted_s
 from ampacity.model.ids import WorkloadId
 from ampacity.model.workload import (
     Desired,
@@ -110,7 +111,8 @@ def _settle_replica(batch: Batch, workload: Workload, aim: _Aim, replica: Replic
         if not wanted:
             _stop(batch, latest, spec, aim)
         return
-    after, text = _after_attempt(batch.now, workload.kind, spec, replica, latest, wanted=wanted)
+    ran = replace(replica, ran_s=replica.ran_s + lasted_s(latest, batch.now))
+    after, text = _after_attempt(batch.now, workload.kind, spec, ran, latest, wanted=wanted)
     batch.write(EventKind.REPLICA_CHANGED, text, after)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ampacity.model.errors import Conflict, InvalidSpec, Where
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
+from ampacity.model.site import Site
 from ampacity.model.view import (
     EventView,
     LogHit,
@@ -25,6 +26,7 @@ from ampacity.model.view import (
     QueueChanges,
     QueueTreeView,
     Status,
+    TopologyChanges,
     Why,
     WorkloadView,
 )
@@ -38,6 +40,7 @@ from .keys import Keys
 from .logs import Output
 from .measuring import Measuring
 from .members import Members
+from .metering import Metering
 from .plane import Asked, LogSearch, LogSlice, News
 from .queueing import Queueing
 from .reading import Reading
@@ -45,6 +48,7 @@ from .searching import Searching
 from .step import Control
 from .story import tell
 from .submitting import MakeReceipt
+from .topology import Topology
 from .writing import Writing
 
 log = logging.getLogger(__name__)
@@ -82,6 +86,7 @@ class LivePlane:
         members: Members,
         writing: Writing,
         keys: Keys,
+        metering: Metering,
         secrets: Secrets,
         measuring: Measuring,
         place: Place,
@@ -93,11 +98,12 @@ class LivePlane:
         self._reading = Reading(store, control, output)
         self._writing, self._place, self._clock = writing, place, clock
         self._wake, self._end = wake, end
-        self.keys = keys
+        self.keys, self.metering = keys, metering
         self._secrets, self._members = secrets, members
         self._measuring = measuring
         self._searching = Searching(self._reading, output)
         self._queueing = Queueing(store, control, clock)
+        self._topology = Topology(store, clock)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -189,6 +195,22 @@ class LivePlane:
         if not dry_run:
             self._wake()
         return found
+
+    def topology(self) -> Site:
+        return self._topology.site()
+
+    def apply_topology(self, text: str, *, file: str, by: str, dry_run: bool) -> TopologyChanges:
+        found = self._topology.apply(text, file=file, by=by, dry_run=dry_run)
+        if not dry_run:
+            self._wake()
+        return found
+
+    def mark_node(
+        self, node: str, *, labels: Mapping[str, str | None], taints: Mapping[str, str | None], by: str
+    ) -> NodeView:
+        self._topology.mark(node, labels=labels, taints=taints, by=by)
+        self._wake()
+        return self._reading.node(node)
 
     def measurements(self, *, history_points: int, step_s: float) -> Measurements:
         return self._measuring.measurements(history_points=history_points, step_s=step_s)

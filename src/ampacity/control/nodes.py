@@ -57,7 +57,12 @@ def _seen(batch: Batch, known: Node | None, seen: Node, fences: Fences) -> None:
     fences.forget(known.id)
     condition = NodeCondition.CORDONED if known.condition is NodeCondition.CORDONED else NodeCondition.READY
     now = replace(
-        seen, registered_at=known.registered_at, condition=condition, unknown_since=None, version=known.version
+        seen,
+        registered_at=known.registered_at,
+        condition=condition,
+        unknown_since=None,
+        marks=known.marks,
+        version=known.version,
     )
     if now != known:
         text = f"node {seen.id} is back" if back else f"node {seen.id} changed"

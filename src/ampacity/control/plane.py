@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from ampacity.hub.version import ModelVersion
 from ampacity.model.ids import Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
+from ampacity.model.site import Site
 from ampacity.model.view import (
     EventView,
     LogHit,
@@ -20,6 +21,7 @@ from ampacity.model.view import (
     QueueChanges,
     QueueTreeView,
     Status,
+    TopologyChanges,
     Why,
     WorkloadView,
 )
@@ -28,6 +30,7 @@ from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
 from .keys import Keys
+from .metering import Metering
 from .submitting import MakeReceipt
 
 
@@ -168,6 +171,21 @@ class Plane(Protocol):
         say what would change and move. Raises ``InvalidSpec``, ``Conflict``."""
         ...
 
+    def topology(self) -> Site:
+        """Trees of places, feeds and licences."""
+        ...
+
+    def apply_topology(self, text: str, *, file: str, by: str, dry_run: bool) -> TopologyChanges:
+        """Make them what a topology file says, as a whole; with ``dry_run`` only say what would change. Raises
+        ``InvalidSpec``, ``Conflict``."""
+        ...
+
+    def mark_node(
+        self, node: str, *, labels: Mapping[str, str | None], taints: Mapping[str, str | None], by: str
+    ) -> NodeView:
+        """Give a node labels and taints, or with ``None`` take them off. Raises ``NotFound``, ``Conflict``."""
+        ...
+
     def measurements(self, *, history_points: int, step_s: float) -> Measurements:
         """What is measured now, with so many points of the past, ``step_s`` apart."""
         ...
@@ -219,6 +237,11 @@ class Plane(Protocol):
     @property
     def keys(self) -> Keys:
         """API keys, and the limits of keys and projects."""
+        ...
+
+    @property
+    def metering(self) -> Metering:
+        """The books of what requests to models have used."""
         ...
 
     def receipt(self, key: str) -> Receipt | None:

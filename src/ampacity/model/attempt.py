@@ -17,6 +17,7 @@ from .ids import (
     QueueName,
     WorkloadId,
 )
+from .lasting import UNKNOWN, Lasting
 from .plan import Placement
 from .resources import Allocation
 
@@ -173,6 +174,7 @@ class Attempt:
     project: Project = DEFAULT_PROJECT
     owner: Owner = DEFAULT_OWNER
     queue: QueueName = DEFAULT_QUEUE
+    lasting: Lasting = UNKNOWN
     phase: AttemptPhase = AttemptPhase.PLACED
     placed_at: float = 0.0
     started_at: float | None = None

@@ -18,6 +18,7 @@ from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, NodeId, Owner, Proje
 from .node import Node, Pool
 from .policy import POLICY_KEY, SchedulerPolicy
 from .queue import Queue
+from .site import SITE_KEY, Site
 from .workload import Desired, Replica, SpecRevision, Workload
 
 EVENT_VERSION = 1
@@ -48,6 +49,7 @@ class EventKind(StrEnum):
     KEY_REVOKED = "key.revoked"
     PROJECT_LIMITED = "project.limited"
     WORKLOAD_FORGOTTEN = "workload.forgotten"
+    TOPOLOGY_CHANGED = "topology.changed"
     SNAPSHOT = "snapshot"
 
 
@@ -61,6 +63,7 @@ class Table(StrEnum):
     POOLS = "pools"
     QUEUES = "queues"
     POLICIES = "policies"
+    SITES = "sites"
     USAGE = "usage"
     RUNTIMES = "runtimes"
     API_KEYS = "api_keys"
@@ -77,6 +80,7 @@ Row = (
     | Pool
     | Queue
     | SchedulerPolicy
+    | Site
     | Usage
     | RuntimeHistory
     | ApiKey
@@ -93,6 +97,7 @@ ROW_TYPES: dict[Table, type[Row]] = {
     Table.POOLS: Pool,
     Table.QUEUES: Queue,
     Table.POLICIES: SchedulerPolicy,
+    Table.SITES: Site,
     Table.USAGE: Usage,
     Table.RUNTIMES: RuntimeHistory,
     Table.API_KEYS: ApiKey,
@@ -115,6 +120,8 @@ def row_key(row: Row) -> str:
             return str(row.name)
         case SchedulerPolicy():
             return POLICY_KEY
+        case Site():
+            return SITE_KEY
         case Usage() | RuntimeHistory():
             return row.key
         case ProjectLimits():
@@ -201,6 +208,7 @@ class Rows:
     pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
     policies: dict[str, SchedulerPolicy] = field(default_factory=dict)
+    sites: dict[str, Site] = field(default_factory=dict)
     usage: dict[str, Usage] = field(default_factory=dict)
     runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
     api_keys: dict[str, ApiKey] = field(default_factory=dict)

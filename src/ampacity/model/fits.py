@@ -59,6 +59,21 @@ def less(free: Free, allocation: Allocation) -> Free:
     )
 
 
+def more(free: Free, allocation: Allocation) -> Free:
+    """``free`` with the allocation given back."""
+    devices = tuple(replace(share, milli=-share.milli) for share in allocation.devices)
+    counted = tuple(replace(each, amount=-each.amount) for each in allocation.counted)
+    back = replace(
+        allocation,
+        cpu_milli=-allocation.cpu_milli,
+        memory_bytes=-allocation.memory_bytes,
+        disk_bytes=-allocation.disk_bytes,
+        devices=devices,
+        counted=counted,
+    )
+    return less(free, back)
+
+
 def fits(free: Free, allocation: Allocation) -> bool:
     """Whether the exact allocation can be given out of what is free."""
     return (

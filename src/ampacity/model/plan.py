@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import overload
 
 from .ids import AttemptId, NodeId, WorkloadId
+from .lasting import UNKNOWN, Basis, Lasting
 from .queue import Queue
 from .resources import Allocation
 
@@ -26,6 +27,7 @@ class Start:
     replica: int
     placements: tuple[Placement, ...]
     why: str = ""
+    lasting: Lasting = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +56,20 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """Places held for a replica from a time on. Seconds since the epoch."""
+    """Places held for a replica from a time on: its expected start. Seconds since the epoch.
+
+    Attributes:
+        placements: empty where it waits for what its queue may use, not for room.
+        awaits: the attempts whose ends it waits for, the last one first; not more than a few of them.
+        basis: how the time is known: that of the least sure of the ends that it waits for.
+    """
 
     workload: WorkloadId
     replica: int
     placements: tuple[Placement, ...]
     from_s: float
+    awaits: tuple[AttemptId, ...] = ()
+    basis: Basis = Basis.ASSUMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .preemption import DEFAULT_PREEMPTION, PreemptionPolicy
+
 PRIORITY_CLASS = 100
 """How far apart the named priorities are."""
 
@@ -39,6 +41,18 @@ class BackfillName(StrEnum):
     NONE = "none"
     EASY = "easy"
     CONSERVATIVE = "conservative"
+
+
+class PlacementName(StrEnum):
+    """How nodes are chosen among those that fit. ``best_fit``: what is left with the least accelerators, then CPU;
+    ``spread``: what has the most; ``least_waste`` and the others: see docs/scheduling.md."""
+
+    BEST_FIT = "best_fit"
+    LEAST_WASTE = "least_waste"
+    FGD = "fgd"
+    DOT_PRODUCT = "dot_product"
+    GPU_PACKING = "gpu_packing"
+    SPREAD = "spread"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +113,6 @@ class SchedulerPolicy:
     """All settings of the scheduler.
 
     Attributes:
-        placement: the name of the policy that chooses nodes.
         half_life_s: after so long, what somebody has used counts half.
         usage_weights: what a second of one whole accelerator (by its kind, or ``accelerators`` for all that are not
             named) and of one CPU (``cpus``) is worth. What costs the most counts, as with Slurm's ``MAX_TRES``.
@@ -110,7 +123,8 @@ class SchedulerPolicy:
     points: Points = field(default_factory=Points)
     multifactor: Multifactor = field(default_factory=Multifactor)
     backfill: BackfillPolicy = field(default_factory=BackfillPolicy)
-    placement: str = "best_fit"
+    placement: PlacementName = PlacementName.BEST_FIT
+    preemption: PreemptionPolicy = DEFAULT_PREEMPTION
     half_life_s: float = 7 * 86_400.0
     usage_weights: Mapping[str, float] = field(default_factory=lambda: {"accelerators": 1.0, "cpus": 1 / 16})
     version: int = 1

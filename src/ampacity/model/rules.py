@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+LABEL = "[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?"
+"""The form of a label's key and of its value, of a taint's key and value, and of the names of trees and levels."""
+
 ANY_VALUE = "*"
 """A label of whatever value; as a toleration: every taint."""
 

@@ -152,6 +152,14 @@ class WorkloadRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyChanges:
+    """What a topology file changes, or with ``dry_run`` would change, in a line of words each."""
+
+    dry_run: bool
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueChanges:
     """What a queue file changes, or with ``dry_run`` would change.
 

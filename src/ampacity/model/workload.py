@@ -93,6 +93,18 @@ class SecretUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """When it has to be done: ``at`` (seconds since the epoch), or ``within_s`` seconds after its submission."""
+
+    at: float | None = None
+    within_s: float | None = None
+
+    def since(self, created_at: float) -> float:
+        """The time, for what was submitted then."""
+        return self.at if self.at is not None else created_at + (self.within_s or 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GivingWay:
     """Whether its place may be taken from it for others of its queue, and whose places it may take.
 
@@ -130,6 +142,7 @@ class WorkloadSpec:
     replicas: int = 1
     queue: QueueName = DEFAULT_QUEUE
     priority: int = 0
+    deadline: Deadline | None = None
     after: tuple[str, ...] = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
@@ -228,7 +241,8 @@ class Replica:
 
     ``epoch`` is that of the latest attempt (0 = none yet). ``failures`` counts retries used, incarnations included.
     ``not_before`` (seconds since the epoch) holds back the next attempt: backoff. ``preempted`` counts how often its
-    place was taken from it. ``then``: places that were promised to the next attempt.
+    place was taken from it. ``then``: places that were promised to the next attempt. ``ran_s``: for how
+    long earlier attempts held their places.
     """
 
     workload: WorkloadId
@@ -239,4 +253,5 @@ class Replica:
     not_before: float = 0.0
     preempted: int = 0
     then: tuple[Placement, ...] = ()
+    ran_s: float = 0.0
     version: int = 1

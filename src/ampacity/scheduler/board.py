@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.fits import Free, usable
 from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.plan import Placement
+from ampacity.model.policy import PlacementName
 from ampacity.model.resources import Allocation, ResourceRequest
 
-from .columns import Codes, Counts, Flags, Ints, free_of_row, give
+from .columns import Codes, Counts, Flags, Floats, Ints, free_of_row, give
 from .fleet import Fleet
 from .neighbours import Neighbours
 from .past import Holds, Past
@@ -60,6 +63,36 @@ class _Deed:
     gone: AttemptId | None = None
 
 
+class _Inherited(dict[ResourceRequest, Answers]):
+    """The answers of a twin: each begins with what the other board had found out, and is looked over once."""
+
+    def __init__(self, before: Mapping[ResourceRequest, Answers]) -> None:
+        super().__init__()
+        self._before = before
+
+    def __missing__(self, request: ResourceRequest) -> Answers:
+        before = self._before[request]
+        found = replace(before, key=before.key.copy(), version=before.version.copy(), read=-1)
+        self[request] = found
+        return found
+
+
+class Preferring(Protocol):
+    """A placement policy over a board: in which order rows are preferred, and which device a share comes from."""
+
+    def keys(self, request: ResourceRequest) -> Floats:
+        """One number a row, the lower the better. It need not say where the request fits."""
+        ...
+
+    def slot(self, request: ResourceRequest, row: int) -> int:
+        """The device that a share comes from on a row where it fits; -1 = the fullest that still holds it."""
+        ...
+
+    def on(self, board: Board) -> Preferring:
+        """The same over another board of the fleet."""
+        ...
+
+
 @dataclass(slots=True)
 class Board:
     """What is left on every node of a fleet while a plan is being made. The fleet itself stays as it is.
@@ -70,6 +103,7 @@ class Board:
         version: as the fleet's. It is the older one again after a rollback, so that what is known of a row stays known.
         neighbours: where workloads are that others keep apart from.
         answers: by request, how it fits; kept from plan to plan where the board was made with the fleet's own.
+        placement, preferring: the placement policy in force; best fit needs nothing but ``answers``.
     """
 
     fleet: Fleet
@@ -84,6 +118,8 @@ class Board:
     licences_used: dict[str, int]
     version: Ints
     answers: dict[ResourceRequest, Answers]
+    placement: PlacementName = PlacementName.BEST_FIT
+    preferring: Preferring | None = None
     _deeds: list[_Deed] = field(default_factory=list)
     _open_nodes: tuple[Node, ...] | None = None
 
@@ -109,7 +145,39 @@ class Board:
             answers={} if answers is None else answers,
         )
 
+    def twin(self) -> Board:
+        """Another board that begins as this one is now. Both may be used in turn: no two states of a row have one
+        version, on whichever board."""
+        found = replace(
+            self,
+            cpu_left=self.cpu_left.copy(),
+            memory_left=self.memory_left.copy(),
+            disk_left=self.disk_left.copy(),
+            power_used_w=self.power_used_w.copy(),
+            device_left=self.device_left.copy(),
+            counted_left={name: counted.copy() for name, counted in self.counted_left.items()},
+            licences_used=dict(self.licences_used),
+            version=self.version.copy(),
+            answers=_Inherited(self.answers),
+            _deeds=list(self._deeds),
+        )
+        if self.preferring is not None:
+            found.preferring = self.preferring.on(found)
+        return found
+
     # What there is, as placement policies read it --------------------------------------------------------------------
+
+    def fork(self) -> Board:
+        """Another board that stands as this one does, to try things out on at the same time."""
+        found = Board.of(self.fleet, self.neighbours)
+        found.follow(self, 0)
+        return found
+
+    def follow(self, other: Board, mark: Mark) -> Mark:
+        """Do what was done on another board since a mark; what to give as the mark the next time."""
+        for deed in other._deeds[mark:]:
+            self._do(deed.row, deed.allocation, deed.sign, by=deed.by, gone=deed.gone)
+        return other.mark()
 
     @property
     def cpu_total(self) -> Ints:
@@ -167,11 +235,16 @@ class Board:
 
     def rows_of(self, workload: WorkloadId) -> set[int]:
         """Where a workload is, as things stand on the board. Nodes that are not known are left out."""
+        return set(self.members_by_row(workload))
+
+    def members_by_row(self, workload: WorkloadId) -> Counter[int]:
+        """How many members of a workload each row has, as things stand on the board."""
         gone = {deed.gone for deed in self._deeds if deed.gone is not None}
         held = self.neighbours.nodes.get(workload, {})
-        nodes = {node for attempt, nodes in held.items() if attempt not in gone for node in nodes}
-        rows = {self.fleet.row_of[node] for node in nodes if node in self.fleet.row_of}
-        return rows | {deed.row for deed in self._deeds if deed.by == workload and deed.sign < 0}
+        nodes = (node for attempt, nodes in held.items() if attempt not in gone for node in nodes)
+        rows = Counter(self.fleet.row_of[node] for node in nodes if node in self.fleet.row_of)
+        rows.update(deed.row for deed in self._deeds if deed.by == workload and deed.sign < 0)
+        return rows
 
     # What if -------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from ampacity.model.resources import Allocation
 Ints = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int32]
 Codes = npt.NDArray[np.int16]
+Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 T = TypeVar("T", bound=np.generic)

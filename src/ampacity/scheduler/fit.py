@@ -10,7 +10,7 @@ from ampacity.model.ids import NodeId
 from ampacity.model.resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Allocation, DeviceShare, ResourceRequest
 
 from .board import Answers, Board, Fit
-from .columns import Flags, Ints
+from .columns import Flags, Floats, Ints
 from .fleet import ABSENT
 
 NO_ROOM = np.iinfo(np.int64).max
@@ -40,7 +40,7 @@ def room_for(board: Board, request: ResourceRequest) -> int:
 
 def _answers(board: Board, request: ResourceRequest) -> Answers:
     fleet = board.fleet
-    answers = board.answers.get(request)
+    answers = _known(board, request)
     if answers is None or len(answers.key) != fleet.size:
         answers = Answers(key=np.full(fleet.size, NO_ROOM), version=np.full(fleet.size, -1, np.int64))
         board.answers[request] = answers
@@ -62,7 +62,20 @@ def _answers(board: Board, request: ResourceRequest) -> Answers:
     return answers
 
 
-def best(board: Board, keys: Ints, rows: Ints, count: int) -> Ints:
+def _known(board: Board, request: ResourceRequest) -> Answers | None:
+    try:
+        return board.answers[request]
+    except KeyError:
+        return None
+
+
+def order_of(board: Board, request: ResourceRequest) -> Ints | Floats:
+    """In which order rows are preferred, the lower the better: that of the placement policy. Only :func:`keys_of` says
+    where the request fits."""
+    return keys_of(board, request) if board.preferring is None else board.preferring.keys(request)
+
+
+def best(board: Board, keys: Ints | Floats, rows: Ints, count: int) -> Ints:
     """The ``count`` best of these rows, the best first; ties by rank."""
     if count < len(rows):
         found = keys[rows]
@@ -74,7 +87,8 @@ def fits_on(board: Board, request: ResourceRequest, rows: Sequence[int]) -> tupl
     """What the members of a gang are given on rows where they fit, in the same order.
 
     Whole devices are taken by ascending index, and by the same indices on all nodes where that can be: ranks of the
-    same number then talk over the same rail. A share comes from the fullest device that still holds it.
+    same number then talk over the same rail. A share comes from the fullest device that still holds it, unless the
+    placement policy has another one.
     """
     if not request.accelerators:
         return tuple(_fit(board, request, row, ()) for row in rows)
@@ -87,7 +101,7 @@ def fits_on(board: Board, request: ResourceRequest, rows: Sequence[int]) -> tupl
         slots = shared.tolist()
         return tuple(_fit(board, request, row, slots) for row in rows)
     return tuple(
-        _fit(board, request, row, _slots(board, wanted, row, np.flatnonzero(holds).tolist()))
+        _fit(board, request, row, _slots(board, request, row, np.flatnonzero(holds).tolist()))
         for row, holds in zip(rows, holding, strict=True)
     )
 
@@ -127,8 +141,12 @@ def _ask(board: Board, request: ResourceRequest, rows: Ints) -> Ints:
     return np.where(fits, key, NO_ROOM)
 
 
-def _slots(board: Board, wanted: AcceleratorRequest, row: int, holding: list[int]) -> list[int]:
+def _slots(board: Board, request: ResourceRequest, row: int, holding: list[int]) -> list[int]:
+    (wanted,) = request.accelerators
     if wanted.milli < WHOLE_MILLI:
+        preferred = -1 if board.preferring is None else board.preferring.slot(request, row)
+        if preferred in holding:
+            return [preferred]
         left = board.device_left[row]
         holding.sort(key=lambda slot: (left[slot], slot))
     return holding[: wanted.count.minimum]

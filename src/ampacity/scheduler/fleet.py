@@ -268,6 +268,13 @@ class Fleet:
             if slot is not None and total[slot]:
                 yield slot, share.milli
 
+    def touch(self, attempt: Attempt) -> None:
+        """Something else about what the attempt holds has changed: until when it does."""
+        for member in attempt.members:
+            row = self.row_of.get(member.node)
+            if row is not None:
+                self._changed(row)
+
     def _keep(self, id: NodeId) -> None:
         """Before a node changes."""
         if self._past is not None and id not in self._past.kept:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Placement
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.rules import ApartRule, TopologyMode
 
 from .board import Board, Fit
-from .columns import Ints
-from .fit import NO_ROOM, best, fits_on, keys_of, room_for
+from .columns import Floats, Ints
+from .fit import NO_ROOM, best, fits_on, keys_of, order_of, room_for
 from .gang import Gang
 from .marked import NOWHERE, Tree
 from .topology import packed, whole
@@ -22,17 +23,34 @@ USUAL_TREES = ("fabric", "site")
 """Where a gang without a rule of its own keeps together: the first of these in which nodes have places."""
 
 
-def place(board: Board, gang: Gang) -> tuple[Fit, ...] | None:
+def place(board: Board, gang: Gang, beside: WorkloadId | None = None) -> tuple[Fit, ...] | None:
     """The best nodes for a gang, ranks in order of their distance; ``None`` if it finds no room now.
 
     A member is an attempt's part on one node, so the nodes are distinct. An elastic gang gets as many as fit, up to
     ``size.maximum``. All members get the same one of the alternative accelerators, the best liked that does.
+
+    Args:
+        beside: a service whose replicas shall be spread: a replica of one node goes where the fewest of them are.
     """
     for single in alternatives(gang.resources):
-        rows = _rows(board, gang, single)
+        rows = _rows(board, gang, single, beside)
         if rows is not None:
             return fits_on(board, single, rows.tolist())
     return None
+
+
+def place_as(board: Board, gang: Gang, size: Range, beside: WorkloadId | None = None) -> tuple[Fit, ...] | None:
+    """The best nodes for a gang of this size instead of its own."""
+    return place(board, gang if size == gang.size else replace(gang, size=size), beside)
+
+
+def has_room(board: Board, gang: Gang) -> bool:
+    """Whether enough nodes could take a member now. That says nothing about whether they lie together."""
+    count = gang.size.minimum
+    return any(
+        room_for(board, single) >= count and len(candidates(board, gang, single)) >= count
+        for single in alternatives(gang.resources)
+    )
 
 
 def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:
@@ -57,22 +75,32 @@ def candidates(board: Board, gang: Gang, request: ResourceRequest) -> Ints:
     return np.flatnonzero(may)
 
 
-def _rows(board: Board, gang: Gang, request: ResourceRequest) -> Ints | None:
+def _rows(board: Board, gang: Gang, request: ResourceRequest, beside: WorkloadId | None) -> Ints | None:
     """The rows of all members, or ``None``."""
     size = _licensed(board, request, gang.size)
     if size is None or room_for(board, request) < size.minimum:
         return None
-    keys, rows = keys_of(board, request), candidates(board, gang, request)
+    keys, rows = order_of(board, request), candidates(board, gang, request)
     if request.power_w:
         rows = _within_feeds(board, keys, rows, request.power_w)
     if len(rows) < size.minimum:
         return None
+    if beside is not None and size.maximum == 1:
+        rows = _fewest(board.members_by_row(beside), rows)
     if gang.rules.prefer:
         return _preferred(board, gang, keys, rows, size)
     return _chosen(board, gang, keys, rows, size)
 
 
-def _preferred(board: Board, gang: Gang, keys: Ints, rows: Ints, size: Range) -> Ints | None:
+def _fewest(members: Mapping[int, int], rows: Ints) -> Ints:
+    """Of the rows those that have the fewest members."""
+    there = np.zeros(len(rows), np.int64)
+    for place in np.flatnonzero(np.isin(rows, list(members))):
+        there[place] = members[int(rows[place])]
+    return rows[there == there.min()] if len(rows) else rows
+
+
+def _preferred(board: Board, gang: Gang, keys: Ints | Floats, rows: Ints, size: Range) -> Ints | None:
     """Those that are worth the most first, and of them only as many more as are needed."""
     worth = board.fleet.marked.worth(gang.rules.prefer)[rows]
     for least in np.unique(worth)[::-1]:
@@ -82,7 +110,7 @@ def _preferred(board: Board, gang: Gang, keys: Ints, rows: Ints, size: Range) ->
     return None
 
 
-def _chosen(board: Board, gang: Gang, keys: Ints, rows: Ints, size: Range) -> Ints | None:
+def _chosen(board: Board, gang: Gang, keys: Ints | Floats, rows: Ints, size: Range) -> Ints | None:
     if len(rows) < size.minimum:
         return None
     rule = gang.rules.topology
@@ -146,7 +174,7 @@ def _licensed(board: Board, request: ResourceRequest, size: Range) -> Range | No
     return Range(minimum=size.minimum, maximum=most)
 
 
-def _within_feeds(board: Board, keys: Ints, rows: Ints, power_w: int) -> Ints:
+def _within_feeds(board: Board, keys: Ints | Floats, rows: Ints, power_w: int) -> Ints:
     """Of the rows of each feed only as many as its watts allow, the best ones."""
     codes, capacity_w = board.fleet.marked.feeds()
     fed = codes[rows]

@@ -2,130 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from heapq import heapify, heappop, heappush
 
-from ampacity.model.plan import Plan, Promise, Start, Wait, Waits
-from ampacity.model.preemption import DEFAULT_PREEMPTION
-from ampacity.model.quantities import print_cpus
+from ampacity.model.ids import WorkloadId
+from ampacity.model.plan import Plan, Promise, Start, Wait, WaitCode, Waits
 
-from .board import Board, Fit
+from .backfill.guard import Guard
+from .backfill.reserve import Reserve
+from .board import Board
+from .chooser import choose_by
 from .explain import Explainer
 from .gates import held_back
-from .order import Shape, Turn, Want
-from .place import place, placements
+from .moment import Moment
+from .order import Entries, Group, Want
 from .preempting.preemptor import Preemptor
 from .promises import keep_promises
-from .queues.purse import Purse, wanted
-from .queues.rules import Barred
-from .queues.words import say_barred
+from .queues.purse import Purse
+from .queues.words import say_barred, say_behind
+from .serve import Served, Server
 from .state import State
-from .waiting import Because, Rest, Waiting
-
-Head = tuple[Turn, list[tuple[Turn, Want]], int]
-"""The first of a group that has not had its turn: its turn, the group, and its place there."""
+from .waiting import Because, Reason, Waiting
 
 
 def plan(state: State, now: float) -> Plan:
     """What to start now, and for every other replica that wants a start why it waits.
 
-    A gang that finds no room is passed over and those behind it may start. So a large gang can starve behind a
-    stream of small ones of lower priority: reservations and backfill are not there yet.
-
     Its cost grows with the nodes, the starts and the different shapes that wait, not with how many wait; the waits are
     written out when somebody reads them.
 
     Args:
-        state: is read, never changed.
+        state: is read, never changed (but for what is remembered with it of earlier plans).
         now: seconds since the epoch.
     """
     board = Board.of(state.fleet, state.neighbours, state.answers)
-    held: list[Wait] = []
-    heads: list[Head] = [(group[0][0], group, 0) for group in state.line.groups.values()]
-    for want in state.line.apart.values():
-        wait = held_back(state, want, now)
-        if wait is None:
-            heads.append((want.turn, [(want.turn, want)], 0))
-        else:
-            held.append(wait)
+    choose_by(board, state.policy.placement, state.policies, state.demand)
     purse = Purse.of(state.shares, board)
+    moment = Moment(state, now)
     kept = keep_promises(state, board, now)
     given: list[Start | Promise] = [*kept.starts, *kept.promises]
     for each in given:
         purse.take(state.queue_of(each.workload), purse.amounts(each.placements))
-    heads += [(want.turn, [(want.turn, want)], 0) for want in kept.broken]
-    preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=DEFAULT_PREEMPTION)
-    starts, crowded, barred = _serve(board, purse, preemptor, heads)
-    explainer = Explainer(state, board)
-    reasons: list[Because] = [(partial(explainer.reason, rests[0][0][1]), rests) for rests in crowded.values()]
-    reasons += [(partial(say_barred, bar, rest[0][1].spec.queue), [rest]) for bar, rest in barred]
+    held, others = list[Wait](), list(kept.broken)
+    for want in state.line.apart.values():
+        wait = held_back(state, want, now)
+        if wait is None:
+            others.append(want)
+        else:
+            held.append(wait)
+    preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=state.policy.preemption)
+    server = Server(moment, board, purse, _guard(moment, board, purse, given), preemptor)
+    served = server.serve(others)
+    rest = _Rest.of(state, server, others, (*served.starts, *preemptor.promises))
     return Plan(
-        starts=(*kept.starts, *starts),
+        starts=(*(_lasting(moment, start) for start in kept.starts), *served.starts),
         stops=tuple(preemptor.stops),
         resizes=tuple(preemptor.resizes),
         promises=(*kept.promises, *preemptor.promises),
-        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], reasons).write_out),
+        reservations=served.reservations,
+        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons).write_out),
         queues=purse.standings(state.line.waiting),
         next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at),
     )
 
 
-def _serve(
-    board: Board, purse: Purse, preemptor: Preemptor, heads: list[Head]
-) -> tuple[list[Start], dict[Shape, list[Rest]], list[tuple[Barred, Rest]]]:
-    """The starts, by shape all who found no room, and those whose queue may not use more. What is left only shrinks
-    while a plan is made: a shape that found no room once finds none later, and a group that was barred stays so. But
-    others may have to give way for it."""
-    starts: list[Start] = []
-    crowded: dict[Shape, list[Rest]] = {}
-    barred: list[tuple[Barred, Rest]] = []
-    heapify(heads)
-    while heads:
-        _, group, position = heappop(heads)
-        want = group[position][1]
-        shape = want.shape
-        queue = want.spec.queue
-        size = purse.allowed(want)
-        bar = purse.barred(queue, wanted(want)) if size is None else None
-        fits = None if size is None or shape in crowded else place(board, replace(want.gang, size=size))
-        amounts = {} if fits is None else purse.amounts(placements(fits))
-        if fits is not None:
-            bar = purse.barred(queue, amounts)
-        if bar is not None:
-            barred.append((bar, group[position:]))
-            continue
-        if fits is not None:
-            for fit in fits:
-                board.take(fit, want.workload.id)
-            purse.take(queue, amounts)
-            starts.append(_start(want, fits))
-        elif not preemptor.help(want):
-            crowded.setdefault(shape, []).append(group[position:])
-            continue
-        if position + 1 < len(group):
-            heappush(heads, (group[position + 1][0], group, position + 1))
-    return starts, crowded, barred
+def _guard(moment: Moment, board: Board, purse: Purse, given: Iterable[Start | Promise]) -> Guard:
+    state = moment.state
+    state.horizon.follow(state.fleet, state.attempts)
+    reserve = Reserve(state.horizon, board, purse, state.attempts, moment.now)
+    for each in given:
+        want = state.line.promised[each.workload, each.replica]
+        reserve.put_places(each.placements, moment.now + moment.lasting(want).expected_s)
+    return Guard(state.policy.backfill.reservations, reserve)
 
 
-def _start(want: Want, fits: tuple[Fit, ...]) -> Start:
-    more = f" and {len(fits) - 4} more" if len(fits) > 4 else ""
-    left = [_leaves(fit) + (f" on {fit.node}" if len(fits) > 1 else "") for fit in fits[:4]]
-    return Start(
-        workload=want.workload.id,
-        replica=want.replica.index,
-        placements=placements(fits),
-        why=f"best fit: leaves {', '.join(left)}{more}",
-    )
+def _lasting(moment: Moment, start: Start) -> Start:
+    want = moment.state.line.promised[start.workload, start.replica]
+    return replace(start, lasting=moment.lasting(want))
 
 
-def _leaves(fit: Fit) -> str:
-    """What is then free on the node; accelerators where it has some to speak of."""
-    cpus = f"{print_cpus(fit.cpu_left_milli)} CPUs"
-    if not fit.accelerators_left_milli and not fit.allocation.devices:
-        return cpus
-    return f"{print_cpus(fit.accelerators_left_milli)} accelerators and {cpus}"
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """Those that go on waiting, and why: what was so when the plan was made."""
+
+    groups: tuple[Mapping[Group, Entries], ...]
+    alone: tuple[tuple[Group, Want], ...]
+    started: frozenset[tuple[WorkloadId, int]]
+    served: Served
+    explainer: Explainer
+    names: Mapping[WorkloadId, str]
+
+    @staticmethod
+    def of(state: State, server: Server, others: Iterable[Want], given: Iterable[Start | Promise]) -> _Rest:
+        served = server.served
+        for number in served.shapes:
+            server.is_crowded(number)
+        ahead = [reservation.workload for reservation in served.reservations]
+        return _Rest(
+            groups=tuple(line.groups.copy() for line in state.line.queues.values()),
+            alone=tuple((server.group(want), want) for want in others),
+            started=frozenset((each.workload, each.replica) for each in given),
+            served=served,
+            explainer=Explainer(state, server.board),
+            names={ident: state.live[ident].workload.name for ident in ahead},
+        )
+
+    def reasons(self) -> Iterator[Because]:
+        grouped = [(group, [want for _, want in entries]) for each in self.groups for group, entries in each.items()]
+        for group, wants in (*grouped, *((group, [want]) for group, want in self.alone)):
+            left = [want for want in wants if (want.workload.id, want.replica.index) not in self.started]
+            if left:
+                yield partial(self._reason, group, left[0]), left
+
+    def _reason(self, group: Group, want: Want) -> Reason:
+        barred = self.served.barred.get(group)
+        if barred is not None:
+            return say_barred(barred, group.queue)
+        if group.shape in self.served.crowded:
+            return self.explainer.reason(want)
+        ahead = [f"{self.names[each.workload]} ({each.workload})" for each in self.served.reservations]
+        return WaitCode.BEHIND, *say_behind(ahead)
 
 
 def _earliest(one: float | None, other: float | None) -> float | None:

@@ -29,7 +29,7 @@ class Kept:
 def keep_promises(state: State, board: Board, now: float) -> Kept:
     """Take the promised places, or hold them until those have left who are on them."""
     kept = Kept()
-    for want in sorted(state.line.promised.values(), key=lambda want: want.turn):
+    for want in sorted(state.line.promised.values(), key=state.line.turn):
         places = want.replica.then
         if _are_free(board, places):
             kept.starts.append(_start(want))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ampacity.model.attempt import Attempt
@@ -13,15 +13,22 @@ from ampacity.model.node import Node, Pool
 from ampacity.model.policy import DEFAULT_POLICY, SchedulerPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.site import EMPTY_SITE, Site
 from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Wish, Workload, WorkloadSpec
 
+from .backfill.horizon import Horizon, end_of
 from .board import Answers
+from .chooser import Policies
+from .demand import Demand
 from .fleet import Fleet
 from .gang import Gang, Name
 from .neighbours import Neighbours
 from .order import Line, Want
+from .ordering.registry import order_of
 from .preempting.claims import Claim
 from .preempting.runners import Runner, Runners
+from .queues.accounts import Accounts
+from .queues.heads import Head
 from .queues.shares import Shares, kinds_of
 
 NAMES_KEPT = 10_000
@@ -63,9 +70,12 @@ class State:
         policy: the settings in force.
         usage: what each owner has used of each queue; without what runs.
         runtimes: how long jobs of each kind took.
-        shares: what each queue holds. It follows from the rest.
+        shares, accounts: what each queue and each owner in it holds. They follow from the rest.
+        horizon, orders, learned: what plans found out about ends and turns, and how often ``runtimes`` changed.
         neighbours: which workloads keep apart, and where they are.
         answers: how requests fit, as earlier plans found out. They follow from the rest.
+        demand: what live workloads ask for. It follows from the rest.
+        policies: placement policies with what they have worked out. It follows from the rest.
         line: the replicas that want a start, in order. It follows from the rest.
         runners: what runs, by who may take its place, and what is leaving. It follows from the rest.
     """
@@ -84,12 +94,21 @@ class State:
     usage: dict[str, Usage] = field(default_factory=dict)
     runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
     shares: Shares = field(default_factory=Shares)
+    accounts: Accounts = field(default_factory=Accounts)
     line: Line = field(default_factory=Line, compare=False, repr=False)
     runners: Runners = field(default_factory=Runners, compare=False, repr=False)
     answers: dict[ResourceRequest, Answers] = field(default_factory=dict, compare=False, repr=False)
+    demand: Demand = field(default_factory=Demand, compare=False, repr=False)
+    policies: Policies = field(default_factory=Policies, compare=False, repr=False)
     _left: dict[WorkloadId, tuple[int, str]] = field(default_factory=dict, compare=False, repr=False)
     _touched: set[WorkloadId] = field(default_factory=set, compare=False, repr=False)
+    horizon: Horizon = field(default_factory=Horizon, compare=False, repr=False)
+    orders: dict[str, tuple[tuple[object, ...], tuple[Head, ...]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    learned: int = field(default=0, compare=False, repr=False)
     _another_tree: bool = field(default=False, compare=False, repr=False)
+    _another_policy: bool = field(default=False, compare=False, repr=False)
 
     def apply(self, event: Event) -> None:
         """Take in one event of the log. Rows of workloads that are not held (they have ended) are passed over.
@@ -130,8 +149,9 @@ class State:
         name: Name = held.workload.project, held.workload.name
         concerned = held.spec.rules.apart is not None or self.neighbours.concerns(name)
         gang = Gang(resources=held.spec.resources, size=size, rules=held.spec.rules, name=name if concerned else None)
+        behind_s = self._behind_s(workload) if self.policy.points.critical_path else 0.0
         return [
-            Want(workload=held.workload, spec=held.spec, replica=replica, gang=gang)
+            Want(workload=held.workload, spec=held.spec, replica=replica, gang=gang, behind_s=behind_s)
             for index, replica in held.replicas.items()
             if replica.phase is ReplicaPhase.WAITING
             and index < held.desired.replicas
@@ -145,8 +165,45 @@ class State:
             return left[1]
         return None if held is None else held.workload.name
 
+    def _behind_s(self, workload: WorkloadId) -> float:
+        """How long the work takes that waits for a workload, along the longest path."""
+        found: dict[WorkloadId, float] = {}
+        for ident in reversed(self._along(workload, lambda each: self.dependants.get(each, ()))):
+            below = self.dependants.get(ident, ())
+            found[ident] = max((found[each] + self._lasts_s(each) for each in below if each in found), default=0.0)
+        return found[workload]
+
+    def _lasts_s(self, workload: WorkloadId) -> float:
+        spec = self.live[workload].spec if workload in self.live else None
+        limit_s = None if spec is None else spec.max_duration_s
+        return self.policy.backfill.assumed_runtime_s if limit_s is None else limit_s
+
+    @staticmethod
+    def _along(start: WorkloadId, further: Callable[[WorkloadId], Iterable[WorkloadId]]) -> list[WorkloadId]:
+        """A workload and all that lie further along, each behind those that lead there."""
+        order: dict[WorkloadId, None] = {}
+        path = [(start, iter(sorted(further(start))))]
+        while path:
+            ident, rest = path[-1]
+            following = next(rest, None)
+            if following is None:
+                order.setdefault(ident)
+                path.pop()
+            elif following not in order and all(following != each for each, _ in path):
+                path.append((following, iter(sorted(further(following)))))
+        return list(reversed(order))
+
+    def _touch_before(self, workload: Workload) -> None:
+        """What a workload comes after stands elsewhere, where the work behind it counts."""
+        if self.policy.points.critical_path:
+            held = self.live
+            before = self._along(workload.id, lambda each: held[each].workload.after if each in held else ())
+            self._touched.update(each for each in before if each in held)
+
     def _line_up(self) -> None:
         """Those that were touched take their places anew."""
+        if self._another_policy:
+            self._begin_anew()
         if self._another_tree:
             self.shares.plant(self.queues)
             self._another_tree = False
@@ -157,8 +214,25 @@ class State:
             self._touched |= self.neighbours.put(workload, name, rule)
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
+            self.demand.put(workload, *self._asked(workload))
             self._run(workload)
         self._touched.clear()
+
+    def _begin_anew(self) -> None:
+        """By other settings everyone stands elsewhere."""
+        self.line = Line(order=order_of(self.policy))
+        self.accounts.forget()
+        self.orders.clear()
+        self._touched |= self.live.keys()
+        self._another_policy = False
+
+    def _asked(self, workload: WorkloadId) -> tuple[ResourceRequest | None, int]:
+        """What each member of the workload asks for, and how many members its owner wants at least."""
+        held = self.live.get(workload)
+        if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
+            return None, 0
+        size = held.spec.num_nodes.minimum if held.desired.size is None else held.desired.size
+        return held.spec.resources, held.desired.replicas * size
 
     def _run(self, workload: WorkloadId) -> None:
         """What of it runs, and what is leaving."""
@@ -206,7 +280,7 @@ class State:
                 self._put_node(row)
             case Pool():
                 self.pools[row.name] = row
-            case Queue() | SchedulerPolicy() | Usage() | RuntimeHistory():
+            case Queue() | SchedulerPolicy() | Site() | Usage() | RuntimeHistory():
                 self._put_rule(row)
 
     def _touch(self, row: Row | None) -> None:
@@ -241,22 +315,32 @@ class State:
         known = self.attempts.get(row.id)
         if known is not None and not row.phase.ended and _places(known) == _places(row):
             self.attempts[row.id] = row
+            if end_of(known) != end_of(row):
+                self.fleet.touch(row)
             return
         self._drop_attempt(row.id)
         if not row.phase.ended:
             self._hold_attempt(row)
 
-    def _put_rule(self, row: Queue | SchedulerPolicy | Usage | RuntimeHistory) -> None:
+    def _put_rule(self, row: Queue | SchedulerPolicy | Site | Usage | RuntimeHistory) -> None:
         match row:
             case Queue():
                 self.queues[row.name] = row
                 self._another_tree = True
             case SchedulerPolicy():
-                self.policy = row
+                self._put_policy(row)
+            case Site():
+                self.fleet.put_site(row)
             case Usage():
                 self.usage[row.key] = row
+                self.accounts.change(row.queue, row.key)
             case RuntimeHistory():
                 self.runtimes[row.key] = row
+                self.learned += 1
+
+    def _put_policy(self, policy: SchedulerPolicy) -> None:
+        self.policy = policy
+        self._another_policy = True
 
     def _put_node(self, row: Node) -> None:
         before = self.fleet.get(row.id)
@@ -280,12 +364,15 @@ class State:
     def _count(self, attempt: Attempt) -> None:
         nodes = {member.node: self.fleet.get(member.node) for member in attempt.members}
         self.shares.hold(attempt, nodes)
+        if attempt.id in self.accounts:
+            self.accounts.hold(attempt)
 
     def _hold_attempt(self, attempt: Attempt) -> None:
         self.attempts[attempt.id] = attempt
         self.attempts_of.setdefault((attempt.workload, attempt.replica), set()).add(attempt.id)
         self.fleet.hold(attempt)
         self._count(attempt)
+        self.accounts.hold(attempt)
         self.neighbours.hold(attempt)
 
     def _drop_attempt(self, id: AttemptId) -> None:
@@ -295,6 +382,7 @@ class State:
         self._touch(attempt)
         self.fleet.release(attempt)
         self.shares.release(id)
+        self.accounts.release(attempt)
         self.neighbours.release(attempt)
         key = (attempt.workload, attempt.replica)
         self.attempts_of[key].discard(id)
@@ -315,8 +403,10 @@ class State:
     def _link(self, workload: Workload) -> None:
         for target in workload.after:
             self.dependants.setdefault(target, set()).add(workload.id)
+        self._touch_before(workload)
 
     def _unlink(self, workload: Workload) -> None:
+        self._touch_before(workload)
         for target in set(workload.after):
             self.dependants[target].discard(workload.id)
             if not self.dependants[target]:
@@ -339,11 +429,19 @@ class State:
                 self.queues.pop(key, None)
                 self._another_tree = True
             case Table.POLICIES:
-                self.policy = DEFAULT_POLICY
+                self._put_policy(DEFAULT_POLICY)
+            case Table.SITES:
+                self.fleet.put_site(EMPTY_SITE)
             case Table.USAGE:
-                self.usage.pop(key, None)
+                self._drop_usage(key)
             case Table.RUNTIMES:
                 self.runtimes.pop(key, None)
+                self.learned += 1
+
+    def _drop_usage(self, key: str) -> None:
+        row = self.usage.pop(key, None)
+        if row is not None:
+            self.accounts.change(row.queue, key)
 
     def _remove_part(self, table: Table, key: str) -> None:
         row = self._find(table, key)
@@ -376,6 +474,8 @@ class State:
                 return self.fleet.get(NodeId(key))
             case Table.POLICIES:
                 return self.policy
+            case Table.SITES:
+                return self.fleet.marked.site
             case Table.POOLS | Table.QUEUES | Table.USAGE | Table.RUNTIMES:
                 rows: dict[str, Row] = getattr(self, table.value)
                 return rows.get(key)

@@ -8,22 +8,20 @@ from functools import cached_property
 from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Wait, WaitCode
 
-from .order import Turn, Want
+from .order import Want
 
 Reason = tuple[WaitCode, str, str]
 """The constraint, the sentence, and what would let it start."""
 
-Rest = list[tuple[Turn, Want]]
-"""One and all behind it in its group."""
-
-Because = tuple[Callable[[], Reason], list[Rest]]
+Because = tuple[Callable[[], Reason], Sequence[Want]]
 """What says why, when somebody wants to know, and who waits for that reason."""
 
 
 class Waiting:
     """The waits of a plan. May be read from any thread."""
 
-    def __init__(self, held: Iterable[Wait], reasons: Sequence[Because]) -> None:
+    def __init__(self, held: Iterable[Wait], reasons: Callable[[], Iterable[Because]]) -> None:
+        """``reasons`` has to give the same whenever it is called."""
         self._held, self._reasons = tuple(held), reasons
 
     def write_out(self, only: WorkloadId | None) -> Iterator[Wait]:
@@ -37,10 +35,9 @@ class Waiting:
         found: dict[WorkloadId, list[Wait | tuple[Callable[[], Reason], Want]]] = {}
         for wait in self._held:
             found.setdefault(wait.workload, []).append(wait)
-        for because, rests in self._reasons:
-            for rest in rests:
-                for _, want in rest:
-                    found.setdefault(want.workload.id, []).append((because, want))
+        for because, rests in self._reasons():
+            for want in rests:
+                found.setdefault(want.workload.id, []).append((because, want))
         return found
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from ampacity.model.event import Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.receipt import Receipt
+from ampacity.model.request_usage import RequestSum, UsageBy
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 
 
@@ -104,6 +105,26 @@ class Store(Protocol):
 
     def forget_receipts(self, *, before: float) -> None:
         """Drop the receipts that are older."""
+        ...
+
+    def book_requests(self, sums: Sequence[RequestSum], *, cursors: Mapping[str, str]) -> None:
+        """Add sums by the hour to those that stand, with the sources' cursors, all or nothing, durably."""
+        ...
+
+    def request_usage(
+        self,
+        *,
+        by: Collection[UsageBy],
+        since: float = 0.0,
+        until: float = float("inf"),
+        project: Project | None = None,
+    ) -> tuple[RequestSum, ...]:
+        """What was used in the hours that began since a time and before another, told apart by these, in their
+        order."""
+        ...
+
+    def forget_request_usage(self, *, before: float) -> None:
+        """Drop the sums of hours that began earlier."""
         ...
 
     def close(self) -> None: ...

@@ -9,6 +9,7 @@ from ampacity.model.errors import StoreError
 from ampacity.model.event import Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.receipt import Receipt
+from ampacity.model.request_usage import RequestSum, UsageBy
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 
 from .base import Store
@@ -163,6 +164,22 @@ class FeedStore:
 
     def cursors(self) -> Mapping[str, str]:
         return self._store.cursors()
+
+    def book_requests(self, sums: Sequence[RequestSum], *, cursors: Mapping[str, str]) -> None:
+        self._store.book_requests(sums, cursors=cursors)
+
+    def request_usage(
+        self,
+        *,
+        by: Collection[UsageBy],
+        since: float = 0.0,
+        until: float = float("inf"),
+        project: Project | None = None,
+    ) -> tuple[RequestSum, ...]:
+        return self._store.request_usage(by=by, since=since, until=until, project=project)
+
+    def forget_request_usage(self, *, before: float) -> None:
+        self._store.forget_request_usage(before=before)
 
     def close(self) -> None:
         self._store.close()

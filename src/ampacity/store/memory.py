@@ -10,6 +10,7 @@ from ampacity.model.errors import NameTaken, StaleVersion
 from ampacity.model.event import Change, Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.receipt import Receipt
+from ampacity.model.request_usage import AS_KEPT, RequestSum, UsageBy, grouped
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 
 from .views import live_part, part_of_workload, refuse_repeated, refuse_unsound, snapshot
@@ -25,6 +26,7 @@ class MemoryStore:
         self._base = Rows()
         self._cursors: dict[str, str] = {}
         self._receipts: dict[str, Receipt] = {}
+        self._request_usage: tuple[RequestSum, ...] = ()
         self._names: dict[tuple[Project, str], WorkloadId] = {}
 
     def append(
@@ -164,6 +166,29 @@ class MemoryStore:
             for event in [event for event in self._events if event.seq <= before]:
                 self._base.apply(event)
             self._events = [event for event in self._events if event.seq > before]
+
+    def book_requests(self, sums: Sequence[RequestSum], *, cursors: Mapping[str, str]) -> None:
+        with self._lock:
+            self._request_usage = grouped((*self._request_usage, *sums), AS_KEPT)
+            self._cursors.update(cursors)
+
+    def request_usage(
+        self,
+        *,
+        by: Collection[UsageBy],
+        since: float = 0.0,
+        until: float = float("inf"),
+        project: Project | None = None,
+    ) -> tuple[RequestSum, ...]:
+        with self._lock:
+            standing = self._request_usage
+        return grouped(
+            (each for each in standing if since <= each.start < until and project in (None, each.project)), by
+        )
+
+    def forget_request_usage(self, *, before: float) -> None:
+        with self._lock:
+            self._request_usage = tuple(each for each in self._request_usage if each.start >= before)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -30,6 +30,7 @@ _OF_ALL = (
     Table.API_KEYS,
     Table.PROJECT_LIMITS,
     Table.POLICIES,
+    Table.SITES,
     Table.USAGE,
     Table.RUNTIMES,
 )

@@ -12,9 +12,12 @@ from sqlalchemy.sql.expression import ColumnElement
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Row
 from ampacity.model.event import Table as Kind
+from ampacity.model.request_usage import NAMED, SUMMED
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload
 
-HEAD = "0004"
+_WHOLE = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "ttft_count")
+
+HEAD = "0006"
 """The newest migration."""
 
 metadata = MetaData()
@@ -92,6 +95,7 @@ rows: Mapping[Kind, Table] = {
     Kind.POOLS: _table(Kind.POOLS),
     Kind.QUEUES: _table(Kind.QUEUES),
     Kind.POLICIES: _table(Kind.POLICIES),
+    Kind.SITES: _table(Kind.SITES),
     Kind.USAGE: _table(Kind.USAGE),
     Kind.RUNTIMES: _table(Kind.RUNTIMES),
     Kind.API_KEYS: _table(Kind.API_KEYS),
@@ -133,6 +137,15 @@ receipts = Table(
     Column("answer", LargeBinary, nullable=False),
     Index("ix_receipts_at", "at"),
 )
+
+request_usage = Table(
+    "request_usage",
+    metadata,
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    *(Column(name.value, String, primary_key=True) for name in NAMED),
+    *(Column(name, BigInteger if name in _WHOLE else Float(53), nullable=False) for name in SUMMED),
+)
+"""Sums of what requests have used, by the hour that began at ``start``."""
 
 marks = Table("marks", metadata, Column("name", String, primary_key=True), Column("value", BigInteger, nullable=False))
 """``seq``: the number of the last event. ``compacted``: that of the last event that is in the base."""

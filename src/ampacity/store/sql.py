@@ -12,11 +12,13 @@ from ampacity.model.errors import StoreError
 from ampacity.model.event import Draft, Event, Row, Rows, Table
 from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.receipt import Receipt
+from ampacity.model.request_usage import AS_KEPT, RequestSum, UsageBy, grouped
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase
 
 from . import reading, schema
 from .compacting import fold_page, read_base
 from .failures import FOREIGN_ERRORS
+from .request_usage import add_sums, forget_sums, read_sums
 from .views import refuse_unsound, snapshot
 from .writing import NameClash, Writer
 
@@ -142,6 +144,27 @@ class SqlStore:
     def receipt(self, key: str) -> Receipt | None:
         with self._reading() as connection:
             return reading.read_receipt(connection, key)
+
+    def book_requests(self, sums: Sequence[RequestSum], *, cursors: Mapping[str, str]) -> None:
+        with self._writing() as connection:
+            add_sums(connection, self._statements.add_requests, grouped(sums, AS_KEPT))
+            for source, cursor in cursors.items():
+                self._statements.cursor(connection, source, cursor)
+
+    def request_usage(
+        self,
+        *,
+        by: Collection[UsageBy],
+        since: float = 0.0,
+        until: float = float("inf"),
+        project: Project | None = None,
+    ) -> tuple[RequestSum, ...]:
+        with self._reading() as connection:
+            return read_sums(connection, by=by, since=since, until=until, project=project)
+
+    def forget_request_usage(self, *, before: float) -> None:
+        with self._writing() as connection:
+            forget_sums(connection, before)
 
     def close(self) -> None:
         self._readers.dispose()

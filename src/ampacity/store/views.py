@@ -50,6 +50,7 @@ def live_part(rows: Rows) -> Rows:
         pools=dict(rows.pools),
         queues=dict(rows.queues),
         policies=dict(rows.policies),
+        sites=dict(rows.sites),
         usage=dict(rows.usage),
         runtimes=dict(rows.runtimes),
         api_keys=dict(rows.api_keys),

@@ -18,6 +18,7 @@ from ampacity.model.receipt import Receipt
 from ampacity.model.workload import Workload
 
 from . import schema
+from .request_usage import adding
 
 Upsert = Callable[[Any], Any]
 """A database's own ``INSERT``, which can pass over what stands, or update it."""
@@ -63,6 +64,7 @@ class Writer:
         )
         passing_over = insert(schema.receipts).on_conflict_do_nothing(index_elements=["key"])
         self._put_receipt = passing_over.execution_options(preserve_rowcount=True)
+        self.add_requests = adding(insert)
         self.put_base: Insert = base.on_conflict_do_update(
             index_elements=["of", "key"], set_={"version": base.excluded["version"], "body": base.excluded["body"]}
         )

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from ampacity import __version__
 from ampacity.api.authorize import token_digest
 from ampacity.api.server import RunningServer, serve
 from ampacity.control.keys import Keys
+from ampacity.control.metering import Metering
 from ampacity.control.plane import Asked, LogSearch, LogSlice, News
 from ampacity.control.submitting import MakeReceipt
 from ampacity.drivers.base import Exec
@@ -28,13 +29,15 @@ from ampacity.model.array import ArrayPlace, element_name
 from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Repeated, Where
 from ampacity.model.event import EventKind
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Owner, Project, WorkloadId
-from ampacity.model.node import Node, NodeCondition
+from ampacity.model.node import Marks, Node, NodeCondition
 from ampacity.model.plan import QueueStanding
 from ampacity.model.policy import DEFAULT_POLICY
 from ampacity.model.queue import Queue
 from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.receipt import Receipt
 from ampacity.model.resources import Allocation
+from ampacity.model.site import EMPTY_SITE, Site
+from ampacity.model.topology_file import parse_topology_file
 from ampacity.model.view import (
     EventView,
     LogHit,
@@ -45,6 +48,7 @@ from ampacity.model.view import (
     QueueTreeView,
     Status,
     StoryKind,
+    TopologyChanges,
     Why,
     WorkloadView,
 )
@@ -108,8 +112,11 @@ class PlaneDouble:
         }
         self.folder: Path | None = None
         self._secrets: dict[str, Secret] = {}
+        self.site = EMPTY_SITE
         self._queues: tuple[Queue, ...] = ()
-        self.keys = Keys(MemoryStore(), time.time)
+        books = MemoryStore()
+        self.keys = Keys(books, time.time)
+        self.metering = Metering(books, self.keys, Path("/nowhere"), time.time)
         self.receipts: dict[str, Receipt] = {}
         self.searches: list[LogSearch] = []
         self.points: tuple[ProgressPoint, ...] = ()
@@ -310,6 +317,33 @@ class PlaneDouble:
         self._nodes[node] = replace(self._nodes[node], condition=condition)
         return self._node_view(self._nodes[node])
 
+    def topology(self) -> Site:
+        self._called("topology")
+        return self.site
+
+    def apply_topology(self, text: str, *, file: str, by: str, dry_run: bool) -> TopologyChanges:
+        self._called("apply_topology")
+        read = parse_topology_file(text, file=file)
+        read.refuse_unknown(self._nodes)
+        self.actors.append(by)
+        if not dry_run:
+            self.site = read.site(self.site.version + 1)
+        return TopologyChanges(dry_run=dry_run, changes=tuple(f"tree {tree} comes" for tree in read.levels))
+
+    def mark_node(
+        self, node: str, *, labels: Mapping[str, str | None], taints: Mapping[str, str | None], by: str
+    ) -> NodeView:
+        self._called("mark_node")
+        if node not in self._nodes:
+            raise NotFound(f"There is no node {node!r}.")
+        self.actors.append(by)
+        marks = Marks(
+            labels={key: value for key, value in labels.items() if value is not None},
+            taints=tuple(key for key, value in taints.items() if value is not None),
+        )
+        self._nodes[node] = replace(self._nodes[node], marks=marks)
+        return self._node_view(self._nodes[node])
+
     def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
         self._called("events")
         ident = None if ref is None else self._find(ref, project).workload.id
@@ -423,6 +457,12 @@ class PlaneDouble:
         self.shutdowns.append(workloads)
 
     # ---------------------------------------------------------------------------------------------------------------
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """How often each method was called, but for those that the server's bell calls, for some seconds after the last
+        who listened."""
+        return {method: count for method, count in self.calls.items() if method not in ("wait", "news")}
 
     def _called(self, method: str) -> None:
         self.calls[method] = self.calls.get(method, 0) + 1

@@ -33,6 +33,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "setCondition": {"condition": "ready"},
     "addModel": {"name": "m", "path": "/m"},
     "putSecret": {"value": "dmFsdWU="},
+    "applyTopology": {"file": "topology: {fabric: {levels: [leaf], places: {a: {nodes: n0}}}}"},
+    "markNode": {"labels": {"zone": "a"}, "taints": {"repair": ""}},
     "applyQueues": {"file": "queues: {research: {weight: 2}}"},
     "createKey": {"name": "k", "digest": "ab" * 32},
     "limitKey": {"limits": {"concurrency": 4}},
@@ -41,6 +43,7 @@ GOOD: dict[str, dict[str, Any]] = {
 QUERIES = {"searchLogs": {"pattern": "line"}, "readFile": {"path": "f"}, "writeFile": {"path": "g", "size": 2}}
 NAMES = {
     "setCondition": "n0",
+    "markNode": "n0",
     "getModel": "m",
     "removeModel": "m",
     "putSecret": "S",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ampacity import __version__
-from ampacity.api.answers import KeyView, key_view
+from ampacity.api.answers import KeyView, UsageReport, key_view
 from ampacity.client.key_calls import MadeKey
 from ampacity.control.keys import Keys
 from ampacity.hub.version import Lineage, ModelFile, ModelVersion, Weights
@@ -17,7 +17,7 @@ from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Memb
 from ampacity.model.errors import AmpacityError, Conflict, NameTaken, NotFound
 from ampacity.model.event import EventKind
 from ampacity.model.ids import AttemptId, DeviceId, KeyId, NodeId, Project, WorkloadId
-from ampacity.model.node import Device, Node, NodeCondition
+from ampacity.model.node import Device, Marks, Node, NodeCondition
 from ampacity.model.plan import QueueStanding, Wait, WaitCode
 from ampacity.model.policy import DEFAULT_POLICY
 from ampacity.model.queue_file import parse_queue_file
@@ -30,6 +30,7 @@ from ampacity.model.view import (
     QueueTreeView,
     Status,
     StoryKind,
+    TopologyChanges,
     Why,
     WorkloadView,
 )
@@ -54,6 +55,7 @@ class ClientDouble:
 
     def __init__(self, project: str = "default") -> None:
         self.secret_values: dict[str, bytes] = {}
+        self.report = UsageReport(sums=(), names={}, lost=0)
         self.key_book = Keys(MemoryStore(), time.time)
         self.project = project
         self.views: dict[str, WorkloadView] = {}
@@ -183,6 +185,20 @@ class ClientDouble:
         self.node_views[node] = replace(view, node=replace(view.node, condition=condition))
         return self.node_views[node]
 
+    def mark_node(self, node: str, *, labels: Mapping[str, str | None], taints: Mapping[str, str | None]) -> NodeView:
+        self._called("mark_node", node, dict(labels), dict(taints))
+        view = self.node_views[node]
+        marks = Marks(
+            labels={key: value for key, value in labels.items() if value is not None},
+            taints=tuple(f"{key}={value}" if value else key for key, value in taints.items() if value is not None),
+        )
+        self.node_views[node] = replace(view, node=replace(view.node, marks=marks))
+        return self.node_views[node]
+
+    def apply_topology(self, text: str, *, name: str, dry_run: bool = False) -> TopologyChanges:
+        self._called("apply_topology", text, name, dry_run)
+        return TopologyChanges(dry_run=dry_run, changes=("tree fabric (leaf) comes with 1 node",))
+
     def queues(self) -> QueueTreeView:
         self._called("queues")
         return QueueTreeView(queues=self.standings, policy=DEFAULT_POLICY)
@@ -224,6 +240,10 @@ class ClientDouble:
 
     def revoke_key(self, name: str) -> KeyView:
         return key_view(self.key_book.revoke(name, project=Project(self.project), by="me"))
+
+    def usage(self, *, by: Any, since: float, all_projects: bool) -> UsageReport:
+        self._called("usage", tuple(by), since, all_projects)
+        return self.report
 
     def limits(self) -> ProjectLimits:
         return self.key_book.project_limits(Project(self.project))

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from cli_client_double import ClientDouble
 
+from ampacity.api.answers import UsageReport
 from ampacity.model.access import Budget, BudgetPeriod, Limits
+from ampacity.model.request_usage import RequestSum
 
 Amp = Callable[..., Any]
 
@@ -65,3 +67,31 @@ def test_what_is_wrong_is_said(amp: Amp, client: ClientDouble, args: tuple[str, 
     result = amp("keys", *args)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_usage_is_told_by_what_is_asked_for(amp: Amp, amp_json: Callable[..., Any], client: ClientDouble) -> None:
+    assert "Nothing was used in the last 30d." in amp("usage").stderr
+    one = RequestSum(
+        start=1_790_035_200,
+        key="k1",
+        model="writer",
+        requests=1200,
+        failed=3,
+        input_tokens=10_000,
+        cached_tokens=2_500,
+        output_tokens=400,
+        ttft_s=240.0,
+        ttft_count=1200,
+        total_s=24.0,
+        money=7.125,
+    )
+    client.report = UsageReport(sums=(one,), names={"k1": "alice"}, lost=2)
+    result = amp("usage", "--by", "day", "--by", "key", "--since", "7d")
+    heads, cells = (line.split() for line in result.stdout.splitlines())
+    assert heads == "FROM KEY MODEL REQUESTS FAILED INPUT CACHED OUTPUT TTFT TIME COST".split()  # noqa: SIM905
+    assert cells == "2026-09-22 alice writer 1.2K 3 10K 25% 400 0.20s 20ms 7.125".split()  # noqa: SIM905
+    assert "2 requests was lost" in result.stderr
+    assert amp_json("usage", "--all-projects")["sums"][0]["money"] == 7.125
+    _, by, since, all_projects = client.calls[-2]
+    assert (by, all_projects, since % 3600) == (("project", "key", "model"), True, 0)
+    assert amp("usage", "--since", "soon").exit_code == 2

@@ -75,5 +75,5 @@ def test_a_wrong_file_changes_nothing(amp: Amp, client: ClientDouble, tmp_path: 
     assert f"{path}:2: queues.research.wieght: is not a key that is known here." in result.stderr
     for each in (path, other):
         each.write_text("queues: {}\n")
-    assert "the tree is changed as a whole" in amp("apply", str(path), str(other)).stderr
+    assert "that is changed as a whole" in amp("apply", str(path), str(other)).stderr
     assert client.calls == []

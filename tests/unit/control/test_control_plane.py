@@ -15,6 +15,7 @@ from ampacity.control.keys import Keys
 from ampacity.control.live_plane import LivePlane, Place
 from ampacity.control.measuring import Measuring
 from ampacity.control.members import Members
+from ampacity.control.metering import Metering
 from ampacity.control.plane import LogSearch, Plane
 from ampacity.model.attempt import Cause, CauseKind, Progress, ProgressReported
 from ampacity.model.errors import Conflict, DriverUnavailable, ImpossibleRequest, InvalidSpec, NotFound
@@ -47,7 +48,8 @@ class Seat:
             output=self.bench.output,
             members=Members(self.bench.store, {}),
             writing=self.bench.writing,
-            keys=Keys(self.bench.store, lambda: self.bench.now),
+            keys=(keys := Keys(self.bench.store, lambda: self.bench.now)),
+            metering=Metering(self.bench.store, keys, folder, lambda: self.bench.now),
             secrets=open_secrets(folder, lambda: self.bench.now),
             measuring=Measuring(
                 MetricsFolder(folder), self.bench.store, self.bench.control, Figures(), lambda: self.bench.now
@@ -359,7 +361,7 @@ def test_events_are_read_on_from_a_number_and_waited_for(seat: Seat) -> None:
     waiter = threading.Thread(target=lambda: seen.append(seat.plane.wait(after=seq, timeout_s=30.0)))
     waiter.start()
     seat.submit(task("next"))
-    waiter.join(30.0)
+    waiter.join(120)
     assert seen == [True]
 
 

@@ -77,3 +77,23 @@ def test_this_machine_is_a_node_without_accelerators(tmp_path):
     assert node.devices == ()
     assert node.boot_id
     assert not node.declared
+
+
+def test_labels_taints_feeds_and_instances():
+    node = parse_declaration(
+        "n1:cpus=8,memory=32GB,A100-1g.10gb=7,A100=1,label.zone=a,taint.team=vision,counted.fpga=2,feed=pdu-1"
+    )
+    assert node.labels == {"zone": "a"}
+    assert node.taints == ("team=vision",)
+    assert node.counted == {"fpga": 2}
+    assert node.feed == "pdu-1"
+    assert [(device.kind, device.profile, device.memory_bytes // 10**9) for device in node.devices[6:]] == [
+        ("A100-1g.10gb", "1g.10gb", 10),
+        ("A100", "", 80),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["label.zone=a b", "counted.fpga=0", "counted.fpga=x", "taint.=a"])
+def test_wrong_marks_are_refused(wrong):
+    with pytest.raises(InvalidSpec):
+        parse_declaration(f"n1:cpus=8,memory=32GB,{wrong}")

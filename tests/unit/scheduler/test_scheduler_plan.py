@@ -138,9 +138,14 @@ def test_replicas_beyond_the_desired_number_do_not_start() -> None:
 
 def test_a_blocked_gang_does_not_hold_up_those_behind_it() -> None:
     n1, n2 = node("n1", devices=2), node("n2", devices=2)
-    gang = workload("w2", request("H100:2"), num_nodes=Range.exactly(2))
-    made = planned(n1, n2, running("w1", n1, request("H100:1")), gang, workload("w3", request("H100:1")))
-    assert set(nodes_of(made)) == {"w3"}
+    gang = workload("w2", request("H100:2"), num_nodes=Range.exactly(2), created_at=-1.0)
+    held = running("w1", n1, request("H100:1"), lasts_s=100.0)
+    others = [workload(f"w{lasts_s}", request("H100:1"), limit_s=float(lasts_s)) for lasts_s in (99, 101)]
+    made = planned(n1, n2, held, gang, *others, workload("w4", request("H100:1")), now=0.0)
+    assert set(nodes_of(made)) == {"w99"}, "it has ended before the gang can start"
+    reservation = made.reservations[0]
+    assert (reservation.workload, reservation.from_s, reservation.awaits) == ("w2", 100.0, ("w1.0.1",))
+    assert [wait.code for wait in made.waits] == [WaitCode.BEHIND, WaitCode.INSUFFICIENT, WaitCode.BEHIND]
 
 
 def test_memory_and_disk_count() -> None:

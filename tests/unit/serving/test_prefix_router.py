@@ -180,7 +180,7 @@ def test_an_exchange_betters_the_plan() -> None:
     """The first in the order can go anywhere, the second only here: so the second goes first here."""
     anywhere = Job(1, [0, 1], [1.0, 1.0], [1.0, 1.05])
     here = Job(2, [0, 1], [1.1, 9.0], [1.1, 9.0])
-    awaited: set[int] = set()
+    awaited: dict[int, float] = {}
     assert starts(iter([anywhere, here]), {0: 0.0, 1: 0.0}, 0.0, awaited) == [(2, 0), (1, 1)]
     assert starts(iter([here]), {0: 0.5, 1: 0.0}, 0.0, awaited) == []
-    assert awaited == {0}
+    assert awaited == {0: pytest.approx(1.1)}

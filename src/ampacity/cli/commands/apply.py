@@ -1,4 +1,4 @@
-"""``ampacity apply``: submit workload files, and change the queues."""
+"""``ampacity apply``: submit workload files, and change the queues and the topology."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import click
 from ampacity.cli.session import Session, VerbCommand, verb
 
 if TYPE_CHECKING:
-    from ampacity.cli.files import QueueText
+    from ampacity.cli.files import AllRead
     from ampacity.client import Client
-    from ampacity.model.view import QueueChanges
 
 
 @click.command(cls=VerbCommand)
 @click.argument("arguments", nargs=-1, metavar="FILE...")
 @click.option("-f", "--file", "options", multiple=True, metavar="FILE", help="A file; - is standard input.")
 @click.option("--wait", is_flag=True, help="Return when all have ended; 1 when one did not succeed.")
-@click.option("--dry-run", is_flag=True, help="Only check the files, and say what queues would change.")
+@click.option("--dry-run", is_flag=True, help="Only check the files, and say what would change of queues and topology.")
 @verb
 def command(session: Session, arguments: tuple[str, ...], options: tuple[str, ...], wait: bool, dry_run: bool) -> None:
     """Submit every workload of the files. All files are checked before the first is submitted.
 
     A file may hold several workloads, with a line of --- between them. One with `queues:` or `scheduler:` at its top
-    makes the queue tree and the settings what it says, before anything is submitted.
+    makes the queue tree and the settings what it says, before anything is submitted; one with `topology:`, `feeds:` or
+    `licences:` the trees that nodes stand in, the power feeds and the licences.
     """
     from ampacity.cli.answer import print_json
     from ampacity.cli.failure import FAILED, Usage
@@ -34,22 +34,22 @@ def command(session: Session, arguments: tuple[str, ...], options: tuple[str, ..
 
     if not arguments and not options:
         raise Usage("No file was named.", hint="Write `ampacity apply job.yaml`, or -f - for standard input.")
-    reads, queue_texts = read_all([*arguments, *options])
+    read = read_all([*arguments, *options])
     if dry_run:
-        _say_checked(session, [read.spec.name for read in reads], queue_texts)
+        _say_checked(session, read)
         return
     views = []
     with session.client() as client:
-        changes = _change_queues(session, client, queue_texts)
-        for read in reads:
-            view = client.submit(read.spec)
+        changed = _change(session, client, read)
+        for each in read.workloads:
+            view = client.submit(each.spec)
             views.append(view)
             if not session.json:
                 click.echo(f"{view.workload.name}: {view.workload.kind} created")
         if wait:
             views = [client.wait(view.workload.id) for view in views]
     if session.json:
-        print_json({"workloads": views, **({"queues": changes} if queue_texts else {})})
+        print_json({"workloads": views, **changed})
     elif wait:
         from ampacity.cli.follow import say_end
 
@@ -59,28 +59,39 @@ def command(session: Session, arguments: tuple[str, ...], options: tuple[str, ..
         sys.exit(FAILED)
 
 
-def _say_checked(session: Session, names: list[str], queue_texts: list[QueueText]) -> None:
-    """The files are right; the control plane is asked only where queues would change."""
+def _say_checked(session: Session, read: AllRead) -> None:
+    """The files are right; the control plane is asked only where queues or topology would change."""
     from ampacity.cli.answer import print_json
 
-    changes: list[QueueChanges] = []
-    if queue_texts:
+    changed: dict[str, object] = {}
+    if read.queues or read.topology:
         with session.client() as client:
-            changes = _change_queues(session, client, queue_texts, dry_run=True)
+            changed = _change(session, client, read, dry_run=True)
+    names = [each.spec.name for each in read.workloads]
     if session.json:
-        print_json({"checked": names, **({"queues": changes} if queue_texts else {})})
+        print_json({"checked": names, **changed})
         return
     for name in names:
         click.echo(f"{name}: right as it is written")
 
 
-def _change_queues(
-    session: Session, client: Client, texts: list[QueueText], *, dry_run: bool = False
-) -> list[QueueChanges]:
+def _change(session: Session, client: Client, read: AllRead, *, dry_run: bool = False) -> dict[str, object]:
+    """Topology first: queues may speak of what it brings. What changed, by what it is about."""
     from ampacity.cli.render.queues import changes_lines
 
-    found = [client.apply_queues(each.text, name=each.file, dry_run=dry_run) for each in texts]
-    for changes in found if not session.json else ():
-        for line in changes_lines(changes):
-            click.echo(line)
+    lines: list[str] = []
+    found: dict[str, object] = {}
+    if read.topology:
+        topology = [client.apply_topology(each.text, name=each.file, dry_run=dry_run) for each in read.topology]
+        found["topology"] = topology
+        word = "would change" if dry_run else "changed"
+        lines += [f"topology {word}: {line}" for changes in topology for line in changes.changes] or [
+            "topology: nothing changes"
+        ]
+    if read.queues:
+        queues = [client.apply_queues(each.text, name=each.file, dry_run=dry_run) for each in read.queues]
+        found["queues"] = queues
+        lines += [line for changes in queues for line in changes_lines(changes)]
+    for line in lines if not session.json else ():
+        click.echo(line)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import click
 
@@ -39,6 +40,56 @@ def cordon(session: Session, name: str) -> None:
 def uncordon(session: Session, name: str) -> None:
     """Let a node be used again."""
     _set(session, name, cordoned=False)
+
+
+@group.command()
+@click.argument("name", type=NODE)
+@click.argument("marks", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
+@verb
+def label(session: Session, name: str, marks: tuple[str, ...]) -> None:
+    """Give a node labels, which workloads select: `label n1 zone=a disk=nvme`. `zone-` takes one off."""
+    _mark(session, name, labels=_marks(marks, needs_value=True))
+
+
+@group.command()
+@click.argument("name", type=NODE)
+@click.argument("marks", nargs=-1, required=True, metavar="KEY[=VALUE]|KEY-...")
+@verb
+def taint(session: Session, name: str, marks: tuple[str, ...]) -> None:
+    """Keep work off a node that does not tolerate it: `taint n1 team=vision`. `team-` takes one off.
+
+    What runs there, runs on.
+    """
+    _mark(session, name, taints=_marks(marks, needs_value=False))
+
+
+def _marks(texts: tuple[str, ...], *, needs_value: bool) -> dict[str, str | None]:
+    from ampacity.cli.failure import Usage
+
+    found: dict[str, str | None] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals and text.endswith("-") and len(text) > 1:
+            found[text[:-1]] = None
+        elif (equals and not value) or (needs_value and not equals):
+            raise Usage(f"{text!r} has no value.", hint=f"Write {key}=VALUE, or {key}- to take it off.")
+        else:
+            found[key] = value
+    return found
+
+
+def _mark(
+    session: Session, name: str, *, labels: Mapping[str, str | None] = {}, taints: Mapping[str, str | None] = {}
+) -> None:
+    from ampacity.cli.answer import print_json
+    from ampacity.cli.render.nodes import marks_text
+
+    with session.client() as client:
+        view = client.mark_node(name, labels=labels, taints=taints)
+    if session.json:
+        print_json(view)
+        return
+    click.echo(f"{view.node.id}: {marks_text(view.node) or 'no labels and no taints'}")
 
 
 def _list(session: Session) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from ampacity.model.node import Health, NodeCondition
+from ampacity.model.node import Health, Node, NodeCondition
 from ampacity.model.resources import WHOLE_MILLI
 from ampacity.model.view import NodeView
 
@@ -22,6 +22,7 @@ _COLUMNS = (
     Column("CPUS"),
     Column("MEMORY"),
     Column("ATTEMPTS", right=True),
+    Column("LABELS", gives=True),
     Column("ISOLATION"),
     Column("LIMITS"),
 )
@@ -42,6 +43,7 @@ def nodes_table(views: Sequence[NodeView], *, now: float) -> Listing:
             _free(cpus_text([view], word="")),
             _free(memory_text([view], word="")),
             str(len(view.attempts)),
+            Text(marks_text(node), style="dim"),
             Text(node.isolation, style="dim"),
             Text(str(node.limits), style="dim"),
         )
@@ -57,6 +59,12 @@ def condition_text(view: NodeView, *, now: float) -> Text:
     if sick:
         text.append(f", {sick} of {len(node.devices)} devices not well", style="red")
     return text
+
+
+def marks_text(node: Node) -> str:
+    """Labels, and taints with a ``!`` before them: ``zone=a, !team=vision``."""
+    labels = [f"{key}={value}" for key, value in sorted(node.all_labels.items())]
+    return ", ".join([*labels, *(f"!{taint}" for taint in node.all_taints)])
 
 
 def accelerators_text(views: Sequence[NodeView]) -> str:

@@ -30,6 +30,7 @@ KINDS = (
     "supervisor_died",
     "node_lost",
     "node_rebooted",
+    "preempted",
 )
 _KILLED = 9
 _SHELL_KILLED = 128 + _KILLED

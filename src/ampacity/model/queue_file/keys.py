@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from ampacity.model.policy import BackfillName, OrderName, Sharing
+from ampacity.model.policy import BackfillName, OrderName, PlacementName, Sharing
 from ampacity.model.workload_file.tree import Number
 from ampacity.model.workload_file.types import Duration, Name, nearest, said, whole, wrong
 
@@ -144,8 +144,8 @@ class SchedulerKeys(_Keys):
     points: PointKeys | None = None
     multifactor: MultifactorKeys | None = None
     backfill: BackfillKeys | None = None
-    placement: Annotated[str, PlainValidator(lambda value: _word(value))] | None = Field(
-        default=None, description="The name of a placement policy: best_fit."
+    placement: Annotated[PlacementName, _one_of(PlacementName)] | None = Field(
+        default=None, description="best_fit, least_waste, fgd, dot_product, gpu_packing or spread."
     )
     usage_half_life: Duration | None = Field(
         default=None, description="After so long, what somebody has used counts half: 7d."
@@ -153,12 +153,6 @@ class SchedulerKeys(_Keys):
     usage_weights: Annotated[RawAmounts, PlainValidator(_amounts)] | None = Field(
         default=None, description="What a second of a device or CPU is worth: {accelerators: 1, H100: 4, cpus: 0.06}."
     )
-
-
-def _word(value: object) -> str:
-    if not isinstance(value, str) or isinstance(value, Number) or not value.strip():
-        raise wrong(f"has to be the name of a policy, not {said(value)}.")
-    return value
 
 
 class QueueFileKeys(_Keys):

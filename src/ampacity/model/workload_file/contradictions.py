@@ -80,6 +80,10 @@ def _of_giving_way(keys: WorkloadKeys) -> Iterator[Mistake]:
 
 
 def _of_times(keys: WorkloadKeys) -> Iterator[Mistake]:
+    if keys.deadline is not None and keys.type is WorkloadKind.SERVICE:
+        yield Mistake("a service is never done.", path=("deadline",), hint="Leave it out.")
+    if keys.deadline is not None and keys.deadline.within_s == 0:
+        yield Mistake("is no time at all.", path=("deadline",), hint="Leave it out for no deadline.")
     if keys.max_duration == 0:
         yield Mistake("is no time at all.", path=("max_duration",), hint="Leave it out for no limit.")
     if keys.checkpoint is not None and keys.checkpoint.every == 0:

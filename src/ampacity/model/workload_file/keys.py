@@ -14,6 +14,7 @@ from .types import (
     Count,
     CountRange,
     Cpus,
+    Due,
     Duration,
     EnvName,
     Event,
@@ -269,6 +270,9 @@ class WorkloadKeys(_Keys):
     )
     queue: Name | None = Field(default=None, description="The queue. 'default' where left out.")
     priority: Priority | None = Field(default=None, description="low, normal, high, or a number from -1000 to 1000.")
+    deadline: Due | None = Field(
+        default=None, description="When it has to be done: 2030-05-31T18:00Z, or 12h after its submission."
+    )
     preemptible: Flag | None = Field(
         default=None,
         description="Whether it may lose its place to a higher priority. A service may not where it is left out.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from ampacity.model.errors import InvalidSpec, Where
@@ -15,7 +16,7 @@ from ampacity.model.quantities import (
 )
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.service_terms import Overload, Price
-from ampacity.model.workload import CheckpointPolicy, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
+from ampacity.model.workload import CheckpointPolicy, Deadline, RetryPolicy, ServiceSpec, WorkloadKind, WorkloadSpec
 
 from .parse import spec_from_plain
 from .rule_keys import plain_rules
@@ -60,6 +61,7 @@ def plain_from_spec(spec: WorkloadSpec) -> dict[str, Any]:
         **plain_rules(spec.rules),
         "queue": spec.queue,
         "priority": spec.priority,
+        "deadline": None if spec.deadline is None else _deadline(spec.deadline),
         "preemptible": spec.giving_way.preemptible,
         "yield_to": [str(kind) for kind in spec.giving_way.yield_to],
         "outrank": [str(kind) for kind in spec.giving_way.outrank],
@@ -86,6 +88,15 @@ def _resources(request: ResourceRequest) -> dict[str, Any]:
             "power": print_power(request.power_w) if request.power_w else None,
         }
     )
+
+
+def _deadline(deadline: Deadline) -> str:
+    if deadline.at is not None:
+        try:
+            return datetime.fromtimestamp(deadline.at, UTC).isoformat()
+        except (OverflowError, ValueError, OSError):
+            raise InvalidSpec(f"{deadline.at:g} is not a time.", where=Where(key="deadline")) from None
+    return print_duration(deadline.within_s or 0.0)
 
 
 def _retry(kind: WorkloadKind, retry: RetryPolicy) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from ampacity.model.rules import (
     ANY_VALUE,
+    LABEL,
     ApartRule,
     LabelRule,
     PlacementRules,
@@ -19,9 +20,6 @@ from ampacity.model.rules import (
 )
 
 from .types import Name, nearest, said, scalar, whole, wrong
-
-LABEL = "[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?"
-"""The form of a label's key and of its value, of a taint's key and value, and of the names of trees and levels."""
 
 _TAINT = rf"{LABEL}(={LABEL})?|\*"
 

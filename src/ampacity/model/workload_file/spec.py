@@ -49,6 +49,7 @@ def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
         "ranks_per_node": keys.ranks_per_node,
         "replicas": keys.replicas,
         "priority": keys.priority,
+        "deadline": keys.deadline,
         "max_duration_s": keys.max_duration,
         "grace_s": keys.grace,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from ampacity.model.quantities import (
     parse_power,
 )
 from ampacity.model.resources import AcceleratorRequest, Range
-from ampacity.model.workload import RetryEvent
+from ampacity.model.workload import Deadline, RetryEvent
 
 from .tree import Number
 
@@ -149,6 +150,23 @@ def _priority(value: object) -> int:
     return _whole(-1000, 1000)(value)
 
 
+def _deadline(value: object) -> Deadline:
+    """A time with its zone, or a duration from the submission on."""
+    text = scalar(value).strip()
+    if re.match("[0-9]{4}-", text):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise wrong(f"{_short(text)} is not a time.", "Write it as 2030-05-31T18:00Z, or as 12h.") from None
+        if moment.tzinfo is None:
+            raise wrong(f"{_short(text)} has no time zone.", f"Write {text}Z, or with an offset such as +02:00.")
+        return Deadline(at=moment.timestamp())
+    try:
+        return Deadline(within_s=parse_duration(text))
+    except InvalidSpec as error:
+        raise wrong(error.message, error.hint or "Write a time (2030-05-31T18:00Z) or a duration (12h).") from error
+
+
 def _path(value: object) -> str:
     text = _text(value)
     if not text.strip():
@@ -231,6 +249,14 @@ Duration = Annotated[
     float,
     PlainValidator(_quantity(parse_duration, "10m")),
     _pattern(f"(?=.)({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?"),
+]
+Due = Annotated[
+    Deadline,
+    PlainValidator(_deadline),
+    _pattern(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2})"
+        f"|(?=.)({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?"
+    ),
 ]
 _ACCELERATORS = r" *([A-Za-z][A-Za-z0-9_.-]*(:[^:|,]+){0,2}|[0-9][^|,]*)"
 Accelerators = Annotated[

@@ -202,14 +202,11 @@ class PlacementPolicy(Protocol):
         """How good each row is for the ask as the room now is. Not to be written to; it stands until the next call."""
         ...
 
-    def choose(
-        self, room: Room, ask: Ask, *, among: Flags | None = None, beside: Counts | None = None, count: int = 1
-    ) -> list[Choice]:
+    def choose(self, room: Room, ask: Ask, *, among: Flags | None = None, count: int = 1) -> list[Choice]:
         """The best ``count`` nodes on which the ask fits, all different, the best first; fewer where fewer fit.
 
         Args:
             among: [n] rows that may be chosen at all (labels, taints, topology); ``None`` = all that are open.
-            beside: [n] how many replicas of the same service each row has: those with fewer come first.
         """
         ...
 

@@ -42,12 +42,12 @@ class Settings:
         quantum_milli: differences below this are ties.
     """
 
-    patience: float = 0.04
-    piece_weight: float = 1.0
+    patience: float = 0.05
+    piece_weight: float = 1.7
     memory_slack: float = 1.2
-    gang_weight: float = 0.35
-    whole_milli: float = 45.0
-    kind_price: float = 0.4
+    gang_weight: float = 0.25
+    whole_milli: float = 55.0
+    kind_price: float = 0.5
     quantum_milli: float = 40.0
 
 

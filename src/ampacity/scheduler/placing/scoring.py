@@ -82,14 +82,12 @@ class ScoringPolicy:
         kept = self._keeper.of(room, ask)
         return Rating(value=self._settle(kept.value, room, ask), slot=kept.slot)
 
-    def choose(
-        self, room: Room, ask: Ask, *, among: Flags | None = None, beside: Counts | None = None, count: int = 1
-    ) -> list[Choice]:
+    def choose(self, room: Room, ask: Ask, *, among: Flags | None = None, count: int = 1) -> list[Choice]:
         kept = self._keeper.of(room, ask)
         value = self._settle(kept.value if among is None else np.where(among, kept.value, -np.inf), room, ask)
         return [
             Choice(row=row, slots=_slots(room, ask, row, int(kept.slot[row])), score=float(value[row]))
-            for row in best_rows(value, room.rank, count, beside)
+            for row in best_rows(value, room.rank, count)
         ]
 
     def _settle(self, value: Floats, room: Room, ask: Ask) -> Floats:
@@ -104,16 +102,14 @@ def speed_of_rows(room: Room, ask: Ask) -> Floats:
     return speeds[room.kind]
 
 
-def best_rows(value: Floats, rank: Counts, count: int, beside: Counts | None = None) -> list[int]:
-    """The rows with the highest values above ``-inf``, those with the fewest ``beside`` first; ties by rank."""
-    if count == 1 and beside is None:
+def best_rows(value: Floats, rank: Counts, count: int) -> list[int]:
+    """The rows with the highest values above ``-inf``, ties by rank."""
+    if count == 1:
         rows = np.flatnonzero(value == value.max(initial=-np.inf))
         if not len(rows) or value[rows[0]] == -np.inf:
             return []
         return [int(rows[rank[rows].argmin()])]
     rows = np.flatnonzero(value > -np.inf)
-    if beside is not None:
-        return [int(row) for row in rows[np.lexsort((rank[rows], -value[rows], beside[rows]))][:count]]
     if count < len(rows):
         bound = np.partition(value[rows], len(rows) - count)[len(rows) - count]
         rows = rows[value[rows] >= bound]

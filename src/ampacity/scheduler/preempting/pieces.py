@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -33,21 +34,33 @@ class Piece:
 
 @dataclass(slots=True)
 class Taken:
-    """What is to be taken from others for one that waits: whole attempts, and single nodes of elastic gangs."""
+    """What is to be taken from others for one that waits: whole attempts, and single nodes of elastic gangs.
+
+    ``replicas``: how many attempts of each workload are to stop.
+    """
 
     stopped: dict[AttemptId, Runner] = field(default_factory=dict)
     shrunk: dict[AttemptId, dict[NodeId, Runner]] = field(default_factory=dict)
+    replicas: Counter[WorkloadId] = field(default_factory=Counter)
+
+    def stop(self, runner: Runner) -> None:
+        self.shrunk.pop(runner.attempt.id, None)
+        self.stopped[runner.attempt.id] = runner
+        self.replicas[runner.attempt.workload] += 1
+
+    def keep(self, runner: Runner) -> None:
+        """It is not stopped after all."""
+        del self.stopped[runner.attempt.id]
+        self.replicas[runner.attempt.workload] -= 1
 
     def has(self, attempt: AttemptId, node: NodeId) -> bool:
         return attempt in self.stopped or node in self.shrunk.get(attempt, ())
 
     def add(self, piece: Piece) -> None:
-        attempt = piece.runner.attempt.id
         if piece.stops:
-            self.shrunk.pop(attempt, None)
-            self.stopped[attempt] = piece.runner
+            self.stop(piece.runner)
         else:
-            self.shrunk.setdefault(attempt, {})[piece.place.node] = piece.runner
+            self.shrunk.setdefault(piece.runner.attempt.id, {})[piece.place.node] = piece.runner
 
     def leave(self, board: Board) -> None:
         """As if all of it were gone."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ampacity.model.ids import AttemptId, WorkloadId
 from ampacity.model.plan import Promise, Resize, Stop, Wait
 from ampacity.model.preemption import PreemptionPolicy
+from ampacity.model.resources import ResourceRequest
 
 from ..board import Board
 from ..order import Shape, Want
@@ -19,10 +21,16 @@ from .claims import Claim, may_shrink, may_stop, say_claim
 from .cost import cost_of
 from .leaving import leave
 from .pieces import Rules, Taken, places_of
+from .rows import promising
 from .runners import Held, Runner
 
-TRIES = 8
-"""So many that find no room are looked at in one plan; the others are in the next, once those have their places."""
+LOOKED_AT = 8
+"""So many of those that find no room are looked at in each plan, the first of them, and as many of the others in turn:
+from one second to the next the following ones. So a plan stays short, and nobody is forgotten."""
+
+TRIES, HELPED = 2, 8
+"""For so many somebody is looked for in one plan, and so many get a promise. Where there may be more, another plan
+follows at once."""
 
 
 @dataclass(slots=True)
@@ -44,17 +52,25 @@ class Preemptor:
     waits: list[Wait] = field(default_factory=list)
     next_at: float | None = None
     _chosen: dict[AttemptId, Runner] = field(default_factory=dict)
-    _freed: Taken = field(default_factory=Taken)
+    _future: Board | None = None
+    _seen: int = 0
+    _rows: dict[ResourceRequest, list[int] | None] = field(default_factory=dict)
+    _held_by: dict[Claim, list[tuple[Claim, Held]]] = field(default_factory=dict)
     _hopeless: set[tuple[Shape, Claim]] = field(default_factory=set)
+    _gone: Counter[WorkloadId] = field(default_factory=Counter)
     _tries: int = 0
+    _asked: int = 0
+    _looked_far: bool = False
 
     def help(self, want: Want) -> bool:
         """Whether it will get places that somebody leaves. They are kept for it from now on."""
         claim = Claim.of(want.spec)
-        if not self.policy.enabled or (want.shape, claim) in self._hopeless:
-            return False
         held = self._held(claim)
-        promise = self._promise(want, claim, held) if held or self._gives_way() else None
+        if not held or (want.shape, claim) in self._hopeless:
+            return False
+        if not self._is_its_turn():
+            return False
+        promise = self._promise(want, claim, held)
         if promise is None:
             self._hopeless.add((want.shape, claim))
             return False
@@ -62,45 +78,99 @@ class Preemptor:
             self.board.take_place(spot, want.workload.id)
         self.purse.take(want.spec.queue, self.purse.amounts(promise.placements))
         self.promises.append(promise)
-        also = [self._chosen[id].attempt for id in sorted(self._chosen)]
+        also = [runner.attempt for runner in self._on(promise)]
         self.waits.append(wait_for(self.state, want, promise.placements, self.now, also))
         return True
 
+    def _is_its_turn(self) -> bool:
+        """Whether the next one is looked at in this plan."""
+        place = self._asked - LOOKED_AT
+        self._asked += 1
+        if len(self.promises) >= HELPED:
+            self._again(self.now)
+            return False
+        turns = 1 + len(self.state.line.shapes) // LOOKED_AT
+        if place < 0 or place // LOOKED_AT == int(self.now) % turns:
+            return True
+        self._again(self.now if self.promises else self.now + 1.0)
+        return False
+
+    def _again(self, at: float) -> None:
+        """Plan again then, though nothing happens."""
+        self.next_at = at if self.next_at is None else min(at, self.next_at)
+
     def _held(self, claim: Claim) -> list[tuple[Claim, Held]]:
         """What is held by those from whom something may be taken for this claim."""
-        return [
-            (other, held)
-            for other, held in self.state.runners.held.items()
-            if may_stop(claim, other) or (held.elastic and may_shrink(claim, other))
-        ]
+        if not self.policy.enabled:
+            return []
+        found = self._held_by.get(claim)
+        if found is None:
+            held = self.state.runners.held
+            found = self._held_by[claim] = [
+                (other, each)
+                for other, each in held.items()
+                if may_stop(claim, other) or (each.elastic and may_shrink(claim, other))
+            ]
+        return found
 
-    def _gives_way(self) -> bool:
-        """Whether anybody is leaving for the sake of others."""
-        return bool(self._chosen) or any(
-            attempt.stop is not None and attempt.stop.preempts for attempt in self.state.runners.leaving.values()
-        )
+    def _on(self, promise: Promise) -> list[Runner]:
+        """Of those who were only now chosen, those that are on the promised places, by id."""
+        nodes = {place.node for place in promise.placements}
+        held = self.state.fleet.held
+        ids = {id for node in nodes for id, _ in held.get(node, ()) if id in self._chosen}
+        return [self._chosen[id] for id in sorted(ids)]
 
     def _promise(self, want: Want, claim: Claim, held: list[tuple[Claim, Held]]) -> Promise | None:
-        mark = self.board.mark()
-        for attempt in self.state.runners.leaving.values():
-            leave(self.board, attempt)
-        self._freed.leave(self.board)
-        fits = place(self.board, want.shape)
-        choice = None
-        if fits is None and held and self._tries < TRIES:
-            self._tries += 1
-            choice = self._choose(want, claim, held)
-            fits = None if choice is None else choice.fits
-        elif fits is not None and not self._gives_way():
-            fits = None
-        self.board.rollback(mark)
-        if choice is not None:
-            self._take(choice, want, claim)
+        future = self._ahead()
+        hopes = [each for each in alternatives(want.spec.resources) if self._promising(want, each, held, future)]
+        if not hopes:
+            return None
+        fits = None if future is self.board else place(future, want.shape)
         if fits is None:
+            if self._tries >= TRIES:
+                self._again(self.now if self.promises else self.now + 1.0)
+                return None
+            self._tries += 1
+            found = [choice for each in hopes if (choice := self._choose(want, each, claim, held)) is not None]
+            if not found:
+                return None
+            choice = min(found, key=lambda choice: choice.price)
+            self._take(choice, want, claim)
+            fits = choice.fits
+        elif not self._gives_way():
             return None
         return Promise(workload=want.workload.id, replica=want.replica.index, placements=placements(fits))
 
-    def _choose(self, want: Want, claim: Claim, held: list[tuple[Claim, Held]]) -> Choice | None:
+    def _promising(self, want: Want, request: ResourceRequest, held: list[tuple[Claim, Held]], future: Board) -> bool:
+        rows = promising(
+            future, self.state.runners, [each for _, each in held], self._chosen.values(), want.gang, request
+        )
+        self._rows[request] = rows
+        return rows is not None
+
+    def _gives_way(self) -> bool:
+        """Whether anybody is leaving for the sake of others."""
+        leaving = self.state.runners.leaving.values()
+        return bool(self._chosen) or any(each.stop is not None and each.stop.preempts for each in leaving)
+
+    def _ahead(self) -> Board:
+        """The board as it will be once all have left who were told to."""
+        return self._forked() if self._future is not None or self.state.runners.leaving else self.board
+
+    def _forked(self) -> Board:
+        """The same, as a board of its own."""
+        leaving = self.state.runners.leaving
+        if self._future is None:
+            self._future = self.board.fork()
+            for id in sorted(leaving):
+                leave(self._future, leaving[id])
+            self._seen = self.board.mark()
+        self._seen = self._future.follow(self.board, self._seen)
+        return self._future
+
+    def _choose(
+        self, want: Want, request: ResourceRequest, claim: Claim, held: list[tuple[Claim, Held]]
+    ) -> Choice | None:
         ranks = sorted({other.rank for other, _ in held if may_stop(claim, other)})
         rules = Rules(
             claim=claim,
@@ -109,15 +179,19 @@ class Preemptor:
             left=self._left,
             is_held=self._is_held,
         )
+        among_neighbours = want.gang.rules.topology is not None or want.gang.name is not None
         chooser = Chooser(
-            board=self.board, runners=self.state.runners, held=[each for _, each in held], rules=rules, want=want
+            board=self._ahead(),
+            held=[each for _, each in held],
+            rules=rules,
+            want=want,
+            all_of_a_rank=among_neighbours and not self._looked_far,
         )
-        found = [choice for each in alternatives(want.spec.resources) if (choice := chooser.choose(each)) is not None]
-        return min(found, key=lambda choice: choice.price) if found else None
+        self._looked_far |= among_neighbours
+        return chooser.choose(request, self._rows[request] or [])
 
     def _left(self, workload: WorkloadId, taken: Taken) -> int:
-        gone = (*self._freed.stopped.values(), *taken.stopped.values())
-        return self.state.runners.replicas[workload] - sum(each.attempt.workload == workload for each in gone)
+        return self.state.runners.replicas[workload] - self._gone[workload] - taken.replicas[workload]
 
     def _is_held(self, runner: Runner) -> bool:
         """Whoever had to leave a place before keeps this one for a while; who was chosen already is on its way."""
@@ -126,11 +200,12 @@ class Preemptor:
         until = runner.attempt.placed_at + self.policy.floor_s
         if not runner.preempted or self.now >= until:
             return False
-        self.next_at = until if self.next_at is None else min(self.next_at, until)
+        self._again(until)
         return True
 
     def _take(self, choice: Choice, want: Want, claim: Claim) -> None:
         """Have them leave, who were chosen."""
+        choice.taken.leave(self._forked())
         taken, name = choice.taken, f"{want.workload.name} ({want.workload.id})"
         for id in sorted(taken.stopped):
             runner = taken.stopped[id]
@@ -138,6 +213,7 @@ class Preemptor:
             stop = Stop(attempt=id, reason=reason, grace_s=runner.spec.grace_s, checkpoint_first=True)
             self.stops.append(stop)
             self._chosen[id] = runner
+            self._gone[runner.attempt.workload] += 1
         for id in sorted(taken.shrunk):
             nodes = taken.shrunk[id]
             runner = next(iter(nodes.values()))
@@ -145,5 +221,3 @@ class Preemptor:
             reason = f"goes on with {len(left)} of {len(runner.attempt.members)} nodes: makes room for {name}"
             self.resizes.append(Resize(attempt=id, placements=left, reason=reason))
             self._chosen[id] = runner
-        self._freed.stopped |= taken.stopped
-        self._freed.shrunk |= taken.shrunk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ampacity.model.amounts import Amounts, demand, given
 from ampacity.model.attempt import Attempt
@@ -25,11 +25,15 @@ class Purse:
     shares: Shares
     board: Board
     used: dict[str, Amounts]
-    _running: dict[str, int] = field(default_factory=dict)
+    _running: dict[str, int]
 
     @staticmethod
     def of(shares: Shares, board: Board) -> Purse:
-        return Purse(shares, board, dict(shares.used), dict(shares.running))
+        return Purse(shares, board, dict(shares.used), {name: len(each) for name, each in shares.running.items()})
+
+    def twin(self, board: Board) -> Purse:
+        """Another one that begins as this one is now."""
+        return Purse(self.shares, board, dict(self.used), dict(self._running))
 
     def barred(self, queue: str, amounts: Amounts) -> Barred | None:
         """Why the queue may not take so much more."""

@@ -83,8 +83,7 @@ def dominant_share(used: Amounts, capacity: Amounts) -> float:
 
 def borrowed(tree: QueueTree, used: Used, queue: str) -> dict[str, int]:
     """What a queue uses beyond its quota, of the resources that it or any queue beside it has a quota of."""
-    beside = (queue, *tree.parts(tree.parent(queue)))
-    named = {resource for name in beside for resource in tree.quotas.get(name, {})}
+    named = tree.named(tree.parent(queue))
     over = {
         resource: amount - tree.quota(queue, resource)
         for resource, amount in used.get(queue, {}).items()
@@ -116,8 +115,7 @@ def lent(tree: QueueTree, used: Used, capacity: Amounts, queue: str) -> dict[str
 def within_quota(tree: QueueTree, used: Used, queue: str, demand: Amounts) -> bool:
     """Whether the queue would still be within its quota, of the resources that any queue beside it has a quota of:
     then it may have reclaimed what others borrow."""
-    beside = (queue, *tree.parts(tree.parent(queue)))
-    named = {resource for name in beside for resource in tree.quotas.get(name, {})}
+    named = tree.named(tree.parent(queue))
     holds = used.get(queue, {})
     return all(
         holds.get(resource, 0) + needed <= tree.quota(queue, resource)

@@ -22,14 +22,14 @@ class Shares:
         capacity: all that the nodes have.
         used: what attempts hold, by queue; without zeros.
         of: each live attempt's queue, and what it holds.
-        running: how many attempts there are of each queue that has any.
+        running: the attempts of each queue that has any.
     """
 
     tree: QueueTree = field(default_factory=QueueTree)
     capacity: dict[str, int] = field(default_factory=dict)
     used: dict[str, dict[str, int]] = field(default_factory=dict)
     of: dict[AttemptId, tuple[str, Amounts]] = field(default_factory=dict)
-    running: dict[str, int] = field(default_factory=dict)
+    running: dict[str, set[AttemptId]] = field(default_factory=dict)
 
     def plant(self, queues: Mapping[str, Queue]) -> None:
         """The tree is another one from now on."""
@@ -50,13 +50,15 @@ class Shares:
         amounts = given((member.allocation, kinds[member.node].get) for member in attempt.members)
         self.of[attempt.id] = (attempt.queue, amounts)
         self._add(attempt.queue, amounts, 1)
-        _count(self.running, attempt.queue, 1)
+        self.running.setdefault(attempt.queue, set()).add(attempt.id)
 
     def release(self, attempt: AttemptId) -> None:
         held = self.of.pop(attempt, None)
         if held is not None:
             self._add(*held, -1)
-            _count(self.running, held[0], -1)
+            self.running[held[0]].discard(attempt)
+            if not self.running[held[0]]:
+                del self.running[held[0]]
 
     def _add(self, queue: str, amounts: Amounts, sign: int) -> None:
         for name in (*self.tree.chain(queue), TOP):

@@ -24,6 +24,7 @@ class QueueTree:
 
     queues: Mapping[str, Queue] = field(default_factory=dict)
     quotas: Mapping[str, Amounts] = field(default_factory=dict)
+    _named: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
     _parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
     _chains: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -33,7 +34,11 @@ class QueueTree:
         for name in sorted(queues):
             parent = queues[name].parent
             parts.setdefault(parent if parent in queues else TOP, []).append(name)
-        return QueueTree(dict(queues), _quotas(queues), {name: tuple(each) for name, each in parts.items()})
+        quotas = _quotas(queues)
+        named = {
+            name: frozenset(resource for part in each for resource in quotas[part]) for name, each in parts.items()
+        }
+        return QueueTree(dict(queues), quotas, named, {name: tuple(each) for name, each in parts.items()})
 
     def queue(self, name: str) -> Queue:
         found = self.queues.get(name)
@@ -53,6 +58,10 @@ class QueueTree:
     def parts(self, name: str) -> tuple[str, ...]:
         """The queues right below, by name. Below the top only those that are in the tree."""
         return self._parts.get(name, ())
+
+    def named(self, name: str) -> frozenset[str]:
+        """The resources that any queue right below has a quota of: what counts between them."""
+        return self._named.get(name, frozenset())
 
     def quota(self, name: str, resource: str) -> int:
         return self.quotas.get(name, {}).get(resource, 0)

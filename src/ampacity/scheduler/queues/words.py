@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ampacity.model.amounts import CPUS, IN_BYTES, print_amount
 from ampacity.model.plan import WaitCode
 from ampacity.model.quantities import about_bytes
+from ampacity.scheduler.words import listed
 
 from .rules import Bar, Barred
 
@@ -25,6 +28,15 @@ def say_barred(bar: Barred, queue: str) -> tuple[WaitCode, str, str]:
                 f"{text}: {say(bar.resource, bar.used)} of {say(bar.resource, bar.limit)}.",
                 f"{missing} that {bar.queue} can borrow have to come free, or let other queues lend more",
             )
+
+
+def say_behind(ahead: Sequence[str]) -> tuple[str, str]:
+    """Of those that would find room, were it not held for others."""
+    if not ahead:
+        return "there is room for it, and others are ahead of it.", "it starts when they have started"
+    names = listed(ahead)
+    text = f"there is room for it, but it is held for {names}, which it may not delay."
+    return text, "it starts once they have, or at once with a max_duration that ends before they start"
 
 
 def say(resource: str, amount: int) -> str:

@@ -31,6 +31,8 @@ READ_LIMIT_S = 20.0
 """How long a request's head and, piece by piece, its body may take to come."""
 
 IDLE_LIMIT_S = 120.0
+BROKEN_OFF, CLIENT_LEFT = 502, 499
+"""How the books call an answer that was cut short: its engine was lost, or its client has left (as nginx has it)."""
 
 
 class Client(asyncio.Protocol):
@@ -86,10 +88,10 @@ class Client(asyncio.Protocol):
 
     def refuse(self, refusal: Refusal) -> None:
         self._closing = self._closing or refusal.close
-        visit, self._visit = self._visit, None
+        flight, visit, self._visit = self._flight, self._visit, None
         self.answer(refusal.status, (*refusal.headers, (b"content-type", b"application/json")), refusal.body())
         if visit is not None:
-            visit.over(Ending.FAILED)
+            visit.over(Ending.FAILED, refusal.status, flight)
 
     def answer(self, status: int, headers: tuple[Header, ...], body: bytes) -> None:
         """A whole answer of the gateway's own."""
@@ -105,17 +107,15 @@ class Client(asyncio.Protocol):
         else:
             self._close()
         if visit is not None:
-            if flight is not None and flight.status < 400:
-                visit.over(Ending.COMPLETE, flight.counted())
-            else:
-                visit.over(Ending.FAILED)
+            status = 500 if flight is None else flight.status
+            visit.over(Ending.COMPLETE if status < 400 else Ending.FAILED, status, flight)
 
     def cut(self) -> None:
-        visit = self._visit
+        flight, visit = self._flight, self._visit
         self._busy, self._flight, self._visit = False, None, None
         self._close()
         if visit is not None:
-            visit.over(Ending.ABANDONED)
+            visit.over(Ending.ABANDONED, BROKEN_OFF, flight)
 
     def limit(self, due: float) -> None:
         self.due = due
@@ -150,7 +150,7 @@ class Client(asyncio.Protocol):
         if flight is not None:
             flight.leave()
         if visit is not None:
-            visit.over(Ending.ABANDONED)
+            visit.over(Ending.ABANDONED, CLIENT_LEFT, flight)
 
     def pause_writing(self) -> None:
         if self._flight is not None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ampacity.serving.admission import Ending
 from ampacity.serving.dispatch import Answer, Dispatcher, Lane, Request, RequestId
+from ampacity.serving.metering.spent import Spent
 from ampacity.serving.routing.base import EngineId
 from ampacity.serving.table import RoutingTable
 
@@ -21,11 +22,12 @@ class Waiting(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What an engine said that an answer took; ``None`` = it did not say."""
+    """What an engine said that an answer took; ``None`` = it did not say. ``money``: what that costs."""
 
     input_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
+    money: float = 0.0
 
 
 NOT_COUNTED = Counted()
@@ -91,6 +93,7 @@ class OwnDesk:
             input_tokens=counted.input_tokens,
             cached_tokens=counted.cached_tokens,
             output_tokens=counted.output_tokens,
+            money=counted.money,
         )
         if self._waiting:
             self._pump(now)
@@ -121,6 +124,10 @@ class OwnDesk:
                         waiting.decided(answer)
         finally:
             self._pumping = False
+
+    def set_spent(self, spent: Spent) -> None:
+        """What the books say was spent."""
+        self.dispatcher.admission.set_spent(spent.keys, spent.projects, monotonic())
 
     def _set_clock(self, now: float) -> None:
         self.dispatcher.admission.wall_offset = time() - now

@@ -23,6 +23,7 @@ from .heads import AnswerHead, RequestHead
 from .hedge import Hedge
 from .takeover import Takeover
 from .upstream import Upstream
+from .usage import events_in
 
 if TYPE_CHECKING:
     from .core import Core
@@ -71,11 +72,14 @@ class Flight:
         "_request",
         "_rest_body",
         "_retried",
-        "_route",
         "_seen_bytes",
         "_upstream",
         "_visit",
+        "first_at",
         "id",
+        "passed",
+        "replica",
+        "route",
     )
 
     def __init__(
@@ -93,7 +97,7 @@ class Flight:
         """``note``: a line for the answer's head."""
         self._core, self._client, self._request, self._body, self._asked = core, client, request, body, asked
         self._visit, self._note = visit, note
-        self._route: ModelRoute = core.tables.route(send.model or asked.model)
+        self.route: ModelRoute = core.tables.route(send.model or asked.model)
         self.id = request.request_id or core.next_request_id()
         self._excluded: frozenset[EngineId] = NO_ENGINES
         self._deadline = self._patience_until = 0.0
@@ -103,6 +107,9 @@ class Flight:
         self._answer: Answer | None = None
         self._progress: Progress | None = None
         self._rest_body = b""
+        self.replica = ""
+        self.first_at = 0.0
+        self.passed = 0
         self._retried = False
         self._losses = self._seen_bytes = 0
 
@@ -110,6 +117,10 @@ class Flight:
     def _begun(self) -> bool:
         """Whether a byte of the answer has been passed on."""
         return self._progress is not None or (self._answer is not None and self._answer.begun)
+
+    @property
+    def streamed(self) -> bool:
+        return self._progress is not None or (self._answer is not None and self._answer.stream is not None)
 
     @property
     def status(self) -> int:
@@ -126,7 +137,7 @@ class Flight:
         """Send the request there."""
         now = monotonic()
         self._patience_until = now + FIRST_BYTE_LIMIT_S
-        self._client.limit(now + self._route.hedge_after_s if self._hedges else self._patience_until)
+        self._client.limit(now + self.route.hedge_after_s if self._hedges else self._patience_until)
         found = self._core.fleet.engines.get(engine)
         if found is None:
             self._fail(engine, "it has left")
@@ -141,7 +152,7 @@ class Flight:
         """Ask the desk for another engine; where all have been tried, after a pause, for any."""
         if not self._deadline:
             self._deadline = now + (WAIT_FOR_REST_S if self._begun else WAIT_FOR_ENGINE_S)
-        route = self._core.tables.find(self._route.name) or self._route
+        route = self._core.tables.find(self.route.name) or self.route
         if route.replicas and all(each.id in self._excluded for each in route.replicas):
             self._excluded = NO_ENGINES
             self._client.limit(now + LOOK_AGAIN_S)
@@ -191,8 +202,8 @@ class Flight:
     def request_bytes(self, engine: Engine) -> bytes:
         """The request as this engine is to hear it."""
         request, body = self._request, self._rest_body or self._body
-        if self._asked.model != self._route.upstream:
-            body = with_model(body, self._asked, self._route.upstream)
+        if self._asked.model != self.route.upstream:
+            body = with_model(body, self._asked, self.route.upstream)
         return b"%s %s HTTP/1.1\r\nhost: %s\r\n%sx-request-id: %s\r\ncontent-length: %d\r\n\r\n%s" % (
             request.method,
             request.target,
@@ -217,12 +228,15 @@ class Flight:
         if self._progress is not None and not (head.status == 200 and head.events):
             self._abandon_rest(upstream, f"another one answered {head.status} when asked for the rest")
             return
+        self.replica = engine.id
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=self._progress)
         self._core.desk.answered(self._visit.request.id, now)
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         answer = self._answer
         assert answer is not None, "a piece comes after the head"
+        if not self.first_at:
+            self.first_at = monotonic()
         if self._hedge is not None:
             self._drop_hedge()
         try:
@@ -234,6 +248,8 @@ class Flight:
         self._upstream = None
         answer = self._answer
         assert answer is not None, "an answer ends after its head"
+        if not self.first_at:
+            self.first_at = monotonic()
         if self._hedge is not None:
             self._drop_hedge()
         try:
@@ -276,7 +292,7 @@ class Flight:
             self._client.cut()
             return False
         try:
-            taken = Takeover(answer.stream, raw, request=self._request, route=self._route, body=self._body)
+            taken = Takeover(answer.stream, raw, request=self._request, route=self.route, body=self._body)
         except CannotContinue as error:
             break_off(self._client, self._request, f"{why}; {error}", streamed=True)
             return False
@@ -314,7 +330,7 @@ class Flight:
 
     def has_other(self, engine: EngineId) -> bool:
         """Whether there is another engine that has not been tried."""
-        return self._core.fleet.has_other(self._route, self._excluded | {engine})
+        return self._core.fleet.has_other(self.route, self._excluded | {engine})
 
     # Time limits -----------------------------------------------------------------------------------------------------
 
@@ -334,9 +350,9 @@ class Flight:
             else:
                 self._ask_again(now)
         elif self._begun:
-            break_off(self._client, self._request, no_engine(self._route.name).message, streamed=True)
+            break_off(self._client, self._request, no_engine(self.route.name).message, streamed=True)
         else:
-            self._client.refuse(no_engine(self._route.name))
+            self._client.refuse(no_engine(self.route.name))
 
     def engine_silent(self, engine: EngineId) -> None:
         """Called when an engine answers no probes any more: if it is silent here as well, another one shall go on."""
@@ -358,7 +374,7 @@ class Flight:
             self._lose_patience()
             return
         elif self._hedges and not upstream.body_bytes and self._hedge is None:
-            Hedge.begin(self, self._core, self._route, self._excluded | {engine.id})
+            Hedge.begin(self, self._core, self.route, self._excluded | {engine.id})
         self._client.limit(now + SUSPECT_LIMIT_S if engine.health.silent else self._patience_until)
 
     def _lose_patience(self) -> None:
@@ -371,7 +387,7 @@ class Flight:
 
     @property
     def _hedges(self) -> bool:
-        return self._route.hedge_after_s > 0 and self._progress is None
+        return self.route.hedge_after_s > 0 and self._progress is None
 
     # Hedging ---------------------------------------------------------------------------------------------------------
 
@@ -383,7 +399,7 @@ class Flight:
         """The second engine was first: what it says is the answer, and the first one is left."""
         self._hedge = None
         self._leave_engine()
-        self._upstream = upstream
+        self._upstream, self.replica = upstream, upstream.engine.id
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=None)
 
     def _drop_hedge(self) -> None:
@@ -404,6 +420,7 @@ class Flight:
             self._connecting.cancel()
             self._connecting = None
         if upstream is not None:
+            self.passed = events_in(upstream.raw or (), b"")
             upstream.leave()
 
     def pause(self) -> None:

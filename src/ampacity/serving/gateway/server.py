@@ -11,6 +11,8 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 
 from ampacity.model.errors import PortInUse
+from ampacity.serving.metering import Recorder
+from ampacity.serving.metering.spent import SpentFile
 
 from .client import Client
 from .core import Core
@@ -34,13 +36,20 @@ async def run(options: Options) -> None:
         UserError: the certificate cannot be used.
     """
     allow_many_connections()
-    core = Core(Tables(options.table), options.router, OwnDesk())
+    folder, desk = options.table.parent, OwnDesk()
+    recorder = Recorder(folder / "usage")
+    core = Core(Tables(options.table), options.router, desk, recorder)
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
-    looks: list[Callable[[], object]] = [core.tables.refresh]
+    spent = SpentFile(folder / "spent.json", desk.set_spent)
+    looks: list[Callable[[], object]] = [core.tables.refresh, spent.refresh]
     if certificate is not None:
         looks.append(certificate.refresh)
-    with _kept_going(_each(TICK_S, core.tick), *(_each(LOOK_EVERY_S, look) for look in looks)):
+    recorder.start()
+    with (
+        contextlib.closing(recorder),
+        _kept_going(_each(TICK_S, core.tick), *(_each(LOOK_EVERY_S, look) for look in looks)),
+    ):
         await _asked_to_end(options.parent_fd)
         for server in servers:
             server.close()

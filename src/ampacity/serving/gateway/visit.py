@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic
+from dataclasses import replace
+from time import monotonic, time
 from typing import TYPE_CHECKING, Protocol
 
 from ampacity.model.access import ApiKey
+from ampacity.model.ids import DEFAULT_PROJECT
+from ampacity.model.request_usage import RequestRecord
 from ampacity.serving.admission import Ending, Refused
 from ampacity.serving.admission.access import may_use, model_refused
 from ampacity.serving.dispatch import Answer, Request, Send
@@ -103,7 +106,7 @@ class Visit:
         else:
             self._host.limit(now + LOOK_AGAIN_S)
 
-    def over(self, ending: Ending, counted: Counted = NOT_COUNTED) -> None:
+    def over(self, ending: Ending, status: int, flight: Flight | None) -> None:
         """It was answered, failed, or its client has left. Once is enough."""
         if self._over:
             return
@@ -111,8 +114,49 @@ class Visit:
         now = monotonic()
         if self.standing:
             self._core.desk.withdrawn(self.request.id, now)
-        elif self._sent:
+        elif self._sent and flight is not None:
+            counted = _counted(self.request, flight, ending)
             self._core.desk.ended(self.request.id, now, ending, counted)
+            if self._core.recorder is not None:
+                self._core.recorder.record(_record(self.request, flight, status, counted, now))
+        elif self._sent:
+            self._core.desk.ended(self.request.id, now, ending)
+
+
+def _counted(request: Request, flight: Flight, ending: Ending) -> Counted:
+    """What it took and costs: as the engine counted it; of an answer that was cut short, what has passed."""
+    if ending is Ending.FAILED:
+        return NOT_COUNTED
+    counted = flight.counted() if ending is Ending.COMPLETE else Counted(output_tokens=flight.passed)
+    price = flight.route.price
+    if price is None:
+        return counted
+    money = price.of(
+        input_tokens=request.tokens if counted.input_tokens is None else counted.input_tokens,
+        cached_tokens=counted.cached_tokens or 0,
+        output_tokens=counted.output_tokens or 0,
+    )
+    return replace(counted, money=money)
+
+
+def _record(request: Request, flight: Flight, status: int, counted: Counted, now: float) -> RequestRecord:
+    failed = counted is NOT_COUNTED
+    given = (0 if failed else request.tokens) if counted.input_tokens is None else counted.input_tokens
+    return RequestRecord(
+        at=time(),
+        project=DEFAULT_PROJECT if request.key is None else request.key.project,
+        model=flight.route.name,
+        key="" if request.key is None else request.key.id,
+        replica=flight.replica,
+        status=status,
+        input_tokens=given,
+        cached_tokens=counted.cached_tokens or 0,
+        output_tokens=counted.output_tokens or 0,
+        counted=counted.input_tokens is not None,
+        ttft_s=flight.first_at - request.arrived if flight.streamed and flight.first_at else None,
+        total_s=now - request.arrived,
+        money=counted.money,
+    )
 
 
 def _note(send: Send) -> bytes:

@@ -73,12 +73,14 @@ class Draft:
         return before[place + 1] - before[place] > alone + _MARGIN_S
 
 
-def starts(order: Iterator[Job], free: dict[int, float], idle: float, awaited: set[int]) -> list[tuple[int, int]]:
+def starts(
+    order: Iterator[Job], free: dict[int, float], idle: float, awaited: dict[int, float]
+) -> list[tuple[int, int]]:
     """Those that begin now, by their ids, each with its engine, in the order in which they go.
 
     ``free[n]``: when engine n is free, up to ``idle`` for those that take one now; the iterator may add to it. Beyond
-    the window at most one begins: it is looked for only when of the window all wait. ``awaited`` gets the engines that
-    are waited for by those that do not begin.
+    the window at most one begins: it is looked for only when of the window all wait. ``awaited`` gets the engines for
+    which those wait that do not begin, and for how many seconds of prefill.
     """
     jobs = list(islice(order, WINDOW))
     best = Draft(jobs, [free], [0.0], [])
@@ -92,12 +94,18 @@ def starts(order: Iterator[Job], free: dict[int, float], idle: float, awaited: s
     ]
     if found:
         return found
-    awaited.update(best.engines)
-    return _further(order, best.free[-1].copy(), free, idle, awaited)
+    taken = best.free[-1].copy()
+    for engine in best.engines:
+        awaited[engine] = taken[engine] - free[engine]
+    return _further(order, taken, free, idle, awaited)
 
 
 def _further(
-    order: Iterator[Job], taken: dict[int, float], free: dict[int, float], idle: float, awaited: set[int]
+    order: Iterator[Job],
+    taken: dict[int, float],
+    free: dict[int, float],
+    idle: float,
+    awaited: dict[int, float],
 ) -> list[tuple[int, int]]:
     for job in order:
         ends = [
@@ -109,7 +117,7 @@ def _further(
         if taken[engine] <= idle:
             return [(job.id, engine)]
         taken[engine] += job.costs[at]
-        awaited.add(engine)
+        awaited[engine] = awaited.get(engine, 0.0) + job.costs[at]
     return []
 
 

@@ -32,6 +32,9 @@ RETURNS = 0.4
 """The share of prompts that a longer one follows."""
 
 BLOCKED = 0.3
+PLENTY = 8
+"""With so many engines open a ticket need not wait for what comes at the same moment: there is one for each."""
+
 MOST_SPECIAL = 8
 """So many engines beside the likely ones are looked at for a ticket."""
 
@@ -96,7 +99,7 @@ class Prefix:
         self._bound: dict[TicketId, Bound] = {}
         self._held: dict[TicketId, _Held] = {}
         self._stale = False  # whether the held tickets have to be planned again
-        self._awaited: set[int] = set()
+        self._awaited: dict[int, float] = {}  # seconds of prefill that wait for an engine
 
     @property
     def index_blocks(self) -> int:
@@ -112,23 +115,24 @@ class Prefix:
         self._stale = True
 
     def offer(self, ticket: Ticket, now: float) -> EngineId | None:
-        held = _Held(ticket)
+        held, slots = _Held(ticket), self._slots
         least_s = self._price(held)
-        self._first_come.arrived(least_s, self._slots.present, now)
-        if least_s < self._settings.instant_s:
+        self._first_come.arrived(least_s, slots.present, now)
+        if slots.opens >= PLENTY or least_s < self._settings.instant_s:
             engine = self._at_once(held, now)
             if engine is not None:
                 return engine
+        else:
+            self._stale = True
         self._held[ticket.id] = held
-        self._stale = True
         return None
 
     def released(self, now: float) -> list[tuple[Ticket, EngineId]]:
         news: list[tuple[Ticket, EngineId]] = []
         likely = self._slots.likely(now)
-        while self._held and self._slots.any_open and (self._stale or self._slots.any_aside):
+        while self._held and self._slots.opens and (self._stale or self._slots.any_aside):
             free: dict[int, float] = {}
-            awaited: set[int] = set()
+            awaited: dict[int, float] = {}
             found = starts(self._jobs(likely, free, now), free, now + self._settings.lead_s, awaited)
             for id, slot in found:
                 if not self._slots.takes(slot):
@@ -236,15 +240,20 @@ class Prefix:
         return Job(held.ticket.id, places, costs, burdens, fixed=fixed)
 
     def _at_once(self, held: _Held, now: float) -> EngineId | None:
-        """Bind a short ticket to its best engine when that one is open."""
-        slots = self._slots
+        """Bind it to its best engine when that one is open; else it waits for that one, behind those who do already."""
+        slots, awaited = self._slots, self._awaited
         places = self._places(held, slots.likely(now), now)
-        if not places or not slots.any_open:
+        if not places:
             return None
-        burdens = self._job(held, places, slots.fade(now)).burdens
-        ends = [slots.at(slot, now) + burden for slot, burden in zip(places, burdens, strict=True)]
-        slot = places[ends.index(min(ends))]
-        if slots.at(slot, now) > now + self._settings.lead_s:
+        job = self._job(held, places, slots.fade(now))
+        ends = [
+            slots.at(slot, now) + awaited.get(slot, 0.0) + burden
+            for slot, burden in zip(places, job.burdens, strict=True)
+        ]
+        best = ends.index(min(ends))
+        slot = places[best]
+        if slot in awaited or not slots.takes(slot):
+            awaited[slot] = awaited.get(slot, 0.0) + job.costs[best]
             return None
         return self._bind(held, slot, now)
 

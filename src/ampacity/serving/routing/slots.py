@@ -13,7 +13,7 @@ from .member import Member
 MEMORY_S = 300.0
 """How quickly claims and long prefills are forgotten: conversations come back after two to five minutes, or not."""
 
-ANSWERING = 0.01
+ANSWERING = 0.03
 """Each answer under way makes a prefill on the same engine take so much longer; it also parts equal engines."""
 
 ASIDE = 1e6
@@ -85,8 +85,9 @@ class Slots:
         return len(self._present)
 
     @property
-    def any_open(self) -> bool:
-        return bool(self._open)
+    def opens(self) -> int:
+        """How many take another prefill now."""
+        return len(self._open)
 
     @property
     def any_aside(self) -> bool:
@@ -160,10 +161,10 @@ class Slots:
         prefills that will keep waiting whoever comes back here, ``most_s`` at most.
         """
         claims, answering, factors = self._claims, self._answering, self.factors
-        aside_s, foreign_s = self._aside_s, self._foreign_s
+        long_s, aside_s, foreign_s = self._blocked, self._aside_s, self._foreign_s
         return [
             model * factors[n] * (base + returns * claims[n] + ANSWERING * answering[n])
-            + min(blocked * self._blocked[n], most_s)
+            + (wait if (wait := blocked * long_s[n]) < most_s else most_s)
             + foreign_s[n]
             + aside_s[n]
             for n, model in zip(slots, models_s, strict=True)

@@ -1,0 +1,119 @@
+"""Which placement policy leaves the least of a cluster's accelerators idle?
+
+python benchmarks/placement/run.py [--traces default,cpu250] [--quick] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import experiment
+from reporting import Figures, parser
+from traces import LOADS, load, names, published
+
+from ampacity.scheduler.placing import PolicyName, make
+
+PUBLISHED = {
+    PolicyName.FGD: "FGD",
+    PolicyName.BEST_FIT: "BestFit",
+    PolicyName.DOT_PRODUCT: "DotProd",
+    PolicyName.GPU_CLUSTERING: "GpuClustering",
+    PolicyName.GPU_PACKING: "GpuPacking",
+}
+"""What the published policies are called there. Each of their runs is repeated and has to come out the same."""
+
+BEST = PolicyName.LEAST_WASTE
+QUICK_TRACES = ("default", "gpuspec33")
+QUICK_SEEDS = 1
+
+Runs = dict[tuple[str, PolicyName, int], NDArray[np.float64]]
+"""Allocation by load, by trace, policy and seed."""
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--traces", help="names with commas between them, all their seeds; else those of the folder")
+    chosen = options.parse_args()
+    folder = chosen.data / "fgd"
+    known = names(folder)
+    few = chosen.quick and not chosen.traces
+    traces = chosen.traces.split(",") if chosen.traces else known
+    if few:
+        traces = [name for name in QUICK_TRACES if name in known] or known[: len(QUICK_TRACES)]
+    if unknown := sorted(set(traces) - set(known)):
+        raise SystemExit(f"--traces: {', '.join(unknown)} not in {folder}: it has {', '.join(known) or 'no traces'}")
+    if not traces:
+        raise SystemExit(
+            f"--data: {folder} has no traces (arrivals_*.npz); benchmarks/placement/README.md says which files it takes"
+        )
+    figures = Figures("placement")
+    before = published(folder)
+    runs: Runs = {}
+    for name in traces:
+        began = time.process_time()
+        trace = load(folder, name)
+        seeds = list(trace.arrivals)[: QUICK_SEEDS if few else None]
+        for seed in seeds:
+            for policy in (*PUBLISHED, PolicyName.RANDOM, BEST):
+                made = make(policy, mix=trace.mix, seed=1000 * chosen.seed + seed)
+                runs[name, policy, seed] = experiment.run(folder, trace, seed, made)
+        tell(figures, runs, name, len(seeds), time.process_time() - began)
+    compare(figures, runs, before, traces)
+    figures.write(chosen.json)
+
+
+def tell(figures: Figures, runs: Runs, trace: str, seeds: int, cpu_s: float) -> None:
+    """One line a trace: allocation at 100 and 130% of each policy."""
+    parts = []
+    for policy in (PolicyName.RANDOM, *reversed(PUBLISHED), BEST):
+        at = {load: mean(runs, policy, load, trace) for load in (100, 130)}
+        parts.append(f"{policy} {at[100]:.2f}/{at[130]:.2f}")
+    figures.note(f"{trace}: {', '.join(parts)}; {seeds} seeds, {cpu_s:.0f} s of CPU")
+
+
+def compare(
+    figures: Figures,
+    runs: Runs,
+    before: dict[tuple[str, str, int], NDArray[np.float64]],
+    traces: list[str],
+) -> None:
+    checked = mismatched = 0
+    for (trace, policy, seed), values in runs.items():
+        known = before.get((trace, PUBLISHED.get(policy, ""), seed))
+        if known is not None:
+            checked += LOADS
+            mismatched += int((np.round(values, 2) != np.round(known, 2)).sum())
+    figures.add("fgd_points_checked", checked)
+    figures.add("fgd_mismatched_points", mismatched, "= 0")
+    idle = {
+        policy: 100 - float(np.mean([mean(runs, policy, 130, trace) for trace in traces]))
+        for policy in (BEST, PolicyName.FGD)
+    }
+    figures.add("unallocated_percent", idle[BEST])
+    figures.add("fgd_unallocated_percent", idle[PolicyName.FGD])
+    figures.add("unallocated_cut_percent", 100 * (1 - idle[BEST] / idle[PolicyName.FGD]), ">= 15, aim 20")
+    figures.add("worst_trace_points", min(gains(runs, traces, 130)), ">= 0")
+    figures.add("mean_at_100_points", float(np.mean(gains(runs, traces, 100))), ">= 0")
+    figures.add("worst_at_100_points", min(gains(runs, traces, 100)), ">= -0.5")
+
+
+def mean(runs: Runs, policy: PolicyName, load: int, trace: str) -> float:
+    """Over the seeds."""
+    return float(np.mean([values[load] for (of, by, _), values in runs.items() if (of, by) == (trace, policy)]))
+
+
+def gains(runs: Runs, traces: list[str], load: int) -> list[float]:
+    """By trace: points of allocation above FGD."""
+    return [mean(runs, BEST, load, trace) - mean(runs, PolicyName.FGD, load, trace) for trace in traces]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The client's calls about topology, and about labels and taints of nodes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ampacity.model.errors import InvalidSpec, Where
+from ampacity.model.site import Site
+from ampacity.model.view import NodeView, TopologyChanges
+
+from .calls import Calls, path_of
+
+
+class TopologyCalls(Calls):
+    """Trees of places, power feeds and licences, changed as a whole; and what nodes are marked with."""
+
+    def topology(self) -> Site:
+        """The trees with the nodes in them, the feeds and the licences."""
+        return self._link.call("GET", "/topology", Site)
+
+    def apply_topology(
+        self, what: str | Path, *, dry_run: bool = False, name: str = "topology.yaml"
+    ) -> TopologyChanges:
+        """Make them what a topology file says: all of it, or nothing.
+
+        Args:
+            what: the file (a ``Path``), or its text, which ``name`` stands for in messages.
+            dry_run: change nothing, and say what would change.
+
+        Raises:
+            InvalidSpec: something is wrong in it, with file, line and key.
+        """
+        if isinstance(what, Path):
+            try:
+                text, name = what.read_text(encoding="utf-8"), os.fspath(what)
+            except OSError as error:
+                raise InvalidSpec(f"{error.strerror}.", where=Where(file=str(what))) from error
+            except UnicodeDecodeError:
+                raise InvalidSpec("The file is not UTF-8 text.", where=Where(file=str(what))) from None
+        else:
+            text = what
+        body = {"file": text, "name": name, "dry_run": dry_run}
+        return self._link.call("PUT", "/topology", TopologyChanges, body=body)
+
+    def mark_node(
+        self, node: str, *, labels: Mapping[str, str | None] = {}, taints: Mapping[str, str | None] = {}
+    ) -> NodeView:
+        """Give a node labels and taints (a taint's value may be empty), or with ``None`` take them off."""
+        body = {"labels": dict(labels), "taints": dict(taints)}
+        return self._link.call("POST", path_of("nodes", node, "marks"), NodeView, body=body)

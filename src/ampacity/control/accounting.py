@@ -1,0 +1,54 @@
+"""What is written down with the end of an attempt: what it has used, and how long it took."""
+
+from __future__ import annotations
+
+from ampacity.model.amounts import given
+from ampacity.model.attempt import Attempt, AttemptPhase
+from ampacity.model.event import Row, Table
+from ampacity.model.history import RuntimeHistory, Usage, account_key, lasted_s, runtime_key, usage_rate, used_since
+from ampacity.model.node import Node
+from ampacity.model.policy import DEFAULT_POLICY, POLICY_KEY, SchedulerPolicy
+from ampacity.model.workload import Workload, WorkloadKind
+
+from .batch import Batch
+
+
+def accounts(batch: Batch, before: Attempt, after: Attempt) -> tuple[Row, ...]:
+    """The rows that go with the end of an attempt; none where it has not just ended."""
+    if before.phase.ended or not after.phase.ended:
+        return ()
+    policy = batch.get(Table.POLICIES, POLICY_KEY)
+    usage = _charged(batch, after, policy if isinstance(policy, SchedulerPolicy) else DEFAULT_POLICY)
+    workload = batch.workload(after.workload)
+    if workload is None or not _tells(workload, after):
+        return (usage,)
+    return usage, _learned(batch, workload, after)
+
+
+def _charged(batch: Batch, attempt: Attempt, policy: SchedulerPolicy) -> Usage:
+    end = batch.now if attempt.ended_at is None else attempt.ended_at
+    rate = usage_rate(
+        given((member.allocation, _kinds(batch, member.node).get) for member in attempt.members), policy.usage_weights
+    )
+    used_s = used_since(rate, attempt.placed_at, end, policy.half_life_s)
+    row = batch.get(Table.USAGE, account_key(attempt.queue, attempt.project, attempt.owner))
+    if not isinstance(row, Usage):
+        row = Usage(queue=attempt.queue, project=attempt.project, owner=attempt.owner, at=end)
+    return row.charged(used_s, end, policy.half_life_s)
+
+
+def _kinds(batch: Batch, node: str) -> dict[str, str]:
+    row = batch.get(Table.NODES, node)
+    return {str(device.id): device.kind for device in row.devices} if isinstance(row, Node) else {}
+
+
+def _tells(workload: Workload, attempt: Attempt) -> bool:
+    """Whether its end says how long such jobs take: one that failed or was stopped does not."""
+    return attempt.phase is AttemptPhase.SUCCEEDED and workload.kind is not WorkloadKind.SERVICE
+
+
+def _learned(batch: Batch, workload: Workload, attempt: Attempt) -> RuntimeHistory:
+    key = runtime_key(workload)
+    row = batch.get(Table.RUNTIMES, key)
+    known = row if isinstance(row, RuntimeHistory) else RuntimeHistory(key=key)
+    return known.with_run(lasted_s(attempt, batch.now), batch.now)

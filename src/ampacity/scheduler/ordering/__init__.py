@@ -1,0 +1,1 @@
+"""The order within a queue: one small policy a name."""

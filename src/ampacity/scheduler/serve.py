@@ -1,0 +1,235 @@
+"""Who starts now: queue by queue and head by head, with places held for those that find no room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ampacity.model.amounts import Amounts
+from ampacity.model.plan import Reservation, Start
+from ampacity.model.policy import PlacementName
+from ampacity.model.quantities import print_cpus
+from ampacity.model.resources import Range
+
+from .backfill.guard import Guard
+from .board import Board, Fit
+from .moment import Moment
+from .order import Group, Shape, Want
+from .place import has_room, place_as, placements
+from .preempting.preemptor import Preemptor
+from .queues.contest import contest
+from .queues.heads import Head, Heads
+from .queues.purse import Purse, wanted
+from .queues.rules import Barred
+
+
+@dataclass(slots=True)
+class Served:
+    """What became of those that want a start.
+
+    Attributes:
+        starts: in the order in which they were given.
+        crowded: the shapes that find no room, whoever asks, by their numbers.
+        shapes: those of all that wait, by the same numbers.
+        barred: by group, why its queue may not use more.
+        behind: the groups that would find room, were it not held for others.
+    """
+
+    starts: list[Start] = field(default_factory=list)
+    crowded: set[int] = field(default_factory=set)
+    shapes: dict[int, Shape] = field(default_factory=dict)
+    barred: dict[Group, Barred] = field(default_factory=dict)
+    behind: set[Group] = field(default_factory=set)
+    reservations: tuple[Reservation, ...] = ()
+
+
+@dataclass(slots=True)
+class Server:
+    """Serves until nobody finds room any more, or ``tests`` were in vain.
+
+    As long as the guard is not full, whoever finds no room has some held. From the first of these on, all others are
+    let past only where that delays none of them: they have ended by then, or they leave alone what is held.
+    """
+
+    moment: Moment
+    board: Board
+    purse: Purse
+    guard: Guard
+    preemptor: Preemptor
+    served: Served = field(default_factory=Served)
+    _queues: dict[str, Heads] = field(default_factory=dict)
+    _done: set[Group] = field(default_factory=set)
+    _kept_out: set[int] = field(default_factory=set)
+    _roomy: list[int] = field(default_factory=list)
+    _unhelped: set[str] = field(default_factory=set)
+
+    def serve(self, others: Iterable[Want]) -> Served:
+        """``others``: who may start now, and is in no group of the line."""
+        line, policy = self.moment.state.line, self.moment.state.policy
+        self.served.shapes.update(line.shapes)
+        self._queues = {queue: self.moment.heads(queue) for queue in sorted(line.queues)}
+        for want in others:
+            group = self.group(want)
+            if group.queue not in self._queues:
+                self._queues[group.queue] = self.moment.heads(group.queue)
+            self._queues[group.queue].add(group, ((line.turn(want), want),))
+        self._roomy = list(self.served.shapes)
+        rivals = contest(policy.sharing, list(self._queues), self._peek, self.purse, lambda head: wanted(head.want))
+        left = policy.backfill.tests
+        while left and not (self.guard.is_full and self._is_over()):
+            found = rivals.next()
+            if found is None:
+                break
+            queue, head = found
+            left -= not self._try(head)
+            rivals.changed(queue)
+        self.served.reservations = tuple(self.guard.reservations)
+        return self.served
+
+    def group(self, want: Want) -> Group:
+        """The group of one that is in none: a shape that nobody in the line has gets a number below zero."""
+        group = self.moment.state.line.group(want)
+        if group.shape:
+            return group
+        shapes = self.served.shapes
+        number = next((number for number, shape in shapes.items() if number < 0 and shape == want.shape), None)
+        if number is None:
+            number = min(0, *shapes, 0) - 1
+            shapes[number] = want.shape
+        return group._replace(shape=number)
+
+    def is_crowded(self, number: int) -> bool:
+        """Whether nobody of this shape finds room. Room only shrinks while a plan is made."""
+        crowded = self.served.crowded
+        if number not in crowded and not has_room(self.board, self.served.shapes[number]):
+            crowded.add(number)
+        return number in crowded
+
+    def _is_over(self) -> bool:
+        """Whether nobody finds room, whatever its shape, and nobody gives way to any of them."""
+        if len(self._unhelped) < len(self._queues):
+            return False
+        while self._roomy and self.is_crowded(self._roomy[-1]):
+            self._roomy.pop()
+        return not self._roomy
+
+    def _peek(self, queue: str) -> Head | None:
+        head = self._queues[queue].peek(self._is_passed_over)
+        if head is None:
+            self._unhelped.add(queue)
+        return head
+
+    def _is_passed_over(self, group: Group) -> bool:
+        if group in self._done:
+            return True
+        return self.guard.is_full and group.queue in self._unhelped and group.shape in self.served.crowded
+
+    def _try(self, head: Head) -> bool:
+        """Serve a head, or hold something for it. Whether it starts."""
+        want, queue = head.want, head.group.queue
+        size = self.purse.allowed(want)
+        if size is None:
+            return self._bar(head, wanted(want))
+        fits = None if head.group.shape in self.served.crowded else place_as(self.board, want.gang, size, want.spread)
+        if fits is None:
+            self.served.crowded.add(head.group.shape)
+            return self._help(head) or self._wait(head)
+        amounts: Amounts = self.purse.amounts(placements(fits))
+        if self.purse.barred(queue, amounts) is not None:
+            return self._bar(head, amounts)
+        until = self.moment.now + self.moment.bound_s(head.group, want)
+        if self.guard.delays(until):
+            beside = self._beside(head, size)
+            if beside is None:
+                self.served.behind.add(head.group)
+                return self._wait(head)
+            fits, amounts = beside
+        self._start(head, fits, amounts, until)
+        return True
+
+    def _beside(self, head: Head, size: Range) -> tuple[tuple[Fit, ...], Amounts] | None:
+        """Places for one that would otherwise delay others."""
+        want, shape = head.want, head.group.shape
+        if self.guard.barred(head.group.queue, wanted(want)):
+            return None
+        fits = None if shape in self._kept_out else self.guard.place(want, size)
+        if fits is None:
+            self._kept_out.add(shape)
+            return None
+        amounts = self.purse.amounts(placements(fits))
+        return None if self.guard.barred(head.group.queue, amounts) else (fits, amounts)
+
+    def _start(self, head: Head, fits: tuple[Fit, ...], amounts: Amounts, until: float) -> None:
+        want, queue = head.want, head.group.queue
+        for fit in fits:
+            self.board.take(fit, want.workload.id)
+        self.purse.take(queue, amounts)
+        self.guard.started(want, queue, fits, amounts, until)
+        why = _why(fits, self.board.placement) + (
+            "; let past those that have places held" if self.guard.reservations else ""
+        )
+        self.served.starts.append(
+            Start(
+                workload=want.workload.id,
+                replica=want.replica.index,
+                placements=placements(fits),
+                why=why,
+                lasting=self.moment.lasting(want),
+            )
+        )
+        self._queues[queue].started(head)
+
+    def _help(self, head: Head) -> bool:
+        """Have others give way for it. Once the guard is full it is tried for the first of a queue that finds no room,
+        and where that does not help, for none behind it."""
+        want, queue = head.want, head.group.queue
+        if queue in self._unhelped:
+            return False
+        if not self.preemptor.help(want):
+            if self.guard.is_full:
+                self._unhelped.add(queue)
+            return False
+        places = self.preemptor.promises[-1].placements
+        until = self.moment.now + self.moment.lasting(want).expected_s
+        self.guard.promised(want, queue, places, self.purse.amounts(places), until)
+        self._queues[queue].started(head)
+        return True
+
+    def _bar(self, head: Head, amounts: Amounts) -> bool:
+        """Its queue may not use so much more."""
+        bar = self.purse.barred(head.group.queue, amounts)
+        assert bar is not None, "it was barred"
+        self.served.barred[head.group] = bar
+        self._done.add(head.group)
+        if not self.guard.is_full:
+            self.guard.hold_quota(head.want, head.group.queue, amounts, bar)
+        self._queues[head.group.queue].done(head)
+        return False
+
+    def _wait(self, head: Head) -> bool:
+        """It finds no room. As long as it has some held, the next of its group may have some, too."""
+        heads, before = self._queues[head.group.queue], len(self.guard.reservations)
+        if not self.guard.is_full:
+            want = head.want
+            expected_s = self.moment.lasting(want).expected_s
+            self.guard.hold_room(want, head.group.queue, wanted(want), expected_s)
+        if len(self.guard.reservations) > before:
+            heads.started(head)
+        else:
+            self._done.add(head.group)
+            heads.done(head)
+        return False
+
+
+def _why(fits: tuple[Fit, ...], placement: PlacementName) -> str:
+    more = f" and {len(fits) - 4} more" if len(fits) > 4 else ""
+    left = [_leaves(fit) + (f" on {fit.node}" if len(fits) > 1 else "") for fit in fits[:4]]
+    return f"{placement.value.replace('_', ' ')}: leaves {', '.join(left)}{more}"
+
+
+def _leaves(fit: Fit) -> str:
+    """What is then free on the node; accelerators where it has some to speak of."""
+    cpus = f"{print_cpus(fit.cpu_left_milli)} CPUs"
+    if not fit.accelerators_left_milli and not fit.allocation.devices:
+        return cpus
+    return f"{print_cpus(fit.accelerators_left_milli)} accelerators and {cpus}"

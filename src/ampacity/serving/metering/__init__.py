@@ -1,0 +1,8 @@
+"""Metering: what each request has used, written down beside the hot path and kept until it is in the books."""
+
+from __future__ import annotations
+
+from .recorder import Recorder
+from .spool import Spool
+
+__all__ = ["Recorder", "Spool"]

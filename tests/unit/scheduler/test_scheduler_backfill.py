@@ -1,0 +1,151 @@
+"""Reservations: when, where, on what they are based, and who is let past them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ampacity.model.attempt import Attempt
+from ampacity.model.event import Row
+from ampacity.model.history import RuntimeHistory
+from ampacity.model.ids import QueueName
+from ampacity.model.lasting import Basis, Lasting
+from ampacity.model.plan import Plan, WaitCode
+from ampacity.model.policy import BackfillName, BackfillPolicy, SchedulerPolicy
+from ampacity.model.queue import Queue
+from ampacity.model.resources import Range
+from ampacity.model.workload import WorkloadKind
+from ampacity.scheduler import build, plan
+from ampacity.scheduler.backfill.horizon import end_of
+from ampacity.scheduler.runtimes import lasting
+from scheduler_cluster import node, request, rows_of, running, workload
+
+N1, N2 = node("n1", devices=4), node("n2", devices=4)
+TWO = Range.exactly(2)
+
+
+def planned(*parts: Row | tuple[Row, ...], now: float = 0.0, backfill: BackfillPolicy | None = None) -> Plan:
+    policy = SchedulerPolicy(backfill=backfill or BackfillPolicy())
+    return plan(build(rows_of(N1, N2, policy, *parts)), now)
+
+
+def started(made: Plan) -> set[str]:
+    return {start.workload for start in made.starts}
+
+
+def held(id: str, ask: str, lasts_s: float | None, on: str = "n1") -> tuple[Row, ...]:
+    return running(id, {"n1": N1, "n2": N2}[on], request(ask), lasts_s=lasts_s)
+
+
+def test_a_reservation_says_when_where_and_why() -> None:
+    gang = workload("gang", request("H100:4"), num_nodes=TWO)
+    made = planned(held("w1", "H100:3", 50.0), held("w2", "H100:2", 80.0, on="n2"), gang)
+    (found,) = made.reservations
+    assert (found.workload, found.from_s, found.basis) == ("gang", 80.0, Basis.LIMIT)
+    assert found.awaits == ("w2.0.1", "w1.0.1")
+    assert [place.node for place in found.placements] == ["n1", "n2"]
+    assert all(len(place.allocation.devices) == 4 for place in found.placements)
+    assert made.waits[0].code is WaitCode.INSUFFICIENT
+
+
+def test_only_what_is_needed_is_held() -> None:
+    """Two of the three free devices of n1 are held for the one that needs three: the third is anybody's."""
+    head = workload("head", request("H100:4"), created_at=0.0)
+    long = [workload(f"long{index}", request("H100"), created_at=1.0) for index in range(4)]
+    made = planned(held("w1", "H100:1", 50.0), held("w2", "H100:3", None, on="n2"), head, *long)
+    assert started(made) == {"long0"}, "on n2; all of n1 is held"
+    assert made.starts[0].placements[0].node == "n2"
+    smaller = workload("head", request("H100:3"), num_nodes=TWO)
+    made = planned(held("w1", "H100:2", 50.0), held("w2", "H100:2", 60.0, on="n2"), smaller, *long)
+    assert started(made) == {"long0", "long1"}, "one of each node's two that are free is held"
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [(BackfillName.NONE, 0), (BackfillName.EASY, 1), (BackfillName.CONSERVATIVE, 3)]
+)
+def test_how_many_have_places_held(name: BackfillName, count: int) -> None:
+    heads = [workload(f"h{index}", request("H100:4"), created_at=float(index), limit_s=10.0) for index in range(3)]
+    full = [held("w1", "H100:4", 50.0), held("w2", "H100:4", 70.0, on="n2")]
+    made = planned(*full, *heads, backfill=BackfillPolicy(name=name))
+    assert [(each.workload, each.from_s) for each in made.reservations] == [("h0", 50.0), ("h1", 60.0), ("h2", 70.0)][
+        :count
+    ]
+
+
+def test_without_a_bound_nobody_is_let_past() -> None:
+    gang = workload("gang", request("H100:4"), num_nodes=TWO)
+    small = workload("small", request("H100"), created_at=1.0)
+    busy = [held("w1", "H100:3", 500.0), held("w2", "H100:1", 80.0, on="n2")]
+    assert started(planned(*busy, gang, small)) == set()
+    experience = RuntimeHistory(key="default/default/train/name-small")
+    for _ in range(6):
+        experience = experience.with_run(100.0, 0.0)
+    assert started(planned(*busy, gang, small, experience)) == {"small"}, "such jobs have always ended by then"
+    none = BackfillPolicy(name=BackfillName.NONE)
+    assert started(planned(*busy, gang, small, backfill=none)) == {"small"}
+
+
+def test_what_never_ends_makes_no_promise() -> None:
+    service = held("w1", "H100:1", 10.0)
+    attempt = next(row for row in service if isinstance(row, Attempt))
+    endless = (*service[:-1], replace(attempt, lasting=Lasting(basis=Basis.ENDLESS)))
+    made = planned(endless, workload("gang", request("H100:4"), num_nodes=TWO), workload("w9", request("H100")))
+    assert made.reservations == ()
+    assert started(made) == {"w9"}
+
+
+def test_what_should_have_ended_is_expected_soon() -> None:
+    made = planned(held("w1", "H100:1", 10.0), workload("gang", request("H100:4"), num_nodes=TWO), now=1000.0)
+    assert [each.from_s for each in made.reservations] == [1060.0]
+
+
+def test_an_end_is_expected_by_the_limit_from_the_start_on() -> None:
+    attempt = next(row for row in held("w1", "H100", 10.0) if isinstance(row, Attempt))
+    assert end_of(replace(attempt, placed_at=5.0)) == 15.0
+    assert end_of(replace(attempt, placed_at=5.0, started_at=7.0)) == 17.0
+
+
+def test_a_start_that_is_seen_late_moves_what_is_expected() -> None:
+    from ampacity.model.event import Draft, Event, EventKind, put
+
+    gang = workload("gang", request("H100:4"), num_nodes=TWO)
+    state = build(rows_of(N1, N2, held("w1", "H100:1", 50.0), gang))
+    assert plan(state, 0.0).reservations[0].from_s == 50.0
+    begun = replace(state.attempts[next(iter(state.attempts))], started_at=30.0, version=2)
+    state.apply(Event(seq=1, draft=Draft(kind=EventKind.ATTEMPT_CHANGED, at=30.0, changes=(put(begun),))))
+    assert plan(state, 30.0).reservations[0].from_s == 80.0
+
+
+def test_quota_is_held_for_the_head_of_a_queue() -> None:
+    tight = Queue(name=QueueName("a"), quota={"H100": 4000}, borrows=False)
+    busy = running("w1", N1, request("H100:2"), queue="a", lasts_s=100.0)
+    head = workload("head", request("H100:4"), queue="a")
+    short = workload("short", request("H100"), queue="a", created_at=1.0, limit_s=90.0)
+    long = workload("long", request("H100"), queue="a", created_at=2.0, limit_s=200.0)
+    other = workload("other", request("H100"), created_at=3.0)
+    made = planned(tight, busy, head, short, long, other)
+    assert started(made) == {"short", "other"}
+    (found, *_) = made.reservations
+    assert (found.workload, found.from_s, found.placements, found.awaits) == ("head", 100.0, (), ("w1.0.1",))
+    assert made.waits.of(head[0].id)[0].code is WaitCode.QUOTA  # type: ignore[union-attr]
+    assert made.waits.of(long[0].id)[0].code is WaitCode.BEHIND  # type: ignore[union-attr]
+
+
+def test_who_asks_for_more_than_its_queue_may_ever_use_holds_up_nobody() -> None:
+    tight = Queue(name=QueueName("a"), quota={"H100": 2000}, borrows=False)
+    head = workload("head", request("H100:4"), queue="a")
+    made = planned(tight, head, workload("small", request("H100"), queue="a", created_at=1.0))
+    assert (started(made), made.reservations) == ({"small"}, ())
+
+
+def test_how_long_it_will_last() -> None:
+    runtimes = {"k": RuntimeHistory(key="k")}
+    for _ in range(5):
+        assert lasting(WorkloadKind.TASK, None, runtimes, "k", 7.0) == Lasting(basis=Basis.ASSUMED, seconds=7.0)
+        runtimes["k"] = runtimes["k"].with_run(100.0, 0.0)
+    learned = lasting(WorkloadKind.TASK, None, runtimes, "k", 7.0)
+    assert learned.basis is Basis.LEARNED
+    assert 100.0 <= learned.bound_s < 142.0
+    assert lasting(WorkloadKind.TASK, 50.0, runtimes, "k", 7.0) == Lasting(basis=Basis.LIMIT, seconds=50.0)
+    assert lasting(WorkloadKind.SERVICE, None, runtimes, "k", 7.0).expected_s == float("inf")
