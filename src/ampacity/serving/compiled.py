@@ -21,7 +21,7 @@ _PARTS = {
     "dispatch": "request dispatcher",
     "routing": "base immediate least_loaded blocks member order caches cost slots plan prefix",
     "gateway": "repeats answers heads chunked streams usage desk wheel health engines answer flight visit upstream "
-    "client core hedge takeover",
+    "client core hedge takeover remote_desk dispatching",
 }
 
 MODULES = tuple(f"ampacity.serving.{part}.{name}" for part, names in _PARTS.items() for name in names.split())

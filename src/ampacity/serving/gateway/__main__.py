@@ -19,13 +19,16 @@ def main() -> int:
     # Imported only now, so that the compiled modules are found.
     from ampacity.serving.routing import ROUTERS
 
+    from .dispatching import run_dispatcher
     from .options import parse
     from .server import run
     from .workers import run_workers
 
     try:
         options = parse(None, list(ROUTERS))
-        if options.workers > 1:
+        if options.dispatches and options.dispatcher is not None:
+            uvloop.run(run_dispatcher(options, options.dispatcher))
+        elif options.workers > 1:
             asyncio.run(run_workers(options))
         else:
             uvloop.run(run(options))
