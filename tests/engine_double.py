@@ -24,7 +24,8 @@ class Seen:
 class EngineDouble:
     """``fault``: ``""``, ``refuse_after_head`` (dies before its first byte), ``half_body``, ``half_stream``,
     ``freeze`` (in the middle of a stream, and its probes are left without an answer), ``garbage``, ``hang`` or
-    ``error``. ``gone`` counts connections that the other side closed in the middle."""
+    ``error``. ``gone`` counts connections that the other side closed in the middle, ``asked`` who wanted its
+    ``metrics``."""
 
     name: str = "engine"
     fault: str = ""
@@ -32,6 +33,8 @@ class EngineDouble:
     seen: list[Seen] = field(default_factory=list)
     gone: int = 0
     frozen: bool = False
+    metrics: bytes = b""
+    asked: int = 0
     port: int = 0
 
     def __enter__(self) -> EngineDouble:
@@ -80,6 +83,11 @@ class EngineDouble:
 
     async def _answer(self, request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """``False`` = close the connection."""
+        if request.path == "/metrics":
+            self.asked += 1
+            writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + self.metrics)
+            await writer.drain()
+            return False
         if request.method == "GET":
             return not self.frozen and _whole(writer, 200, {"status": "ok"})
         if self.fault == "refuse_after_head":

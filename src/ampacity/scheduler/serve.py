@@ -129,7 +129,7 @@ class Server:
         want, queue = head.want, head.group.queue
         size = self.purse.allowed(want)
         if size is None:
-            return self._bar(head, wanted(want))
+            return self._help(head) or self._bar(head, wanted(want))
         fits = None if head.group.shape in self.served.crowded else place_as(self.board, want.gang, size, want.spread)
         if fits is None:
             self.served.crowded.add(head.group.shape)

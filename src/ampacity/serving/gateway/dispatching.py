@@ -18,6 +18,7 @@ from .core import Core
 from .desk import Counted, OwnDesk
 from .options import Options
 from .process import TICK_S, asked_to_end, each, kept_going
+from .reporter import heed_reports
 from .tables import LOOK_EVERY_S, Tables
 from .wire import Again, Answered, Ask, Ended, Frames, FromWorker, Refuse, Sent, Withdrawn, frame, from_worker
 
@@ -31,6 +32,7 @@ async def run_dispatcher(options: Options, path: Path) -> None:
     """Decide for all workers until SIGTERM or SIGINT, or the parent's end."""
     desk = OwnDesk()
     core = Core(Tables(options.table), options.router, desk)
+    heed_reports(core, desk)
     hall = Hall(core, desk)
     path.unlink(missing_ok=True)  # one that was killed left it
     server = await asyncio.get_running_loop().create_unix_server(hall.peer, str(path))

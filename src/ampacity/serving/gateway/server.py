@@ -17,6 +17,7 @@ from .desk import OwnDesk
 from .options import Options
 from .process import TICK_S, allow_many_connections, asked_to_end, each, kept_going
 from .remote_desk import RemoteDesk
+from .reporter import heed_reports
 from .tables import LOOK_EVERY_S, Tables
 from .tls import Certificate
 
@@ -38,6 +39,8 @@ async def run(options: Options) -> None:
     desk = OwnDesk() if options.dispatcher is None else RemoteDesk(str(options.dispatcher))
     recorder = Recorder(folder / "usage")
     core = Core(Tables(options.table), options.router, desk, recorder)
+    if isinstance(desk, OwnDesk):
+        heed_reports(core, desk)
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
     spent = SpentFile(folder / "spent.json", desk.set_spent)
