@@ -24,7 +24,8 @@ class Seen:
 class EngineDouble:
     """``fault``: ``""``, ``refuse_after_head`` (dies before its first byte), ``half_body``, ``half_stream``,
     ``freeze`` (in the middle of a stream, and its probes are left without an answer), ``garbage``, ``hang`` or
-    ``error``. ``gone`` counts connections that the other side closed in the middle."""
+    ``error``. ``gone`` counts connections that the other side closed in the middle, ``asked`` who wanted its
+    ``metrics``."""
 
     name: str = "engine"
     fault: str = ""
@@ -32,6 +33,8 @@ class EngineDouble:
     seen: list[Seen] = field(default_factory=list)
     gone: int = 0
     frozen: bool = False
+    metrics: bytes = b""
+    asked: int = 0
     port: int = 0
 
     def __enter__(self) -> EngineDouble:
@@ -40,7 +43,7 @@ class EngineDouble:
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(120)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +57,7 @@ class EngineDouble:
         """Close the port and every connection, as a killed process does."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
+            self._thread.join(120)
 
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
@@ -80,6 +83,11 @@ class EngineDouble:
 
     async def _answer(self, request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """``False`` = close the connection."""
+        if request.path == "/metrics":
+            self.asked += 1
+            writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + self.metrics)
+            await writer.drain()
+            return False
         if request.method == "GET":
             return not self.frozen and _whole(writer, 200, {"status": "ok"})
         if self.fault == "refuse_after_head":

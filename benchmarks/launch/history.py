@@ -98,7 +98,7 @@ def fill(path: Path, count: int) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         while lot := list(islice(rows, LOT)):
             for table in Table:
-                _insert(connection, table, [row for row in lot if isinstance(row, _TYPES[table])])
+                _insert(connection, table, [row for row in lot if isinstance(row, _TYPES.get(table, type(None)))])
             connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -110,8 +110,6 @@ _TYPES: dict[Table, type[Any]] = {
     Table.REPLICAS: Replica,
     Table.ATTEMPTS: Attempt,
     Table.NODES: Node,
-    Table.POOLS: type(None),
-    Table.QUEUES: type(None),
 }
 
 

@@ -17,9 +17,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import experiment
 from reporting import Figures, parser
-from traces import LOADS, SEEDS, load, names, published
+from traces import LOADS, load, names, published
 
-from ampacity.scheduler.placing import Mix, PlacementPolicy, PolicyName, make
+from ampacity.scheduler.placing import PolicyName, make
 
 PUBLISHED = {
     PolicyName.FGD: "FGD",
@@ -32,6 +32,7 @@ PUBLISHED = {
 
 BEST = PolicyName.LEAST_WASTE
 QUICK_TRACES = ("default", "gpuspec33")
+QUICK_SEEDS = 1
 
 Runs = dict[tuple[str, PolicyName, int], NDArray[np.float64]]
 """Allocation by load, by trace, policy and seed."""
@@ -39,41 +40,43 @@ Runs = dict[tuple[str, PolicyName, int], NDArray[np.float64]]
 
 def main() -> None:
     options = parser(__doc__ or "")
-    options.add_argument("--traces", help="names with commas between them; those of the folder")
+    options.add_argument("--traces", help="names with commas between them, all their seeds; else those of the folder")
     chosen = options.parse_args()
     folder = chosen.data / "fgd"
     known = names(folder)
-    traces = chosen.traces.split(",") if chosen.traces else list(QUICK_TRACES) if chosen.quick else known
+    few = chosen.quick and not chosen.traces
+    traces = chosen.traces.split(",") if chosen.traces else known
+    if few:
+        traces = [name for name in QUICK_TRACES if name in known] or known[: len(QUICK_TRACES)]
     if unknown := sorted(set(traces) - set(known)):
         raise SystemExit(f"--traces: {', '.join(unknown)} not in {folder}: it has {', '.join(known) or 'no traces'}")
-    seeds = list(SEEDS)[:2] if chosen.quick else list(SEEDS)
+    if not traces:
+        raise SystemExit(
+            f"--data: {folder} has no traces (arrivals_*.npz); benchmarks/placement/README.md says which files it takes"
+        )
     figures = Figures("placement")
-    figures.note(f"{len(traces)} traces, {len(seeds)} seeds: {', '.join(traces)}")
     before = published(folder)
     runs: Runs = {}
     for name in traces:
         began = time.process_time()
         trace = load(folder, name)
+        seeds = list(trace.arrivals)[: QUICK_SEEDS if few else None]
         for seed in seeds:
             for policy in (*PUBLISHED, PolicyName.RANDOM, BEST):
-                made = policy_of(policy, trace.mix, 1000 * chosen.seed + seed)
+                made = make(policy, mix=trace.mix, seed=1000 * chosen.seed + seed)
                 runs[name, policy, seed] = experiment.run(folder, trace, seed, made)
-        tell(figures, runs, name, seeds, time.process_time() - began)
-    compare(figures, runs, before, traces, seeds)
+        tell(figures, runs, name, len(seeds), time.process_time() - began)
+    compare(figures, runs, before, traces)
     figures.write(chosen.json)
 
 
-def policy_of(name: PolicyName, mix: Mix, seed: int) -> PlacementPolicy:
-    return make(name, mix=mix, seed=seed)
-
-
-def tell(figures: Figures, runs: Runs, trace: str, seeds: list[int], cpu_s: float) -> None:
+def tell(figures: Figures, runs: Runs, trace: str, seeds: int, cpu_s: float) -> None:
     """One line a trace: allocation at 100 and 130% of each policy."""
     parts = []
     for policy in (PolicyName.RANDOM, *reversed(PUBLISHED), BEST):
-        at = {load: mean(runs, [trace], policy, seeds, load) for load in (100, 130)}
+        at = {load: mean(runs, policy, load, trace) for load in (100, 130)}
         parts.append(f"{policy} {at[100]:.2f}/{at[130]:.2f}")
-    figures.note(f"{trace}: {', '.join(parts)}; {cpu_s:.0f} s of CPU")
+    figures.note(f"{trace}: {', '.join(parts)}; {seeds} seeds, {cpu_s:.0f} s of CPU")
 
 
 def compare(
@@ -81,7 +84,6 @@ def compare(
     runs: Runs,
     before: dict[tuple[str, str, int], NDArray[np.float64]],
     traces: list[str],
-    seeds: list[int],
 ) -> None:
     checked = mismatched = 0
     for (trace, policy, seed), values in runs.items():
@@ -91,22 +93,38 @@ def compare(
             mismatched += int((np.round(values, 2) != np.round(known, 2)).sum())
     figures.add("fgd_points_checked", checked)
     figures.add("fgd_mismatched_points", mismatched, "= 0")
-    idle = {policy: 100 - mean(runs, traces, policy, seeds, 130) for policy in (BEST, PolicyName.FGD)}
+    idle = {
+        policy: 100 - float(np.mean([mean(runs, policy, 130, trace) for trace in traces]))
+        for policy in (BEST, PolicyName.FGD)
+    }
     figures.add("unallocated_percent", idle[BEST])
     figures.add("fgd_unallocated_percent", idle[PolicyName.FGD])
     figures.add("unallocated_cut_percent", 100 * (1 - idle[BEST] / idle[PolicyName.FGD]), ">= 15, aim 20")
-    figures.add("worst_trace_points", min(gains(runs, traces, seeds, 130)), ">= 0")
-    figures.add("mean_at_100_points", float(np.mean(gains(runs, traces, seeds, 100))), ">= 0")
-    figures.add("worst_at_100_points", min(gains(runs, traces, seeds, 100)), ">= -0.5")
+    figures.add("cut_spread_percent", spread(runs, traces))
+    figures.add("worst_trace_points", min(gains(runs, traces, 130)), ">= 0")
+    figures.add("mean_at_100_points", float(np.mean(gains(runs, traces, 100))), ">= 0")
+    figures.add("worst_at_100_points", min(gains(runs, traces, 100)), ">= -0.5")
 
 
-def mean(runs: Runs, traces: list[str], policy: PolicyName, seeds: list[int], load: int) -> float:
-    return float(np.mean([runs[trace, policy, seed][load] for trace in traces for seed in seeds]))
+def mean(runs: Runs, policy: PolicyName, load: int, trace: str) -> float:
+    """Over the seeds."""
+    return float(np.mean([values[load] for (of, by, _), values in runs.items() if (of, by) == (trace, policy)]))
 
 
-def gains(runs: Runs, traces: list[str], seeds: list[int], load: int) -> list[float]:
+def spread(runs: Runs, traces: list[str]) -> float:
+    """The standard deviation of the cut over the seeds that all traces have; 0 with one."""
+    seeds = set.intersection(*({seed for of, _, seed in runs if of == trace} for trace in traces))
+    idle = {
+        policy: np.array([[100 - runs[trace, policy, seed][130] for trace in traces] for seed in sorted(seeds)])
+        for policy in (BEST, PolicyName.FGD)
+    }
+    cuts = 100 * (1 - idle[BEST].mean(axis=1) / idle[PolicyName.FGD].mean(axis=1))
+    return float(cuts.std(ddof=1)) if len(cuts) > 1 else 0.0
+
+
+def gains(runs: Runs, traces: list[str], load: int) -> list[float]:
     """By trace: points of allocation above FGD."""
-    return [mean(runs, [each], BEST, seeds, load) - mean(runs, [each], PolicyName.FGD, seeds, load) for each in traces]
+    return [mean(runs, BEST, load, trace) - mean(runs, PolicyName.FGD, load, trace) for trace in traces]
 
 
 if __name__ == "__main__":

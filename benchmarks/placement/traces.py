@@ -17,7 +17,6 @@ from ampacity.scheduler.fleet import Fleet
 from ampacity.scheduler.placing import Ask, Mix
 
 MIB = 2**20
-SEEDS = range(42, 52)
 LOADS = 131
 NOWHERE = 2**15 - 1
 """The code of a kind that no node has."""
@@ -66,12 +65,13 @@ def load(folder: Path, name: str) -> Trace:
     listed = sorted(rows(folder / f"openb_pod_list_{name}.csv.gz"), key=lambda row: row["name"])
     asks = [_ask(row, kinds) for row in listed]
     arrivals = np.load(folder / f"arrivals_{name}.npz")
+    seeds = sorted(int(key.removeprefix("arrivals_")) for key in arrivals.files if key.startswith("arrivals_"))
     return Trace(
         name=name,
         pods=tuple(ask for ask, _ in asks),
         mix=_mix(asks),
-        arrivals={seed: arrivals[f"arrivals_{seed}"] for seed in SEEDS},
-        node_ranks={seed: arrivals[f"node_rank_{seed}"] for seed in SEEDS},
+        arrivals={seed: arrivals[f"arrivals_{seed}"] for seed in seeds},
+        node_ranks={seed: arrivals[f"node_rank_{seed}"] for seed in seeds},
     )
 
 
@@ -105,10 +105,14 @@ def _mix(asks: list[tuple[Ask, str]]) -> Mix:
 
 
 def published(folder: Path) -> dict[tuple[str, str, int], NDArray[np.float64]]:
-    """[131] GPU allocation in percent by arrived load, of every run: by trace, policy as published, and seed."""
+    """[131] GPU allocation in percent by arrived load, of every run: by trace, policy as published, and seed. Nothing
+    where the folder has no published results."""
+    file = folder / "published_allo_by_load.csv.gz"
+    if not file.exists():
+        return {}
     return {
         (row["workload"].removeprefix("openb_pod_list_"), row["sc_policy"][3:], int(row["seed"])): np.array(
             [float(row[str(load)]) for load in range(LOADS)]
         )
-        for row in rows(folder / "published_allo_by_load.csv.gz")
+        for row in rows(file)
     }

@@ -20,10 +20,10 @@ import cluster
 from cluster import NODES, Scale
 from reporting import Figures, parser
 
-from ampacity.model.attempt import Attempt, AttemptPhase, Member
+from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Member, StopOrder
 from ampacity.model.event import Draft, Event, EventKind, Row, put
-from ampacity.model.ids import attempt_id
-from ampacity.model.plan import Plan, Start
+from ampacity.model.ids import AttemptId, attempt_id
+from ampacity.model.plan import Placement, Plan, Start
 from ampacity.model.workload import Replica, ReplicaPhase, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
 
@@ -41,8 +41,46 @@ class Loop:
         self.state.apply(Event(seq=self.state.seq + 1, draft=draft))
 
     def commit(self, made: Plan) -> None:
+        for stop in made.stops:
+            self._tell(stop.attempt, stop.reason, ())
+        for resize in made.resizes:
+            self._tell(resize.attempt, resize.reason, resize.placements)
         for start in made.starts:
             self.apply(EventKind.ATTEMPT_PLACED, *self._placed(start))
+        for promise in made.promises:
+            replica = self.state.live[promise.workload].replicas[promise.replica]
+            if replica.then != promise.placements:
+                kept = replace(replica, then=promise.placements, version=replica.version + 1)
+                self.apply(EventKind.REPLICA_CHANGED, kept)
+
+    def _tell(self, id: AttemptId, reason: str, then: tuple[Placement, ...]) -> None:
+        attempt = self.state.attempts[id]
+        order = StopOrder(
+            reason=reason,
+            by="scheduler",
+            grace_s=10.0,
+            at=self.now,
+            cause=Cause(kind=CauseKind.PREEMPTED, message=reason),
+            then=then,
+        )
+        told = replace(attempt, phase=AttemptPhase.STOPPING, stop=order, version=attempt.version + 1)
+        self.apply(EventKind.ATTEMPT_STOPPING, told)
+
+    def leave(self) -> None:
+        """Those who were told to give their places up have."""
+        for id in list(self.state.runners.leaving):
+            attempt = self.state.attempts[id]
+            replica = self.state.live[attempt.workload].replicas[attempt.replica]
+            then = () if attempt.stop is None else attempt.stop.then
+            waits = replace(
+                replica,
+                phase=ReplicaPhase.WAITING,
+                then=then,
+                preempted=replica.preempted + 1,
+                version=replica.version + 1,
+            )
+            ended = replace(attempt, phase=AttemptPhase.CANCELLED, ended_at=self.now, version=attempt.version + 1)
+            self.apply(EventKind.ATTEMPT_ENDED, ended, waits)
 
     def end(self, attempt: Attempt) -> None:
         held = self.state.live[attempt.workload]
@@ -105,15 +143,16 @@ def timed(scale: Scale, seed: int, changes: int) -> dict[str, float]:
     }
 
 
-def _incremental(loop: Loop, random_: random.Random, changes: int) -> Iterator[float]:
+def _incremental(loop: Loop, random_: random.Random, changes: int, prefix: str = "x") -> Iterator[float]:
     """Milliseconds to take in one event and plan, arrivals and ends in turn. Writing the starts down is not in it."""
     ends = sorted(loop.state.attempts)
     random_.shuffle(ends)
     arriving = cluster.sizes(changes, random_)
     for index in range(changes):
         loop.now += random_.expovariate(1.0)
-        arrival = cluster.workload(f"x{index:06}", arriving[index], loop.now, random_)
-        attempt = loop.state.attempts[ends.pop()]
+        arrival = cluster.workload(f"{prefix}{index:06}", arriving[index], loop.now, random_)
+        loop.leave()
+        attempt = next(live for id in iter(ends.pop, None) if (live := loop.state.attempts.get(id)) is not None)
         began = time.perf_counter()
         if index % 2:
             loop.apply(EventKind.WORKLOAD_SUBMITTED, *arrival)

@@ -106,7 +106,7 @@ class Gateway:
 
     def end(self) -> int:
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(120)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ampacity.model.ids import AttemptId, MemberKey, NodeId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 NODES = tuple(
     Node(id=NodeId(name), driver="", cpu_milli=8000, memory_bytes=1 << 33, declared=True) for name in ("n1", "n2")
 )

@@ -333,7 +333,7 @@ def test_sigterm_lets_what_is_under_way_end(tmp_path: Path) -> None:
             if len(pieces) == 1:
                 os.kill(gateway.process.pid, signal.SIGTERM)
         assert pieces == WORDS
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(120) == 0
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -169,4 +169,4 @@ def test_a_worker_that_is_told_to_end_lets_its_streams_finish(shared: Gateway) -
         assert next(lines).startswith("data: ")
         os.kill(shared.process.pid, signal.SIGTERM)
         assert list(lines)[-2] == "data: [DONE]"
-    assert shared.process.wait(20) == 0
+    assert shared.process.wait(120) == 0

@@ -24,7 +24,7 @@ def prober() -> Iterator[Prober]:
 
 def told(prober: Prober, count: int) -> list[ReadinessChanged]:
     facts: list[ReadinessChanged] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while len(facts) < count and time.monotonic() < deadline:
         facts.extend(prober.facts())
         time.sleep(0.01)

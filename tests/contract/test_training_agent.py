@@ -68,7 +68,7 @@ class Gang:
         return self.folder / f"member-{node}"
 
     def wait(self) -> list[int]:
-        return [agent.wait(30) for agent in self.agents]
+        return [agent.wait(120) for agent in self.agents]
 
     def lines(self, node: int = 0) -> list[tuple[str, str, str]]:
         """Rank, stream and text of each line that was printed."""
@@ -247,7 +247,7 @@ def test_when_one_agent_is_gone_the_others_end_as_interrupted(gang: MakeGang, go
     eventually(lambda: len(found.ranks()) == 2, "both ranks")
     found.agents[gone].kill()
     left = 1 - gone
-    assert found.agents[left].wait(20) == 1
+    assert found.agents[left].wait(120) == 1
     assert found.cause(left)["kind"] == "supervisor_died"
     assert f"node rank {gone} is gone" in str(found.cause(left)["message"])
     eventually(lambda: not found.ranks(), "the end of all ranks")

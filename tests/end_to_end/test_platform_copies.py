@@ -42,7 +42,7 @@ def test_results_come_and_go(platform: Platform, tmp_path: Path) -> None:
     assert digest(platform.work / "again") == digest(copy / "big")
     for name in ("note.txt", "again"):
         assert platform.ampacity("cp", name, f"job:{'go' if name == 'again' else name}").code == 0
-    platform.client.wait("job", timeout_s=30)
+    platform.client.wait("job", timeout_s=120)
     assert "a note from outside" in platform.ampacity("logs", "job").out
     assert platform.ampacity("cp", "job:{member_dir}/output.log", "./").code == 0
     assert "a note" in (platform.work / "output.log").read_text()
@@ -59,7 +59,7 @@ def test_a_copy_goes_on_where_it_was(platform: Platform, tmp_path: Path) -> None
     made.mkdir()
     (made / "big").write_bytes(os.urandom(9_000_000))
     platform.client.submit(f"name: job\nworkdir: {made}\nrun: 'true'\n")
-    platform.client.wait("job", timeout_s=30)
+    platform.client.wait("job", timeout_s=120)
     files = platform.client.files("job")
     version = files.entry("big").version
     target = tmp_path / "big"

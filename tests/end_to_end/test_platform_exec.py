@@ -99,7 +99,7 @@ class Screen:
         self.shown = self.shown.partition(text.encode())[2]
 
     def end(self) -> int:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             if select.select([self.fd], [], [], 0.05)[0]:
                 try:
@@ -158,10 +158,10 @@ def test_what_it_starts_ends_with_it_and_it_ends_with_the_job(platform: Platform
     waiter.start()
     eventually(lambda: bool(platform.marked(LEFT="late")), "the command inside")
     go.touch()
-    waiter.join(30)
+    waiter.join(120)
     os.close(null)
     assert [str(error) for error in ends] in (["The command was ended: the job has ended."], [])
-    platform.client.wait("job", timeout_s=30)
+    platform.client.wait("job", timeout_s=120)
     eventually(lambda: not platform.marked(LEFT="late"), "the end of the command inside")
     with pytest.raises(Conflict, match="does not run"):
         platform.client.exec("job", ["true"])

@@ -78,7 +78,7 @@ def test_jobs_have_their_secrets_and_nothing_shows_them(platform: Platform, tmp_
     assert platform.ampacity("secrets", "rotate-key").code == 0
     go.touch()
     for name, path in zip(("task", "gang"), files, strict=True):
-        view = platform.client.wait(name, timeout_s=30)
+        view = platform.client.wait(name, timeout_s=120)
         assert view.workload.phase is WorkloadPhase.FAILED
         cause = view.attempts[-1].cause
         assert cause is not None
@@ -103,7 +103,7 @@ def test_an_unknown_secret_is_refused_and_a_removed_one_fails_the_start(platform
     platform.client.submit("name: second\nrun: 'true'\nsecrets: [HF_TOKEN]\nafter: [first]\n")
     platform.client.remove_secret("HF_TOKEN")
     go.touch()
-    view = platform.client.wait("second", timeout_s=30)
+    view = platform.client.wait("second", timeout_s=120)
     assert view.workload.phase is WorkloadPhase.FAILED
     cause = view.attempts[-1].cause
     assert cause is not None
@@ -123,5 +123,5 @@ def test_a_killed_supervisor_leaves_no_secret_file(platform: Platform) -> None:
         supervisor = supervisor.parent()
     assert supervisor is not None
     supervisor.kill()
-    platform.client.wait("a", timeout_s=30)
+    platform.client.wait("a", timeout_s=120)
     assert not path.parent.exists()

@@ -17,8 +17,8 @@ from ampacity.model.ids import DEFAULT_PROJECT
 from ampacity.model.workload import Wish, WorkloadPhase
 from ampacity.store import open_store
 
-LIMIT_S = 30.0
-JOIN_S = 60.0
+LIMIT_S = 120.0
+JOIN_S = 120.0
 ENDS = {
     "once": "succeeded",
     "twice": "succeeded",

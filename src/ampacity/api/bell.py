@@ -22,7 +22,7 @@ IDLE_S = 5.0
 """When nobody has listened for so long, it stops waiting."""
 
 SETTLE_S = 0.002
-"""Many events in a row ring once."""
+"""Many events in a row ring once, while nobody waits for an end."""
 
 
 class Bell:
@@ -129,7 +129,7 @@ class Bell:
                 self._seq = news.seq
                 self._tell_ends(news.ended)
                 self._ring()
-                await asyncio.sleep(SETTLE_S)
+                await asyncio.sleep(0.0 if self._ends else SETTLE_S)
             if self._listeners:
                 wanted_at = loop.time()
 

@@ -12,8 +12,9 @@ from ampacity.control.plane import Plane
 from ampacity.model.array import parse_indices
 from ampacity.model.codec import encode
 from ampacity.model.errors import InvalidSpec, Where
+from ampacity.model.ids import Project
 from ampacity.model.view import WorkloadView
-from ampacity.model.workload import WorkloadKind, WorkloadPhase, WorkloadSpec
+from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.model.workload_file import checked_spec, parse_workload
 
 from .answers import Done, ModelPage, NodePage, Points, WorkloadPage, submitted
@@ -125,10 +126,15 @@ async def workload(call: Call[WorkloadQuery, Nothing]) -> Answer:
             if (left_s := until - loop.time()) > 0 and not service.stopping and service.plane.lives(ref):
                 await service.bell.wait_end(ending, left_s)  # there is nothing to be told of it yet
                 continue
-            view = await service.call(service.plane.workload, ref, project=query.project)
-            if view.workload.phase.ended or until - loop.time() <= 0 or service.stopping:
-                return Answer(content=await service.call(encode, view))
-            ref = view.workload.id  # it was a name: whoever takes it next is another
+            found, content = await service.call(_look, service.plane, ref, query.project)
+            if found.phase.ended or until - loop.time() <= 0 or service.stopping:
+                return Answer(content=content)
+            ref = found.id  # it was a name: whoever takes it next is another
+
+
+def _look(plane: Plane, ref: str, project: Project) -> tuple[Workload, bytes]:
+    view = plane.workload(ref, project=project)
+    return view.workload, encode(view)
 
 
 def set_desired(call: Call[InProject, DesiredChange]) -> Answer:

@@ -61,6 +61,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
         Verb("events", f"{_HERE}.events:command", "Show what happened."),
     ),
     "More": (
+        Verb("bench", f"{_HERE}.bench:group", "Measure an endpoint under load: bench serve."),
         Verb("demo", "ampacity.cli.demo.command:command", "See it all work, on this machine, in a few minutes."),
         Verb("completion", f"{_HERE}.completion:command", "Print a script that completes names in your shell."),
     ),

@@ -141,7 +141,7 @@ class Server:
         want, group = head.want, head.group
         size = self.purse.allowed(want)
         if size is None:
-            return self._bar(head, wanted(want))
+            return self._help(head) or self._bar(head, wanted(want))
         fits = self._places(head, size)
         if fits is None:
             if self.is_crowded(group.shape):

@@ -17,8 +17,8 @@ from ampacity.model.site import EMPTY_SITE, Site
 from ampacity.model.workload import Desired, Replica, ReplicaPhase, SpecRevision, Wish, Workload, WorkloadSpec
 
 from .backfill.horizon import Horizon, end_of
-from .board import Answers
 from .chooser import Policies
+from .columns import Answers
 from .demand import Demand
 from .fleet import Fleet
 from .gang import Gang, Name

@@ -458,6 +458,12 @@ class PlaneDouble:
 
     # ---------------------------------------------------------------------------------------------------------------
 
+    @property
+    def asked(self) -> dict[str, int]:
+        """How often each method was called, but for those that the server's bell calls, for some seconds after the last
+        who listened."""
+        return {method: count for method, count in self.calls.items() if method not in ("wait", "news")}
+
     def _called(self, method: str) -> None:
         self.calls[method] = self.calls.get(method, 0) + 1
         if method in self.fail:

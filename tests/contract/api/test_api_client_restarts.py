@@ -40,7 +40,7 @@ class Reader:
         self.thread.start()
 
     def next(self) -> Any:
-        return self.seen.get(timeout=20)
+        return self.seen.get(timeout=120)
 
 
 @contextmanager

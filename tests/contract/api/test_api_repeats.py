@@ -111,13 +111,13 @@ def test_many_at_once_are_one(unix: httpx.Client, plane: PlaneDouble, monkeypatc
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         entered.set()
-        assert go.wait(20)
+        assert go.wait(120)
         return submit(*args, **kwargs)
 
     monkeypatch.setattr(plane, "submit", slow)
     with ThreadPoolExecutor(9) as pool:
         answers = [pool.submit(post, unix, "/workloads", SUBMISSION) for _ in range(8)]
-        assert entered.wait(20)
+        assert entered.wait(120)
         other = pool.submit(post, unix, "/workloads", FILE)
         assert other.result().json()["error"]["code"] == "key_reused"
         go.set()

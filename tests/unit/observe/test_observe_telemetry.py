@@ -215,7 +215,7 @@ def exporting(source: SourceDouble, *signals: str, job_output: bool = False) -> 
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

@@ -16,6 +16,7 @@ import msgspec
 from ampacity.drivers.base import FactPage
 from ampacity.drivers.supervisor.disk import FORMAT, append_fact, read_json, write_json
 from ampacity.drivers.supervisor.holes import data_from, punch, reserve_beyond
+from ampacity.drivers.supervisor.processes import boot_id
 from ampacity.model.attempt import MemberExited, MemberFact
 from ampacity.model.codec import decode_fact, encode_fact
 from ampacity.model.ids import MemberKey
@@ -33,8 +34,8 @@ class FactsFile:
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._identity = str(os.fstat(self._fd).st_ino)
+        self._of_this_boot = f"{self._identity}@{boot_id()}"
         self._reserved_at = -RESERVE_BYTES
-        self._synced = 0
         self._lock = threading.Lock()
         self._scanned = 0
         self._exited: dict[str, MemberKey] = {}
@@ -42,7 +43,8 @@ class FactsFile:
         self._floor = self._read_floor()
 
     def page(self, cursor: str | None, limit: int) -> FactPage:
-        """Facts after the cursor. What this hands out survives a loss of power: a cursor never points past the file."""
+        """Facts after the cursor. Nothing here waits for the disk: what a loss of power takes from the file is told by
+        ``exit.json``, and a cursor of before it is none any more."""
         offset = self._offset(cursor)
         self._consumed = max(self._consumed, offset)
         facts: list[MemberFact] = []
@@ -54,11 +56,8 @@ class FactsFile:
                 facts.append(fact)
             offset = end
         with self._lock:
-            if offset > self._synced:
-                os.fdatasync(self._fd)
-                self._synced = offset
             self._reserve(offset)
-        return FactPage(facts=tuple(facts), cursor=f"{self._identity}:{offset}")
+        return FactPage(facts=tuple(facts), cursor=f"{self._of_this_boot}:{offset}")
 
     def has_exit(self, key: MemberKey) -> bool:
         """Whether the member's end has been reported."""
@@ -131,12 +130,12 @@ class FactsFile:
             self._reserved_at = end
 
     def _offset(self, cursor: str | None) -> int:
-        """Where to read on. A cursor into another file, or past the end of this one, means from the beginning: facts
-        that come twice do no harm."""
+        """Where to read on. A cursor into another file, past the end of this one, or of another boot (since then the
+        file may have lost its end and have grown again), means from the beginning: facts that come twice do no harm."""
         if cursor is None:
             return 0
         identity, _, offset = cursor.partition(":")
-        if identity != self._identity or not offset.isdigit() or int(offset) > os.fstat(self._fd).st_size:
+        if identity != self._of_this_boot or not offset.isdigit() or int(offset) > os.fstat(self._fd).st_size:
             _log.warning("%s is not the file of the cursor %s: reading it from the beginning", self.path, cursor)
             return 0
         return int(offset)

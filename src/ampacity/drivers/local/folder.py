@@ -15,7 +15,7 @@ import msgspec
 
 from ampacity.drivers.base import Launch
 from ampacity.drivers.supervisor.cgroup import Cgroup
-from ampacity.drivers.supervisor.disk import FORMAT, read_json, reserve, write_json
+from ampacity.drivers.supervisor.disk import FORMAT, read_json, reserve, trim, write_json
 from ampacity.drivers.supervisor.processes import boot_id
 from ampacity.model.attempt import Cause, CauseKind, MemberExited
 from ampacity.model.codec import from_plain, to_plain
@@ -76,7 +76,8 @@ class MemberFolder:
         facts: str,
         confinement: Mapping[str, Any] | None = None,
     ) -> None:
-        """The launch's files, then ``member.json``, which makes it whole. Raises ``LaunchFailed``, ``OSError``."""
+        """The launch's files, then ``member.json``, which makes it whole. Its supervisor makes that durable, before the
+        first process of the job. Raises ``LaunchFailed``, ``OSError``."""
         self.make()
         for name, text in launch.files.items():
             self._write_file(name, text)
@@ -98,6 +99,7 @@ class MemberFolder:
                 "devices": to_plain(launch.allocation.devices),
                 **(confinement or {}),
             },
+            durable=False,
         )
 
     def write_stop(self, key: MemberKey, *, grace_s: float, reason: str) -> None:
@@ -109,6 +111,7 @@ class MemberFolder:
         """Only under the lock, and only when there is none yet."""
         path = self.file("exit.json")
         write_json(path, {"format": FORMAT, "at": at, "cause": to_plain(cause)}, scratch=reserve(path))
+        trim(path)
 
     def key(self) -> MemberKey | None:
         """Whose folder it is; ``None`` when nobody came so far as to write it down."""

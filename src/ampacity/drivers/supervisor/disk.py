@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import json
 import os
 
+from .holes import reserve_beyond
 from .small_files import read_bytes
 
 TYPE_CHECKING = False
@@ -41,7 +43,8 @@ def write_json(path: str, value: Mapping[str, Any], *, durable: bool = True, scr
         written = 0
         while written < len(data):
             written += os.write(fd, data[written:])
-        os.ftruncate(fd, len(data))
+        if os.fstat(fd).st_size > len(data):
+            os.ftruncate(fd, len(data))
         if durable:
             os.fsync(fd)
     finally:
@@ -49,6 +52,40 @@ def write_json(path: str, value: Mapping[str, Any], *, durable: bool = True, scr
     os.rename(scratch, path)
     if durable:
         sync_folder(os.path.dirname(path))
+
+
+class Syncing:
+    """Makes a renamed file durable in a thread of its own, beside what the caller does meanwhile.
+
+    A file's own journal entry holds its last renaming (ext4, XFS, Btrfs and F2FS): its folder is not waited for.
+    """
+
+    __slots__ = ("_done", "_error", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._error: OSError | None = None
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
+        _thread.start_new_thread(self._sync, ())
+
+    def wait(self) -> None:
+        """Until it survives a loss of power. Raises ``OSError``."""
+        with self._done:
+            if self._error is not None:
+                raise self._error
+
+    def _sync(self) -> None:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._error = error
+        finally:
+            self._done.release()
 
 
 def sync_folder(folder: str) -> None:
@@ -63,18 +100,25 @@ def sync_folder(folder: str) -> None:
 def reserve(path: str) -> str:
     """Take disk space for ``exit.json`` beforehand, so that a full disk cannot keep a member from reporting its end.
 
-    Answers the scratch file for :func:`write_json`; without room it is empty and the write has to find its own.
+    Answers the scratch file for :func:`write_json`; without room it is empty and the write has to find its own. What
+    is not needed is given back by :func:`trim`.
     """
     scratch = f"{path}.reserved"
     fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(fd, 0, EXIT_RESERVE_BYTES)
+        if not reserve_beyond(fd, EXIT_RESERVE_BYTES):
+            os.posix_fallocate(fd, 0, EXIT_RESERVE_BYTES)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EOPNOTSUPP, errno.EINVAL):
             raise
     finally:
         os.close(fd)
     return scratch
+
+
+def trim(path: str) -> None:
+    """Give back the space after the end of a file that :func:`reserve` took. Raises ``OSError``."""
+    os.truncate(path, os.stat(path).st_size)
 
 
 def is_full(folder: str) -> bool:

@@ -7,6 +7,7 @@ controlling terminal. ``IDENT`` marks all that the command starts (``AMPACITY_EX
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -77,7 +78,8 @@ def _share_limits(folder: str, pid: int) -> None:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    os.write(2, f"ampacity: {text}\n".encode())
+    with contextlib.suppress(OSError):  # nobody listens any more
+        os.write(2, f"ampacity: {text}\n".encode())
     os._exit(code)
 
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 LINGER_S = 2.0
-SPARE_AFTER_MS = 3.0
+SPARE_AFTER_MS = 12.0
+"""Later than a short job needs: its start and its end do not share the CPUs with the next spare's fork."""
 MAX_REQUEST_BYTES = 8 << 20
 SOCKET_NAME = "parent.sock"
 LOCK_NAME = "parent.lock"

@@ -10,7 +10,7 @@ import time
 
 from . import causes, ports, prctl
 from .child import Child, NotLaunched, spawn
-from .disk import FORMAT, append_fact, is_full, read_json, reserve, write_json
+from .disk import FORMAT, Syncing, append_fact, is_full, read_json, reserve, trim, write_json
 from .limits import Limits
 from .output import LOG_BYTES, Log, OutputPipes
 from .processes import MARK, boot_id, send, start_ticks
@@ -117,6 +117,7 @@ class _Supervisor:
         self.scratch = ""
         self.secrets = secrets
         self.secret_env: dict[str, str] = {}
+        self.launch = Syncing(self.path("member.json"))
         self.watch = Watch(folder, self.limits)
         self.look_at = self.began + self.watch.every_s
 
@@ -149,6 +150,7 @@ class _Supervisor:
         except OSError as error:
             raise NotLaunched(f"its limits cannot be set on this node: {error}") from error
         self.secret_env = self.place_secrets()
+        self.wait_for_disk()
         workdir = self.member["workdir"]
         if not workdir:
             workdir = self.path("work")
@@ -187,6 +189,13 @@ class _Supervisor:
         except OSError as error:
             raise NotLaunched(f"the files of its secrets cannot be written: {error}") from error
 
+    def wait_for_disk(self) -> None:
+        """Nothing runs before it is sure that, after a loss of power, it is known that it may have run."""
+        try:
+            self.launch.wait()
+        except OSError as error:
+            raise NotLaunched(f"its launch cannot be written to the disk: {error}") from error
+
     def end(self, cause: dict[str, Any]) -> None:
         self.secrets.remove()
         send(self.limits.group.pids(), signal.SIGKILL)  # commands that people ran in it
@@ -194,10 +203,18 @@ class _Supervisor:
             self.log.say("its cgroup could not be removed")
         cause["last_lines"] = self.log.last_lines()
         at = time.time()
+        ended = {"format": FORMAT, "at": at, "cause": cause}
         try:
-            write_json(self.path("exit.json"), {"format": FORMAT, "at": at, "cause": cause}, scratch=self.scratch)
+            write_json(self.path("exit.json"), ended, durable=False, scratch=self.scratch)
         finally:
             self.report("member_exited", at=at, cause=cause)
+        # Who waits for the end does not wait for the disk: he who is told writes it down durably himself, and a loss
+        # of power before that is one in which the job still ran.
+        try:
+            Syncing(self.path("exit.json")).wait()
+            trim(self.path("exit.json"))
+        except FileNotFoundError:
+            return  # the member is forgotten already
 
     def cause_of(self, status: int, *, setup: bool) -> dict[str, Any]:
         if self.order is not None and (setup or not self.ended_by_itself):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -13,12 +13,12 @@ from ampacity.model.resources import ResourceRequest
 from ..board import Board, Fit
 from ..order import Want
 from ..place import place
+from .credit import Credit
 from .on_node import cheapest
 from .pieces import SHRINKING, Piece, Price, Rules, Taken, total
-from .rows import promising
-from .runners import Held, Runner, Runners
+from .runners import Held, Runner
 
-PRUNED = 64
+PRUNED = 16
 """Of so many attempts that are to go, each is held against going without it."""
 
 
@@ -37,31 +37,29 @@ class Chooser:
 
     Attributes:
         held: what there is of those claims from which something may be taken.
+        all_of_a_rank: whether a set of neighbours may be looked for among all of a rank. That is the dearest way.
     """
 
     board: Board
-    runners: Runners
     held: Sequence[Held]
     rules: Rules
     want: Want
+    credit: Credit
+    all_of_a_rank: bool
     taken: Taken = field(default_factory=Taken)
 
-    def choose(self, request: ResourceRequest) -> Choice | None:
-        """For one alternative of accelerators; ``None`` = there is nothing that would make room."""
-        members = self.want.size.minimum
-        rows = promising(self.board, self.runners, self.held, self.want.gang, request)
-        if rows is None:
-            return None
+    def choose(self, request: ResourceRequest, rows: Sequence[int]) -> Choice | None:
+        """For one alternative of accelerators, on rows that may hold a member; ``None`` = there is nothing that would
+        make room."""
         self.taken = Taken()
-        found = self._take_rows(rows, request, members) and self._settled()
-        if not found:
-            self.taken = self._whole_claims()
-            found = self._settled()
-        if not found:
-            return None
-        fits = self._room()
-        assert fits is not None, "it was found to have room"
-        return Choice(taken=self.taken, fits=fits, price=self._price())
+        found = self._take_rows(rows, request, self.want.size.minimum)
+        if found:
+            self._take_quota()
+        fits = self._settled() if found else None
+        if fits is None and self.all_of_a_rank:
+            self.taken = self._whole_ranks()
+            fits = self._settled()
+        return None if fits is None else Choice(taken=self.taken, fits=fits, price=self._price())
 
     # Node by node --------------------------------------------------------------------------------------------------
 
@@ -117,14 +115,14 @@ class Chooser:
         node = self.board.fleet.node(row).id
         mark = self.board.mark()
         pieces = []
-        asked = Taken(stopped=dict(self.taken.stopped), shrunk=self.taken.shrunk)
+        asked = Taken(shrunk=self.taken.shrunk, replicas=self.taken.replicas.copy())
         for runner, spot in self._holders(row):
             if self.taken.has(runner.attempt.id, node):
                 self.board.give_place(spot)
             elif (piece := self.rules.piece(runner, spot, asked)) is not None:
                 pieces.append(piece)
                 if piece.stops:  # of a service's replicas not more than it can do without
-                    asked.stopped[runner.attempt.id] = runner
+                    asked.replicas[runner.attempt.workload] += 1
         offer = cheapest(self.board, row, request, pieces)
         self.board.rollback(mark)
         return offer
@@ -150,43 +148,60 @@ class Chooser:
         self.taken.leave(self.board)
         fits = place(self.board, self.want.shape)
         self.board.rollback(mark)
-        return fits
+        return None if fits is None or self.credit.bar(self.taken, fits) is not None else fits
 
-    def _settled(self) -> bool:
-        """Whether there is room now; what was too much is left out again, the dearest first."""
-        if self._room() is None:
-            return False
-        if len(self.taken.stopped) > PRUNED:
-            return True
+    def _settled(self) -> tuple[Fit, ...] | None:
+        """The places, if there is room now; what was too much is left out again, the dearest first."""
+        fits = self._room()
         stopped, shrunk = self.taken.stopped, self.taken.shrunk
+        if fits is None or len(stopped) + len(shrunk) > PRUNED:
+            return fits
         dearest = sorted(stopped.values(), key=lambda runner: (self._price_of(runner), runner.attempt.id))
         for runner in reversed(dearest):
-            del stopped[runner.attempt.id]
-            if self._room() is None:
-                stopped[runner.attempt.id] = runner
+            self.taken.keep(runner)
+            without = self._room()
+            if without is None:
+                self.taken.stop(runner)
+            fits = without or fits
         for id in sorted(shrunk):
             nodes = shrunk.pop(id)
-            if self._room() is None:
+            without = self._room()
+            if without is None:
                 shrunk[id] = nodes
-        return True
+            fits = without or fits
+        return fits
 
-    def _whole_claims(self) -> Taken:
+    def _take_quota(self) -> None:
+        """Where its queue may not use so much: the cheapest of those go whose end leaves more to it."""
+        bar = self.credit.bar(self.taken)
+        if bar is None:
+            return
+        runners = [runner for held in self.held for runner in held.runners.values()]
+        pieces = [piece for each in runners if (piece := self.rules.whole(each, self.taken)) is not None]
+        for piece in sorted(pieces, key=lambda piece: (piece.price, piece.runner.attempt.id)):
+            runner = piece.runner
+            if bar is None or runner.attempt.id in self.taken.stopped or not self.credit.eases(runner, bar):
+                continue
+            if self.rules.whole(runner, self.taken) is not None:
+                self.taken.stop(runner)
+                bar = self.credit.bar(self.taken)
+
+    def _whole_ranks(self) -> Taken:
         """Where nodes by themselves do not do (they have to be neighbours): all of the lowest rank go, then of the
         next, until there is room; then those stay that are not on the places found."""
-        everyone, taken = Taken(), Taken()
+        everyone = Taken()
         runners = [runner for held in self.held for runner in held.runners.values()]
-        for runner in sorted(runners, key=lambda runner: (runner.claim.rank, runner.attempt.id)):
-            piece = self.rules.whole(runner, everyone)
-            if piece is not None:
-                everyone.add(piece)
-        for level in sorted({runner.claim.rank for runner in everyone.stopped.values()}):
-            taken.stopped |= {id: each for id, each in everyone.stopped.items() if each.claim.rank == level}
-            self.taken = taken
+        allowed = [runner for runner in runners if runner.claim in self.rules.stops]
+        for runner in sorted(allowed, key=lambda runner: (self.rules.level(runner), runner.attempt.id)):
+            if self.rules.whole(runner, everyone) is not None:
+                everyone.stop(runner)
+        for level in sorted({self.rules.level(runner) for runner in everyone.stopped.values()}):
+            lowest = [each for each in everyone.stopped.values() if self.rules.level(each) <= level]
+            self.taken = _all_of(lowest)
             fits = self._room()
             if fits is not None:
                 nodes = {fit.node for fit in fits}
-                near = {id: each for id, each in taken.stopped.items() if nodes & set(each.attempt.nodes)}
-                return Taken(stopped=near)
+                return _all_of([each for each in lowest if nodes & set(each.attempt.nodes)])
         return Taken()
 
     def _price(self) -> Price:
@@ -197,3 +212,10 @@ class Chooser:
 
     def _price_of(self, runner: Runner) -> Price:
         return self.rules.level(runner), self.rules.cost(runner)
+
+
+def _all_of(runners: Iterable[Runner]) -> Taken:
+    found = Taken()
+    for runner in runners:
+        found.stop(runner)
+    return found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ampacity.model.ids import AttemptId, WorkloadId
 from ampacity.model.plan import Promise, Resize, Stop, Wait
 from ampacity.model.preemption import PreemptionPolicy
+from ampacity.model.resources import ResourceRequest
 
 from ..board import Board
 from ..order import Shape, Want
@@ -14,15 +14,22 @@ from ..place import alternatives, place, placements
 from ..promises import wait_for
 from ..queues.purse import Purse
 from ..state import State
+from .ahead import Ahead
 from .choose import Choice, Chooser
 from .claims import Claim, may_shrink, may_stop, say_claim
 from .cost import cost_of
-from .leaving import leave
+from .credit import Credit
 from .pieces import Rules, Taken, places_of
+from .rows import promising
 from .runners import Held, Runner
 
-TRIES = 8
-"""So many that find no room are looked at in one plan; the others are in the next, once those have their places."""
+LOOKED_AT = 8
+"""So many of those that find no room are looked at in each plan, the first of them, and as many of the others in turn:
+from one second to the next the following ones. So a plan stays short, and nobody is forgotten."""
+
+TRIES, HELPED = 2, 8
+"""For so many somebody is looked for in one plan, and so many get a promise. Where there may be more, another plan
+follows at once."""
 
 
 @dataclass(slots=True)
@@ -43,18 +50,27 @@ class Preemptor:
     promises: list[Promise] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     next_at: float | None = None
-    _chosen: dict[AttemptId, Runner] = field(default_factory=dict)
-    _freed: Taken = field(default_factory=Taken)
+    _ahead: Ahead = field(init=False)
+    _rows: dict[ResourceRequest, list[int] | None] = field(default_factory=dict)
+    _held_by: dict[Claim, list[tuple[Claim, Held]]] = field(default_factory=dict)
     _hopeless: set[tuple[Shape, Claim]] = field(default_factory=set)
     _tries: int = 0
+    _asked: int = 0
+    _looked_far: bool = False
+
+    def __post_init__(self) -> None:
+        self._ahead = Ahead(self.state, self.board, self.purse)
 
     def help(self, want: Want) -> bool:
         """Whether it will get places that somebody leaves. They are kept for it from now on."""
         claim = Claim.of(want.spec)
-        if not self.policy.enabled or (want.shape, claim) in self._hopeless:
-            return False
         held = self._held(claim)
-        promise = self._promise(want, claim, held) if held or self._gives_way() else None
+        may_reclaim = bool(self.state.shares.tree.queues) and self.policy.enabled
+        if (want.shape, claim) in self._hopeless or not (held or may_reclaim) or not self._is_its_turn():
+            return False
+        credit = Credit.of(want, self._ahead.purse())
+        owing = [each for each in self.state.runners.held.items() if credit.debtor(each[0]) is not None]
+        promise = self._promise(want, claim, [*held, *owing], credit) if held or owing else None
         if promise is None:
             self._hopeless.add((want.shape, claim))
             return False
@@ -62,88 +78,141 @@ class Preemptor:
             self.board.take_place(spot, want.workload.id)
         self.purse.take(want.spec.queue, self.purse.amounts(promise.placements))
         self.promises.append(promise)
-        also = [self._chosen[id].attempt for id in sorted(self._chosen)]
+        also = [runner.attempt for runner in self._on(promise) or self._ahead.last]
         self.waits.append(wait_for(self.state, want, promise.placements, self.now, also))
         return True
 
+    def _is_its_turn(self) -> bool:
+        """Whether the next one is looked at in this plan."""
+        place = self._asked - LOOKED_AT
+        self._asked += 1
+        if len(self.promises) >= HELPED:
+            self._again(self.now)
+            return False
+        turns = 1 + len(self.state.line.shapes) // LOOKED_AT
+        if place < 0 or place // LOOKED_AT == int(self.now) % turns:
+            return True
+        self._again(self.now if self.promises else self.now + 1.0)
+        return False
+
+    def _again(self, at: float) -> None:
+        """Plan again then, though nothing happens."""
+        self.next_at = at if self.next_at is None else min(at, self.next_at)
+
     def _held(self, claim: Claim) -> list[tuple[Claim, Held]]:
         """What is held by those from whom something may be taken for this claim."""
-        return [
-            (other, held)
-            for other, held in self.state.runners.held.items()
-            if may_stop(claim, other) or (held.elastic and may_shrink(claim, other))
-        ]
+        if not self.policy.enabled:
+            return []
+        found = self._held_by.get(claim)
+        if found is None:
+            held = self.state.runners.held
+            found = self._held_by[claim] = [
+                (other, each)
+                for other, each in held.items()
+                if may_stop(claim, other) or (each.elastic and may_shrink(claim, other))
+            ]
+        return found
 
-    def _gives_way(self) -> bool:
-        """Whether anybody is leaving for the sake of others."""
-        return bool(self._chosen) or any(
-            attempt.stop is not None and attempt.stop.preempts for attempt in self.state.runners.leaving.values()
-        )
+    def _on(self, promise: Promise) -> list[Runner]:
+        """Of those who were only now chosen, those that are on the promised places, by id."""
+        nodes, chosen = {place.node for place in promise.placements}, self._ahead.chosen
+        held = self.state.fleet.held
+        ids = {id for node in nodes for id, _ in held.get(node, ()) if id in chosen}
+        return [chosen[id] for id in sorted(ids)]
 
-    def _promise(self, want: Want, claim: Claim, held: list[tuple[Claim, Held]]) -> Promise | None:
-        mark = self.board.mark()
-        for attempt in self.state.runners.leaving.values():
-            leave(self.board, attempt)
-        self._freed.leave(self.board)
-        fits = place(self.board, want.shape)
-        choice = None
-        if fits is None and held and self._tries < TRIES:
+    def _promise(self, want: Want, claim: Claim, held: list[tuple[Claim, Held]], credit: Credit) -> Promise | None:
+        hopes = [each for each in alternatives(want.spec.resources) if self._promising(want, each, held)]
+        if not hopes:
+            return None
+        fits = place(self._ahead.board(), want.shape) if self._ahead.differs else None
+        if fits is None or credit.bar(Taken(), fits) is not None:
+            if self._tries >= TRIES:
+                self._again(self.now if self.promises else self.now + 1.0)
+                return None
             self._tries += 1
-            choice = self._choose(want, claim, held)
-            fits = None if choice is None else choice.fits
-        elif fits is not None and not self._gives_way():
-            fits = None
-        self.board.rollback(mark)
-        if choice is not None:
-            self._take(choice, want, claim)
-        if fits is None:
+            found = [choice for each in hopes if (choice := self._choose(want, each, claim, held, credit)) is not None]
+            if not found:
+                return None
+            choice = min(found, key=lambda choice: choice.price)
+            self._take(choice, want, claim, credit)
+            fits = choice.fits
+        elif not self._ahead.gives_way:
             return None
         return Promise(workload=want.workload.id, replica=want.replica.index, placements=placements(fits))
 
-    def _choose(self, want: Want, claim: Claim, held: list[tuple[Claim, Held]]) -> Choice | None:
-        ranks = sorted({other.rank for other, _ in held if may_stop(claim, other)})
-        rules = Rules(
-            claim=claim,
-            ranks={rank: level for level, rank in enumerate(ranks)},
+    def _promising(self, want: Want, request: ResourceRequest, held: list[tuple[Claim, Held]]) -> bool:
+        board = self._ahead.board() if self._ahead.differs else self.board
+        rows = promising(
+            board,
+            self.state.runners,
+            [each for _, each in held],
+            self._ahead.chosen.values(),
+            want.gang,
+            request,
+        )
+        self._rows[request] = rows
+        return rows is not None
+
+    def _choose(
+        self, want: Want, request: ResourceRequest, claim: Claim, held: list[tuple[Claim, Held]], credit: Credit
+    ) -> Choice | None:
+        among_neighbours = want.gang.rules.topology is not None or want.gang.name is not None
+        chooser = Chooser(
+            board=self._ahead.board() if self._ahead.differs else self.board,
+            held=[each for _, each in held],
+            rules=self._rules(claim, [each for each, _ in held], credit),
+            want=want,
+            credit=credit,
+            all_of_a_rank=among_neighbours and not self._looked_far,
+        )
+        self._looked_far |= among_neighbours
+        return chooser.choose(request, self._rows[request] or [])
+
+    def _rules(self, claim: Claim, others: list[Claim], credit: Credit) -> Rules:
+        """Those that owe come before those of its own queue; each by their rank."""
+
+        def order(other: Claim) -> tuple[int, tuple[int, int]]:
+            debtor = credit.debtor(other)
+            return (len(credit.debtors) if debtor is None else credit.debtors[debtor]), other.rank
+
+        def may_go(runner: Runner, taken: Taken) -> bool:
+            workload = runner.attempt.workload
+            left = self.state.runners.replicas[workload] - self._ahead.gone[workload] - taken.replicas[workload]
+            allowed = may_stop(claim, runner.claim) or credit.owes(runner, taken)
+            return allowed and left > runner.spec.giving_way.keep_replicas
+
+        stops = [each for each in others if credit.debtor(each) is not None or may_stop(claim, each)]
+        levels = {level: place for place, level in enumerate(sorted({order(each) for each in stops}))}
+        return Rules(
+            shrinks={each for each in others if credit.debtor(each) is not None or may_shrink(claim, each)},
+            stops={each: levels[order(each)] for each in stops},
             cost=lambda runner: cost_of(runner, self.now, self.policy.restart_s),
-            left=self._left,
+            may_stop=may_go,
             is_held=self._is_held,
         )
-        chooser = Chooser(
-            board=self.board, runners=self.state.runners, held=[each for _, each in held], rules=rules, want=want
-        )
-        found = [choice for each in alternatives(want.spec.resources) if (choice := chooser.choose(each)) is not None]
-        return min(found, key=lambda choice: choice.price) if found else None
-
-    def _left(self, workload: WorkloadId, taken: Taken) -> int:
-        gone = (*self._freed.stopped.values(), *taken.stopped.values())
-        return self.state.runners.replicas[workload] - sum(each.attempt.workload == workload for each in gone)
 
     def _is_held(self, runner: Runner) -> bool:
         """Whoever had to leave a place before keeps this one for a while; who was chosen already is on its way."""
-        if runner.attempt.id in self._chosen:
+        if runner.attempt.id in self._ahead.chosen:
             return True
         until = runner.attempt.placed_at + self.policy.floor_s
         if not runner.preempted or self.now >= until:
             return False
-        self.next_at = until if self.next_at is None else min(self.next_at, until)
+        self._again(until)
         return True
 
-    def _take(self, choice: Choice, want: Want, claim: Claim) -> None:
+    def _take(self, choice: Choice, want: Want, claim: Claim, credit: Credit) -> None:
         """Have them leave, who were chosen."""
         taken, name = choice.taken, f"{want.workload.name} ({want.workload.id})"
+        self._ahead.choose(taken)
         for id in sorted(taken.stopped):
             runner = taken.stopped[id]
-            reason = f"makes room for {name}: {say_claim(claim, runner.claim)}"
-            stop = Stop(attempt=id, reason=reason, grace_s=runner.spec.grace_s, checkpoint_first=True)
-            self.stops.append(stop)
-            self._chosen[id] = runner
+            why = say_claim(claim, runner.claim, credit.debtor(runner.claim))
+            reason = f"makes room for {name}: {why}"
+            self.stops.append(Stop(attempt=id, reason=reason, grace_s=runner.spec.grace_s, checkpoint_first=True))
         for id in sorted(taken.shrunk):
             nodes = taken.shrunk[id]
             runner = next(iter(nodes.values()))
             left = tuple(spot for spot in places_of(runner.attempt) if spot.node not in nodes)
             reason = f"goes on with {len(left)} of {len(runner.attempt.members)} nodes: makes room for {name}"
             self.resizes.append(Resize(attempt=id, placements=left, reason=reason))
-            self._chosen[id] = runner
-        self._freed.stopped |= taken.stopped
-        self._freed.shrunk |= taken.shrunk

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ampacity.model.resources import WHOLE_MILLI, ResourceRequest
 
 from ..board import Board
+from ..columns import sums
 from ..gang import Gang
-from .runners import CPU, DEVICES, DISK, MEMORY, Held, Ints, Runners
+from .runners import CPU, DEVICES, DISK, MEMORY, Held, Ints, Runner, Runners, amounts_of
 
-LOOKED_AT = 64
-"""So many nodes are looked at closely, or four for each member where those are more."""
+LOOKED_AT = 16
+"""So many nodes more than are needed are looked at closely."""
 
 
 def promising(
-    board: Board, runners: Runners, held: Sequence[Held], gang: Gang, request: ResourceRequest
+    board: Board,
+    runners: Runners,
+    held: Sequence[Held],
+    gone: Iterable[Runner],
+    gang: Gang,
+    request: ResourceRequest,
 ) -> list[int] | None:
     """Rows, those first that lack the least; ``None`` = there cannot be enough of them.
 
@@ -25,17 +31,18 @@ def promising(
     neighbours are not looked at.
 
     Args:
+        gone: those that hold nothing any more on this board.
         request: that of the gang with one of its alternatives of accelerators.
     """
     fleet, members = board.fleet, gang.size.minimum
-    reclaimed = _by_row(board, runners, held)
+    reclaimed = _by_row(board, runners, held, gone)
     wanted = request.accelerators[0] if request.accelerators else None
     devices = 0 if wanted is None else wanted.count.minimum * wanted.milli
     needs = {
         CPU: (request.cpu_milli.minimum, board.cpu_left),
         MEMORY: (request.memory_bytes.minimum, board.memory_left),
         DISK: (request.disk_bytes, board.disk_left),
-        DEVICES: (devices, board.device_left.sum(axis=1, dtype=np.int64)),
+        DEVICES: (devices, sums(board.device_left)),
     }
     may = fleet.open & fleet.marked.allowed(gang.rules)
     for column, (needed, left) in needs.items():
@@ -46,18 +53,22 @@ def promising(
     lacks = np.maximum(0, devices - needs[DEVICES][1][rows]) * WHOLE_MILLI
     lacks += np.maximum(0, request.cpu_milli.minimum - board.cpu_left[rows])
     order = np.lexsort((fleet.rank[rows], lacks))
-    chosen: list[int] = rows[order][: max(LOOKED_AT, 4 * members)].tolist()
+    chosen: list[int] = rows[order][: members + LOOKED_AT].tolist()
     return chosen
 
 
-def _by_row(board: Board, runners: Runners, held: Sequence[Held]) -> Ints:
+def _by_row(board: Board, runners: Runners, held: Sequence[Held], gone: Iterable[Runner]) -> Ints:
     """What those claims hold, by the fleet's rows."""
+    rows = runners.rows_in(board.fleet)
     found = np.zeros((board.fleet.size, 4), np.int64)
-    numbers = np.full(len(runners.numbers), -1, np.int64)
-    for node, number in runners.numbers.items():
-        numbers[number] = board.fleet.row_of.get(node, -1)
     for each in held:
-        amounts = each.amounts[: len(numbers)]
-        known = numbers[: len(amounts)] >= 0
-        found[numbers[: len(amounts)][known]] += amounts[known]
+        amounts = each.amounts[: len(rows)]
+        places = rows[: len(amounts)]
+        known = np.flatnonzero(places >= 0)
+        found[places[known]] += amounts[known]
+    for runner in gone:
+        if any(runner.attempt.id in each.runners for each in held):
+            for member in runner.attempt.members:
+                if (row := board.fleet.row_of.get(member.node)) is not None:
+                    found[row] -= amounts_of(member.allocation)
     return found

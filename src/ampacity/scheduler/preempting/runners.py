@@ -14,6 +14,7 @@ from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.resources import Allocation
 from ampacity.model.workload import WorkloadSpec
 
+from ..fleet import Fleet
 from .claims import Claim
 
 Ints = npt.NDArray[np.int64]
@@ -55,7 +56,7 @@ class Held:
             grown[: len(self.amounts)] = self.amounts
             self.amounts = grown
         for member in runner.attempt.members:
-            self.amounts[numbers[member.node]] += sign * np.array(_amounts(member.allocation))
+            self.amounts[numbers[member.node]] += sign * amounts_of(member.allocation)
         self.elastic += sign * runner.elastic
 
 
@@ -76,6 +77,8 @@ class Runners:
     elastic: dict[AttemptId, Runner] = field(default_factory=dict)
     replicas: Counter[WorkloadId] = field(default_factory=Counter)
     numbers: dict[NodeId, int] = field(default_factory=dict)
+    _rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    _rank: object = None
     _of: dict[WorkloadId, tuple[tuple[Runner, ...], tuple[AttemptId, ...]]] = field(default_factory=dict)
 
     def put(self, workload: WorkloadId, runners: Iterable[Runner], leaving: Collection[Attempt]) -> None:
@@ -91,6 +94,14 @@ class Runners:
         self.leaving.update((attempt.id, attempt) for attempt in leaving)
         if fresh or leaving:
             self._of[workload] = fresh, tuple(attempt.id for attempt in leaving)
+
+    def rows_in(self, fleet: Fleet) -> Ints:
+        """The fleet's row of each number; -1 where the node is not known."""
+        rank = fleet.rank  # another one as soon as a node comes or goes
+        if rank is not self._rank or len(self._rows) != len(self.numbers):
+            self._rows = np.array([fleet.row_of.get(node, -1) for node in self.numbers], np.int64)
+            self._rank = rank
+        return self._rows
 
     def _add(self, runner: Runner) -> None:
         attempt = runner.attempt
@@ -119,6 +130,7 @@ class Runners:
             del self.held[runner.claim]
 
 
-def _amounts(allocation: Allocation) -> tuple[int, int, int, int]:
+def amounts_of(allocation: Allocation) -> Ints:
+    """By the columns of an amount."""
     devices = sum(share.milli for share in allocation.devices)
-    return allocation.cpu_milli, allocation.memory_bytes, allocation.disk_bytes, devices
+    return np.array((allocation.cpu_milli, allocation.memory_bytes, allocation.disk_bytes, devices), np.int64)

@@ -18,6 +18,7 @@ from .client import Client
 from .core import Core
 from .desk import OwnDesk
 from .options import Options
+from .reporter import Reporters
 from .tables import LOOK_EVERY_S, Tables
 from .tls import Certificate
 
@@ -39,6 +40,10 @@ async def run(options: Options) -> None:
     folder, desk = options.table.parent, OwnDesk()
     recorder = Recorder(folder / "usage")
     core = Core(Tables(options.table), options.router, desk, recorder)
+    if core.wants_blocks:
+        reporters = Reporters(core.fleet, core.wheel, desk.report)
+        core.tables.on_change(reporters.follow)
+        reporters.follow(core.tables.table)
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
     spent = SpentFile(folder / "spent.json", desk.set_spent)
