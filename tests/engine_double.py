@@ -24,8 +24,9 @@ class Seen:
 class EngineDouble:
     """``fault``: ``""``, ``refuse_after_head`` (dies before its first byte), ``half_body``, ``half_stream``,
     ``freeze`` (in the middle of a stream, and its probes are left without an answer), ``garbage``, ``hang`` or
-    ``error``; with ``nonsense`` it is the probes that are answered with garbage. ``gone`` counts connections that the other side closed in the middle, ``asked`` who wanted its
-    ``metrics``."""
+    ``error``; with ``nonsense`` it is the probes that are answered with garbage. ``gone`` counts connections that
+    the other side closed in the middle, ``asked`` who wanted its ``metrics``.
+    """
 
     name: str = "engine"
     fault: str = ""
