@@ -31,7 +31,7 @@ class Core:
     def __init__(self, tables: Tables, routing: str, desk: Desk, recorder: Recorder | None = None) -> None:
         """``routing``: the policy's name. ``recorder``: where what was used is written down."""
         self.recorder = recorder
-        self.tables, self._routing, self.desk = tables, routing, desk
+        self.tables, self.routing, self.desk = tables, routing, desk
         self.wants_blocks = False
         self.wheel = Wheel(monotonic())
         self.clients: set[Client] = set()
@@ -65,7 +65,7 @@ class Core:
     def _spread(self) -> None:
         """The table or the engines' shares have changed: tell the desk."""
         table = self.tables.table
-        lanes = lanes_of(table, self.fleet.members, self._routing)
+        lanes = lanes_of(table, self.fleet.members, self.routing)
         self.wants_blocks = any(lane.routing == Routing.PREFIX for lane in lanes)
         self.desk.follow(table, lanes)
 
