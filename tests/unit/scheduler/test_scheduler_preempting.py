@@ -302,6 +302,34 @@ def test_what_is_beyond_the_least_goes_to_the_same_priority_too_but_no_whole_gan
     assert stopped(made) == ["elastic"]
 
 
+def test_an_elastic_gang_grows_on_room_that_nobody_waits_for() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(4)]
+    elastic = runs("elastic", "H100:8", nodes[:1], size=Range(minimum=1, maximum=3))
+    made = planned(*nodes, elastic)
+    (resize,) = made.resizes
+    assert [place.node for place in resize.placements] == ["n0", "n1", "n2"]
+    assert resize.reason == "goes on with 3 nodes instead of 1: there is room that nobody waits for"
+    waiting = asks("wide", "H100:8", nodes=4)
+    assert planned(*nodes, elastic, waiting).resizes == ()
+    unlimited = runs("elastic", "H100:8", nodes[:1], size=Range(minimum=1, maximum=None), queue="a")
+    made = planned(*nodes, queue("a", 16, borrows=False), unlimited)
+    assert len(made.resizes[0].placements) == 2, "its queue may not use more"
+
+
+def test_a_gang_grows_only_after_a_while_and_when_it_has_saved_its_state_before() -> None:
+    n1, n2 = node("n1", devices=8), node("n2", devices=8)
+    size = Range(minimum=1, maximum=2)
+    young = runs("elastic", "H100:8", [n1], size=size, placed_at=NOW - 100)
+    made = planned(n1, n2, young)
+    assert (made.resizes, made.next_wake) == ((), NOW + 200)
+    assert len(planned(n1, n2, young, now=NOW + 200).resizes) == 1
+    *rest, attempt = runs("elastic", "H100:8", [n1], size=size)
+    assert isinstance(attempt, Attempt)
+    assert planned(n1, n2, *rest, replace(attempt, progress=None)).resizes == ()
+    full = runs("elastic", "H100:8", [n1, n2], size=size)
+    assert planned(n1, n2, full).resizes == ()
+
+
 # Queues -----------------------------------------------------------------------------------------------------------
 
 
