@@ -1,6 +1,6 @@
 """How long prompts wait for their first token under each routing policy, on published traces and simulated nodes.
 
-python benchmarks/routing/run.py [--quick] [--traces conversation,…] [--json FILE]
+python benchmarks/routing/run.py [--quick] [--traces conversation,…] [--real] [--json FILE]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from bounds import decision_us, index_mb
 from peers import Algorithm1, Random
+from real import measure as measure_real
 from reporting import Figures, parser
 from simulate import BLOCK_TOKENS, NODE_BLOCKS, Outcome, Request, Run, cost_at, read_trace
 from variants import VARIANTS, Variant
@@ -46,12 +47,16 @@ def least_loaded(cost: PrefillCost) -> Router:
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--traces", default="conversation", help="of those under DATA/mooncake, separated by commas")
+    options.add_argument("--real", action="store_true", help="real engines behind the real gateway, instead of traces")
     options = options.parse_args()
     figures = Figures("routing")
-    for number, name in enumerate(options.traces.split(",")):
-        path = options.data / "mooncake" / f"{name}_trace.jsonl.gz"
-        measure_trace(figures, read_trace(path), name, first=number == 0, quick=options.quick, seed=options.seed)
-    figures.add("index_mb", index_mb(seed=options.seed, tickets=20_000 if options.quick else 200_000))
+    if options.real:
+        measure_real(figures, quick=options.quick, seed=options.seed)
+    else:
+        for number, name in enumerate(options.traces.split(",")):
+            path = options.data / "mooncake" / f"{name}_trace.jsonl.gz"
+            measure_trace(figures, read_trace(path), name, first=number == 0, quick=options.quick, seed=options.seed)
+        figures.add("index_mb", index_mb(seed=options.seed, tickets=20_000 if options.quick else 200_000))
     figures.write(options.json)
 
 

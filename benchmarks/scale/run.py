@@ -143,14 +143,14 @@ def timed(scale: Scale, seed: int, changes: int) -> dict[str, float]:
     }
 
 
-def _incremental(loop: Loop, random_: random.Random, changes: int) -> Iterator[float]:
+def _incremental(loop: Loop, random_: random.Random, changes: int, prefix: str = "x") -> Iterator[float]:
     """Milliseconds to take in one event and plan, arrivals and ends in turn. Writing the starts down is not in it."""
     ends = sorted(loop.state.attempts)
     random_.shuffle(ends)
     arriving = cluster.sizes(changes, random_)
     for index in range(changes):
         loop.now += random_.expovariate(1.0)
-        arrival = cluster.workload(f"x{index:06}", arriving[index], loop.now, random_)
+        arrival = cluster.workload(f"{prefix}{index:06}", arriving[index], loop.now, random_)
         loop.leave()
         attempt = next(live for id in iter(ends.pop, None) if (live := loop.state.attempts.get(id)) is not None)
         began = time.perf_counter()

@@ -16,7 +16,7 @@ from ampacity.model.ids import DeviceId, NodeId, WorkloadId, attempt_id
 from ampacity.model.node import Device, Health, Node, NodeCondition
 from ampacity.model.resources import Allocation, Range, ResourceRequest
 from ampacity.scheduler.board import Board, Fit
-from ampacity.scheduler.fit import NO_ROOM, best, fits_on, keys_of
+from ampacity.scheduler.fit import NO_ROOM, _ask, _key, best, fits_on, keys_of, room_for
 from ampacity.scheduler.fleet import Fleet
 from ampacity.scheduler.gang import Gang
 from ampacity.scheduler.place import place
@@ -198,6 +198,19 @@ def test_what_is_rolled_back_leaves_no_trace(
     assert _picture(board) == _picture(untouched)
     for asked in ASKS:
         assert fitting(board, asked) == fitting(untouched, asked)
+        assert room_for(board, asked) == room_for(untouched, asked) == len(fitting(board, asked))
+
+
+@given(changes=changes)
+@settings(max_examples=100, deadline=None)
+def test_one_row_by_itself_is_as_all_at_once(changes: Sequence[object]) -> None:
+    board = Board.of(history(changes).fleet)
+    for asked in ASKS:
+        keys = keys_of(board, asked)
+        assert [_key(board, asked, row) for row in range(board.fleet.size)] == _ask(
+            board, asked, np.arange(board.fleet.size)
+        ).tolist()
+        assert keys.tolist() == [_key(board, asked, row) for row in range(board.fleet.size)]
 
 
 def _picture(board: Board) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from ampacity.model.plan import Placement
 from ampacity.model.policy import PlacementName
 from ampacity.model.resources import Allocation, ResourceRequest
 
-from .columns import Codes, Counts, Flags, Floats, Ints, free_of_row, give
+from .columns import Answers, Codes, Counts, Flags, Floats, Ints, free_of_row, give
 from .fleet import Fleet
 from .neighbours import Neighbours
 from .past import Holds, Past
@@ -30,21 +30,6 @@ class Fit:
     allocation: Allocation
     accelerators_left_milli: int
     cpu_left_milli: int
-
-
-@dataclass(slots=True)
-class Answers:
-    """How well a request fits each row, and of which version of the row that holds.
-
-    Attributes:
-        room: on how many rows it fits.
-        read: how far the fleet's journal has been followed.
-    """
-
-    key: Ints
-    version: Ints
-    room: int = 0
-    read: int = -1
 
 
 Mark = int
@@ -130,9 +115,13 @@ class Board:
         """A board with all that the fleet has left. ``answers``: those of earlier boards of the same fleet; boards
         that share them may not be used at the same time."""
         fleet.forget_tries()
+        return Board._over(fleet, neighbours or Neighbours(), {} if answers is None else answers)
+
+    @staticmethod
+    def _over(fleet: Fleet, neighbours: Neighbours, answers: dict[ResourceRequest, Answers]) -> Board:
         return Board(
             fleet=fleet,
-            neighbours=neighbours or Neighbours(),
+            neighbours=neighbours,
             past=fleet.moment(),
             cpu_left=fleet.cpu_left.copy(),
             memory_left=fleet.memory_left.copy(),
@@ -142,7 +131,7 @@ class Board:
             counted_left={name: counted.copy() for name, counted in fleet.counted_left.items()},
             licences_used=dict(fleet.licences_used),
             version=fleet.version.copy(),
-            answers={} if answers is None else answers,
+            answers=answers,
         )
 
     def twin(self) -> Board:
@@ -168,8 +157,9 @@ class Board:
     # What there is, as placement policies read it --------------------------------------------------------------------
 
     def fork(self) -> Board:
-        """Another board that stands as this one does, to try things out on at the same time."""
-        found = Board.of(self.fleet, self.neighbours)
+        """Another board that stands as this one does, to try things out on at the same time: one a plan, since what
+        it finds out is kept for that of the next."""
+        found = Board._over(self.fleet, self.neighbours, self.fleet.answers_ahead)
         found.follow(self, 0)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -19,6 +20,29 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(slots=True)
+class Answers:
+    """How well a request fits each row, and of which version of the row that holds.
+
+    Attributes:
+        room: on how many rows it fits.
+        read: how far the fleet's journal has been followed.
+    """
+
+    key: Ints
+    version: Ints
+    room: int = 0
+    read: int = -1
+
+
+def sums(table: npt.NDArray[np.int32] | npt.NDArray[np.int64] | Flags) -> Ints:
+    """(rows): the sum of each row of a table with few columns, which is quicker column by column."""
+    found = np.zeros(len(table), np.int64)
+    for column in range(table.shape[1]):
+        found += table[:, column]
+    return found
 
 
 class Left(Protocol):

@@ -9,12 +9,18 @@ import numpy as np
 from ampacity.model.ids import NodeId
 from ampacity.model.resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, Allocation, DeviceShare, ResourceRequest
 
-from .board import Answers, Board, Fit
-from .columns import Flags, Floats, Ints
+from .board import Board, Fit
+from .columns import Answers, Flags, Floats, Ints, sums
 from .fleet import ABSENT
 
-NO_ROOM = np.iinfo(np.int64).max
+NO_ROOM = int(np.iinfo(np.int64).max)
 """The key of a row on which the member does not fit."""
+
+FEW = 32
+"""So many changed rows are compared one by one, more of them all at once."""
+
+FEW_AT_ONCE = 6
+"""So many changed rows are asked one by one."""
 
 _CPU_BITS = 28
 _MOST_CPU = (1 << _CPU_BITS) - 1
@@ -48,12 +54,15 @@ def _answers(board: Board, request: ResourceRequest) -> Answers:
     end = len(fleet.journal)
     if unread == end:
         return answers
-    if unread < 0 or end - unread > fleet.size // 8:
+    if unread < 0 or end - unread > FEW:
         changed = np.flatnonzero(answers.version != board.version)
     else:
-        changed = np.unique(np.array(fleet.journal[unread:], np.int64))
-        changed = changed[answers.version[changed] != board.version[changed]]
-    if len(changed):
+        rows = set(fleet.journal[unread:])
+        changed = np.array([row for row in rows if answers.version[row] != board.version[row]], np.int64)
+    if 0 < len(changed) <= FEW_AT_ONCE:
+        for row in changed:
+            _ask_one(board, request, answers, int(row))
+    elif len(changed):
         before = int((answers.key[changed] < NO_ROOM).sum())
         answers.key[changed] = _ask(board, request, changed)
         answers.version[changed] = board.version[changed]
@@ -121,6 +130,46 @@ def allowed(board: Board, wanted: AcceleratorRequest, rows: Ints) -> Flags:
     return found
 
 
+def _ask_one(board: Board, request: ResourceRequest, answers: Answers, row: int) -> None:
+    """What :func:`_ask` does, for a single row: a plan looks at few rows of many shapes, and arrays cost the more the
+    shorter they are."""
+    key = _key(board, request, row)
+    answers.room += (key < NO_ROOM) - (int(answers.key[row]) < NO_ROOM)
+    answers.key[row], answers.version[row] = key, board.version[row]
+
+
+def _key(board: Board, request: ResourceRequest, row: int) -> int:
+    cpu_left = int(board.cpu_left[row]) - request.cpu_milli.minimum
+    if not board.open[row] or cpu_left < 0:
+        return NO_ROOM
+    if board.memory_left[row] < request.memory_bytes.minimum or board.disk_left[row] < request.disk_bytes:
+        return NO_ROOM
+    for each in request.counted:
+        counted = board.counted_left.get(each.name)
+        if counted is None or counted[row] < each.amount:
+            return NO_ROOM
+    left: list[int] = board.device_left[row].tolist()
+    if request.accelerators:
+        (wanted,) = request.accelerators
+        usable = (
+            allowed(board, wanted, np.array([row]))[0].tolist() if wanted.memory_bytes else _of_kind(board, wanted, row)
+        )
+        left = [milli for milli, use in zip(left, usable, strict=True) if use]
+        if sum(milli >= wanted.milli for milli in left) < wanted.count.minimum:
+            return NO_ROOM
+        return (sum(left) - wanted.count.minimum * wanted.milli) << _CPU_BITS | min(cpu_left, _MOST_CPU)
+    return sum(left) << _CPU_BITS | min(cpu_left, _MOST_CPU)
+
+
+def _of_kind(board: Board, wanted: AcceleratorRequest, row: int) -> list[bool]:
+    codes: list[int] = board.device_kind[row].tolist()
+    if wanted.kind == ANY_KIND:
+        parts = board.fleet.parts_of_devices
+        return [code != ABSENT and code not in parts for code in codes]
+    chosen = board.fleet.kind_code(wanted.kind)
+    return [code == chosen for code in codes]
+
+
 def _ask(board: Board, request: ResourceRequest, rows: Ints) -> Ints:
     cpu_left = board.cpu_left[rows] - request.cpu_milli.minimum
     fits = board.open[rows] & (cpu_left >= 0)
@@ -131,12 +180,12 @@ def _ask(board: Board, request: ResourceRequest, rows: Ints) -> Ints:
         fits &= counted[rows] >= each.amount if counted is not None else np.False_
     device_left = board.device_left[rows]
     if not request.accelerators:
-        left = device_left.sum(axis=1, dtype=np.int64)
+        left = sums(device_left)
     else:
         (wanted,) = request.accelerators
         usable = allowed(board, wanted, rows)
-        fits &= (usable & (device_left >= wanted.milli)).sum(axis=1) >= wanted.count.minimum
-        left = (device_left * usable).sum(axis=1, dtype=np.int64) - wanted.count.minimum * wanted.milli
+        fits &= sums(usable & (device_left >= wanted.milli)) >= wanted.count.minimum
+        left = sums(device_left * usable) - wanted.count.minimum * wanted.milli
     key = (left << _CPU_BITS) | np.clip(cpu_left, 0, _MOST_CPU)
     return np.where(fits, key, NO_ROOM)
 

@@ -13,10 +13,10 @@ from ampacity.model.fits import Free, usable
 from ampacity.model.ids import NodeId
 from ampacity.model.node import Device, Health, Node
 from ampacity.model.plan import Placement
-from ampacity.model.resources import WHOLE_MILLI, Allocation
+from ampacity.model.resources import WHOLE_MILLI, Allocation, ResourceRequest
 from ampacity.model.site import Site
 
-from .columns import Codes, Counts, Flags, Ints, free_of_row, give, larger
+from .columns import Answers, Codes, Counts, Flags, Ints, free_of_row, give, larger
 from .marked import Marked
 from .past import Holds, Past, Was
 
@@ -47,6 +47,7 @@ class Fleet:
         marked: what is known of the rows by their labels, taints and places.
         version: a number that no other state of any row has: it changes with every change of the row.
         held: who holds what, by node.
+        answers_ahead: what boards beside the plan's own found out of requests; it follows from the rest.
         journal: the rows that changed, in order, those that boards tried things on among them; its first entries are
             cut off from time to time, ``journal_cut`` so far.
     """
@@ -78,6 +79,7 @@ class Fleet:
     _part_codes: list[int] = field(default_factory=list)
     _unused: list[int] = field(default_factory=list)
     _rank: Counts | None = None
+    answers_ahead: dict[ResourceRequest, Answers] = field(default_factory=dict)
     _past: Past | None = None
     _tried: set[int] = field(default_factory=set)
     journal: list[int] = field(default_factory=list)

@@ -12,7 +12,7 @@ from ampacity.model.attempt import Attempt
 from ampacity.model.ids import AttemptId
 from ampacity.model.resources import AcceleratorRequest, Allocation, ResourceRequest
 from ampacity.scheduler.board import Board
-from ampacity.scheduler.columns import Ints
+from ampacity.scheduler.columns import Ints, sums
 from ampacity.scheduler.fit import allowed
 from ampacity.scheduler.fleet import Fleet
 
@@ -133,7 +133,7 @@ class Horizon:
         for step in range(STEPS + 1):
             if step:
                 left += self.devices[rows, step - 1]
-            found[:, step] = (usable & (left >= wanted.milli)).sum(axis=1) >= wanted.count.minimum
+            found[:, step] = sums(usable & (left >= wanted.milli)) >= wanted.count.minimum
         return found
 
     def _grow(self, rows: int, slots: int) -> None:

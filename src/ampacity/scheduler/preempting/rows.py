@@ -9,6 +9,7 @@ import numpy as np
 from ampacity.model.resources import WHOLE_MILLI, ResourceRequest
 
 from ..board import Board
+from ..columns import sums
 from ..gang import Gang
 from .runners import CPU, DEVICES, DISK, MEMORY, Held, Ints, Runner, Runners, amounts_of
 
@@ -41,7 +42,7 @@ def promising(
         CPU: (request.cpu_milli.minimum, board.cpu_left),
         MEMORY: (request.memory_bytes.minimum, board.memory_left),
         DISK: (request.disk_bytes, board.disk_left),
-        DEVICES: (devices, board.device_left.sum(axis=1, dtype=np.int64)),
+        DEVICES: (devices, sums(board.device_left)),
     }
     may = fleet.open & fleet.marked.allowed(gang.rules)
     for column, (needed, left) in needs.items():
@@ -58,12 +59,13 @@ def promising(
 
 def _by_row(board: Board, runners: Runners, held: Sequence[Held], gone: Iterable[Runner]) -> Ints:
     """What those claims hold, by the fleet's rows."""
-    found = np.zeros((board.fleet.size, 4), np.int64)
     rows = runners.rows_in(board.fleet)
+    found = np.zeros((board.fleet.size, 4), np.int64)
     for each in held:
         amounts = each.amounts[: len(rows)]
         places = rows[: len(amounts)]
-        found[places[places >= 0]] += amounts[places >= 0]
+        known = np.flatnonzero(places >= 0)
+        found[places[known]] += amounts[known]
     for runner in gone:
         if any(runner.attempt.id in each.runners for each in held):
             for member in runner.attempt.members:

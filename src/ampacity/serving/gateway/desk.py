@@ -10,7 +10,7 @@ from typing import Protocol
 from ampacity.serving.admission import Ending
 from ampacity.serving.dispatch import Answer, Dispatcher, Lane, Request, RequestId
 from ampacity.serving.metering.spent import Spent
-from ampacity.serving.routing.base import EngineId
+from ampacity.serving.routing.base import EngineId, Report
 from ampacity.serving.table import RoutingTable
 
 
@@ -124,6 +124,12 @@ class OwnDesk:
                         waiting.decided(answer)
         finally:
             self._pumping = False
+
+    def report(self, model: str, engine: EngineId, report: Report, now: float) -> None:
+        """What an engine said of itself."""
+        self.dispatcher.report(model, engine, report, now)
+        if self._waiting:
+            self._pump(now)
 
     def set_spent(self, spent: Spent) -> None:
         """What the books say was spent."""

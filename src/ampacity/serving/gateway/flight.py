@@ -73,6 +73,7 @@ class Flight:
         "_rest_body",
         "_retried",
         "_seen_bytes",
+        "_unheard",
         "_upstream",
         "_visit",
         "first_at",
@@ -110,7 +111,7 @@ class Flight:
         self.replica = ""
         self.first_at = 0.0
         self.passed = 0
-        self._retried = False
+        self._retried = self._unheard = False
         self._losses = self._seen_bytes = 0
 
     @property
@@ -230,13 +231,18 @@ class Flight:
             return
         self.replica = engine.id
         self._answer = Answer(self._client, self._request, head, note=self._note, progress=self._progress)
-        self._core.desk.answered(self._visit.request.id, now)
+        self._unheard = head.events  # many engines send the head of a stream before they have begun with its prompt
+        if not head.events:
+            self._core.desk.answered(self._visit.request.id, now)
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         answer = self._answer
         assert answer is not None, "a piece comes after the head"
         if not self.first_at:
             self.first_at = monotonic()
+        if self._unheard:
+            self._unheard = False
+            self._core.desk.answered(self._visit.request.id, monotonic())
         if self._hedge is not None:
             self._drop_hedge()
         try:
