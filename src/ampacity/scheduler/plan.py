@@ -17,6 +17,8 @@ from .explain import Explainer
 from .gates import held_back
 from .moment import Moment
 from .order import Entries, Group, Want
+from .outlook import Outlook, names_of
+from .preempting.defragmenting import Defragmenting
 from .preempting.growing import Growth, grow
 from .preempting.preemptor import Preemptor
 from .promises import keep_promises
@@ -53,18 +55,23 @@ def plan(state: State, now: float) -> Plan:
     preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=state.policy.preemption)
     server = Server(moment, board, purse, _guard(moment, board, purse, given), preemptor)
     served = server.serve(others)
+    defragmenting = Defragmenting(state, board, purse, now, state.policy.preemption)
+    defragmenting.serve(served.reservations)
     growth = Growth()
     if not (served.crowded or served.barred or served.behind or kept.promises or preemptor.promises):
         growth = grow(state, board, purse, now, state.policy.preemption)
     rest = _Rest.of(state, server, others, (*served.starts, *preemptor.promises))
+    queues = purse.standings(state.line.waiting)
+    outlook = Outlook(rest.groups, queues, served.reservations, names_of(state, served.reservations))
     return Plan(
         starts=(*(_lasting(moment, start) for start in kept.starts), *served.starts),
         stops=tuple(preemptor.stops),
         resizes=(*preemptor.resizes, *growth.resizes),
-        promises=(*kept.promises, *preemptor.promises),
+        moves=tuple(defragmenting.moves),
+        promises=(*kept.promises, *preemptor.promises, *defragmenting.promises),
         reservations=served.reservations,
-        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons).write_out),
-        queues=purse.standings(state.line.waiting),
+        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons, outlook.say).write_out),
+        queues=queues,
         next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at, growth.next_at),
     )
 
