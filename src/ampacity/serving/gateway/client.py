@@ -17,7 +17,7 @@ from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, failed, whole
 from .body import read_body
 from .core import Core
 from .flight import Flight
-from .heads import RequestHead, request_head
+from .heads import RequestHead, refuse_unsound, request_head
 from .pages import local_answer
 from .repeats import Repeat, repeat_of
 from .visit import Visit
@@ -177,9 +177,10 @@ class Client(asyncio.Protocol):
         if not self._head_bytes:
             self._new_request()
         self._read = data
+        if self._head is not None or not self._head_bytes:
+            self.limit(monotonic() + READ_LIMIT_S)  # a head has to come as a whole: a drop now and then is none
         if self._head is None:
             self._head_bytes += len(data)
-        self.limit(monotonic() + READ_LIMIT_S)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -221,6 +222,7 @@ class Client(asyncio.Protocol):
         declared = next((value for name, value in self._headers if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > MOST_BODY_BYTES:
             raise _too_large()
+        refuse_unsound(parser.get_http_version(), self._headers)
         if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers):
             self.write(CONTINUE)
 
