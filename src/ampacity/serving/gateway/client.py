@@ -255,7 +255,7 @@ class Client(asyncio.Protocol):
                 self._visit = visit = Visit(self._core, self, head, body, read_body(body))
                 visit.begin(who)
             else:
-                self.answer(*local_answer(head, self._core))
+                self.answer(*local_answer(head, self._core, near=self._is_near))
         except Refusal as refusal:
             self.refuse(refusal)
         except Exception:
@@ -263,6 +263,11 @@ class Client(asyncio.Protocol):
             if self._flight is not None:
                 self._flight.leave()
             self.refuse(failed())
+
+    def _is_near(self) -> bool:
+        """Whether the client is on this machine."""
+        peer = None if self._transport is None else self._transport.get_extra_info("peername")
+        return isinstance(peer, tuple) and peer[0] in ("127.0.0.1", "::1")
 
     def fly(self, flight: Flight) -> None:
         self._flight = flight
