@@ -36,7 +36,7 @@ QUEUES = (5, 3, 2)
 CPU_MILLI = 192_000
 MEMORY_BYTES = 2 * 10**12
 KIND = "H100"
-OWNERS = 200
+OWNERS_A_QUEUE = 4
 
 # How many of 20,000 running workloads have so many devices: mostly small ones, and most devices in large ones. The
 # rest have one device.
@@ -109,9 +109,6 @@ def queue_names() -> list[QueueName]:
     return [QueueName(f"q{a}-{b}-{c}") for a in range(tops) for b in range(parts) for c in range(leaves)]
 
 
-QUEUE_NAMES = queue_names()
-
-
 def sizes(count: int, random_: random.Random) -> list[int]:
     """Devices of so many workloads, in a random order; the largest ones first fall away where there are few."""
     found = [size for size, share in SIZES.items() for _ in range(round(share * count / RUNNING))]
@@ -120,21 +117,50 @@ def sizes(count: int, random_: random.Random) -> list[int]:
     return found
 
 
-def request(devices: int, random_: random.Random) -> tuple[ResourceRequest, int]:
-    """What one member asks for, and how many members there are: whole nodes where it needs more than one. CPUs and
-    memory a device vary as people's guesses do."""
+@dataclass(frozen=True)
+class Habit:
+    """People ask for about the same again and again: CPUs and memory a device, and a limit of time."""
+
+    queue: QueueName
+    owner: Owner
+    cpu_milli: int
+    memory_bytes: int
+    limit_s: float
+
+
+def _habits() -> list[Habit]:
+    random_ = random.Random(1)
+    return [
+        Habit(
+            queue=queue,
+            owner=Owner(f"{queue}-u{index}"),
+            cpu_milli=random_.choice((4_000, 8_000, 12_000, 16_000)),
+            memory_bytes=random_.choice((32, 64, 100, 128, 200)) * 10**9,
+            limit_s=random_.choice((1, 4, 12, 24, 72)) * 3600.0,
+        )
+        for queue in queue_names()
+        for index in range(OWNERS_A_QUEUE)
+    ]
+
+
+def request(devices: int, habit: Habit) -> tuple[ResourceRequest, int]:
+    """What one member asks for, and how many members there are: whole nodes where it needs more than one."""
     each = min(devices, DEVICES)
     return ResourceRequest(
         accelerators=(AcceleratorRequest(kind=KIND, count=Range.exactly(each)),),
-        cpu_milli=Range.exactly(each * random_.choice((4_000, 8_000, 12_000, 16_000))),
-        memory_bytes=Range.exactly(each * random_.choice((32, 64, 100, 128, 200)) * 10**9),
+        cpu_milli=Range.exactly(each * habit.cpu_milli),
+        memory_bytes=Range.exactly(each * habit.memory_bytes),
     ), -(-devices // DEVICES)
+
+
+HABITS = _habits()
 
 
 def workload(id: str, devices: int, created_at: float, random_: random.Random) -> tuple[Row, ...]:
     """The rows of a workload that waits."""
     key = WorkloadId(id)
-    asked, members = request(devices, random_)
+    habit = random_.choice(HABITS)
+    asked, members = request(devices, habit)
     spec = WorkloadSpec(
         name=id,
         kind=WorkloadKind.TRAIN,
@@ -142,11 +168,11 @@ def workload(id: str, devices: int, created_at: float, random_: random.Random) -
         resources=asked,
         num_nodes=Range.exactly(members),
         priority=random_.choice((-100, 0, 0, 0, 100)),
-        queue=random_.choice(QUEUE_NAMES),
-        max_duration_s=random_.choice((1, 4, 12, 24, 72)) * 3600.0,
+        queue=habit.queue,
+        max_duration_s=habit.limit_s,
     )
     return (
-        Workload(id=key, name=id, kind=spec.kind, owner=Owner(f"u{random_.randrange(OWNERS)}"), created_at=created_at),
+        Workload(id=key, name=id, kind=spec.kind, owner=habit.owner, created_at=created_at),
         SpecRevision(workload=key, revision=1, spec=spec),
         Desired(workload=key),
         Replica(workload=key, index=0),
