@@ -24,8 +24,9 @@ class Seen:
 class EngineDouble:
     """``fault``: ``""``, ``refuse_after_head`` (dies before its first byte), ``half_body``, ``half_stream``,
     ``freeze`` (in the middle of a stream, and its probes are left without an answer), ``garbage``, ``hang`` or
-    ``error``. ``gone`` counts connections that the other side closed in the middle, ``asked`` who wanted its
-    ``metrics``."""
+    ``error``; with ``nonsense`` it is the probes that are answered with garbage. ``gone`` counts connections that
+    the other side closed in the middle, ``asked`` who wanted its ``metrics``.
+    """
 
     name: str = "engine"
     fault: str = ""
@@ -88,13 +89,13 @@ class EngineDouble:
             writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + self.metrics)
             await writer.drain()
             return False
+        if self.fault == ("nonsense" if request.method == "GET" else "garbage"):
+            writer.write(b"HELLO THIS IS NOT HTTP\r\n\r\n")
+            await writer.drain()
+            return False
         if request.method == "GET":
             return not self.frozen and _whole(writer, 200, {"status": "ok"})
         if self.fault == "refuse_after_head":
-            return False
-        if self.fault == "garbage":
-            writer.write(b"HELLO THIS IS NOT HTTP\r\n\r\n")
-            await writer.drain()
             return False
         if self.fault == "hang":
             await reader.read()

@@ -67,6 +67,7 @@ class Life:
             replica=replica.index,
             epoch=epoch,
             spec_revision=1,
+            queue=self.rows.spec(replica.workload).spec.queue,
             members=tuple(
                 Member(index=index, node=each.node, allocation=each.allocation) for index, each in enumerate(placements)
             ),

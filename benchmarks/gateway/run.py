@@ -23,10 +23,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from load import Run, closed_loop, open_loop, require_wrk
 from memory import idle_mb_per_10k, rss_growth
 from reporting import Figures, parser
-from targets import Target, engines, litellm, ours, sglang_router, vllm_router
+from targets import KEY, Target, engines, litellm, ours, sglang_router, vllm_router
 
 PARTS = ("saturation", "streams", "latency", "litellm", "memory")
-KEY = "none"
 CPUS = sorted(os.sched_getaffinity(0))
 GATEWAY_CPUS, LOAD_CPUS = {CPUS[0]}, set(CPUS[1:]) or {CPUS[0]}
 """The gateway on one core; engines and load on the others."""

@@ -16,9 +16,15 @@ from pathlib import Path
 
 import psutil
 
+from ampacity.model.access import ApiKey, Limits, ProjectLimits, digest_of, key_id
+from ampacity.model.ids import DEFAULT_PROJECT
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, write_table
 
 HERE = Path(__file__).parent
+KEY = "amp-of-the-benchmark"
+PLENTY = Limits(requests_per_minute=10**9, tokens_per_minute=10**12, concurrency=10**6)
+"""Limits that are counted and never reached."""
+
 START_LIMIT_S = 120.0
 PEERS = {"routers": ("vllm-router==0.1.17", "sglang-router==0.3.2"), "litellm": ("litellm[proxy]==1.106.0",)}
 
@@ -116,7 +122,9 @@ def ours(name: str, ports: list[int], folder: Path, cpus: set[int], *more: str) 
     table, port, log = folder / f"{name}.json", free_port(), folder / f"{name}.log"
     replicas = tuple(ReplicaRoute(id=f"e{each}", url=f"http://127.0.0.1:{each}") for each in ports)
     route = ModelRoute(name="mock", workload="w", upstream="mock", replicas=replicas)
-    write_table(table, RoutingTable(version=1, models=(route,)))
+    key = ApiKey(id=key_id(digest_of(KEY)), name="bench", digest=digest_of(KEY), limits=PLENTY)
+    everybody = ProjectLimits(project=DEFAULT_PROJECT, limits=PLENTY)
+    write_table(table, RoutingTable(version=1, models=(route,), closed=True, keys=(key,), limits=(everybody,)))
     command = [sys.executable, "-m", "ampacity.serving.gateway", "--table", str(table), "--port", str(port), *more]
     with running(command, log, cpus) as process:
         until_healthy(port, log)

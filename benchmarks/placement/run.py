@@ -100,6 +100,7 @@ def compare(
     figures.add("unallocated_percent", idle[BEST])
     figures.add("fgd_unallocated_percent", idle[PolicyName.FGD])
     figures.add("unallocated_cut_percent", 100 * (1 - idle[BEST] / idle[PolicyName.FGD]), ">= 15, aim 20")
+    figures.add("cut_spread_percent", spread(runs, traces))
     figures.add("worst_trace_points", min(gains(runs, traces, 130)), ">= 0")
     figures.add("mean_at_100_points", float(np.mean(gains(runs, traces, 100))), ">= 0")
     figures.add("worst_at_100_points", min(gains(runs, traces, 100)), ">= -0.5")
@@ -108,6 +109,17 @@ def compare(
 def mean(runs: Runs, policy: PolicyName, load: int, trace: str) -> float:
     """Over the seeds."""
     return float(np.mean([values[load] for (of, by, _), values in runs.items() if (of, by) == (trace, policy)]))
+
+
+def spread(runs: Runs, traces: list[str]) -> float:
+    """The standard deviation of the cut over the seeds that all traces have; 0 with one."""
+    seeds = set.intersection(*({seed for of, _, seed in runs if of == trace} for trace in traces))
+    idle = {
+        policy: np.array([[100 - runs[trace, policy, seed][130] for trace in traces] for seed in sorted(seeds)])
+        for policy in (BEST, PolicyName.FGD)
+    }
+    cuts = 100 * (1 - idle[BEST].mean(axis=1) / idle[PolicyName.FGD].mean(axis=1))
+    return float(cuts.std(ddof=1)) if len(cuts) > 1 else 0.0
 
 
 def gains(runs: Runs, traces: list[str], load: int) -> list[float]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from test_gateway_http import Gateway, eventually
 
+from ampacity.model.access import ApiKey, Limits, digest_of, key_id
 from engine_double import EngineDouble
 
 
@@ -34,7 +36,7 @@ def engine() -> Iterator[EngineDouble]:
 def shared(tmp_path: Path, engine: EngineDouble) -> Iterator[Gateway]:
     found = Gateway(tmp_path, "--workers", "2")
     try:
-        eventually(lambda: len(listening(found)) == 2)
+        eventually(lambda: len(workers(found)) == 2 and found.log.read_text().count("the dispatcher is there") == 2)
         found.route({"tiny": [engine]})
         yield found
     finally:
@@ -42,13 +44,25 @@ def shared(tmp_path: Path, engine: EngineDouble) -> Iterator[Gateway]:
             found.end()
 
 
-def workers(gateway: Gateway) -> list[psutil.Process]:
+def family(gateway: Gateway) -> list[psutil.Process]:
+    """The workers and the dispatcher."""
     return psutil.Process(gateway.process.pid).children()
 
 
-def listening(gateway: Gateway) -> list[psutil.Process]:
+def workers(gateway: Gateway) -> list[psutil.Process]:
     """The workers that are up."""
-    return [each for each in workers(gateway) if each.net_connections("tcp")]
+    return [each for each in family(gateway) if any(held.status == psutil.CONN_LISTEN for held in tcp(each))]
+
+
+def tcp(process: psutil.Process) -> list[Any]:
+    try:
+        return process.net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return []
+
+
+def dispatcher(gateway: Gateway) -> psutil.Process | None:
+    return next((each for each in family(gateway) if "--dispatches" in each.cmdline()), None)
 
 
 def test_a_killed_worker_is_replaced_and_costs_its_own_connections_alone(shared: Gateway) -> None:
@@ -60,7 +74,7 @@ def test_a_killed_worker_is_replaced_and_costs_its_own_connections_alone(shared:
     held = [len(worker.net_connections("tcp")) for worker in (first, second)]
     assert sum(held) >= 18, "16 clients, and two that listen"
     first.kill()
-    eventually(lambda: first.pid not in [each.pid for each in workers(shared)] and len(listening(shared)) == 2)
+    eventually(lambda: first.pid not in [each.pid for each in workers(shared)] and len(workers(shared)) == 2)
     lost = 0
     for client in clients:
         try:
@@ -75,16 +89,52 @@ def test_a_killed_worker_is_replaced_and_costs_its_own_connections_alone(shared:
 
 
 def test_sigterm_ends_all_workers(shared: Gateway) -> None:
-    family = workers(shared)
+    everybody = family(shared)
+    assert len(everybody) == 3
     assert shared.end() == 0
-    assert not any(each.is_running() for each in family)
+    assert not any(each.is_running() for each in everybody)
 
 
 def test_workers_end_when_their_parent_is_killed(shared: Gateway) -> None:
-    family = workers(shared)
+    everybody = family(shared)
     shared.process.kill()
     shared.process.wait()
-    eventually(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family))
+    eventually(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in everybody))
+
+
+def settled(gateway: Gateway, **more: Any) -> None:
+    """Write a table, and wait until both workers and the dispatcher go by it."""
+    gateway.route(**more)
+    line = f"version {gateway.version} of the routing table is in force"
+    eventually(lambda: gateway.log.read_text().count(line) >= 3)
+
+
+def answers(gateway: Gateway, count: int) -> list[int]:
+    """The statuses of so many requests, each on a connection of its own, so that any worker may have it."""
+    return [gateway.ask(key="often").status_code for _ in range(count)]
+
+
+def test_the_workers_have_one_view_and_go_on_while_it_is_gone(shared: Gateway, engine: EngineDouble) -> None:
+    digest = digest_of("often")
+    key = ApiKey(id=key_id(digest), name="often", digest=digest, limits=Limits(requests_per_minute=12))
+    settled(shared, models={"tiny": [engine]}, keys=(key,))
+    assert sorted(answers(shared, 16)) == [200] * 12 + [429] * 4
+    assert len({(seen.headers["x-request-id"])[:12] for seen in engine.seen}) == 2, "both workers have served"
+    settled(shared, models={"tiny": [engine]})
+    standing = dispatcher(shared)
+    assert standing is not None
+    with EngineDouble("slow") as slow:
+        settled(shared, models={"tiny": [slow]})
+        body = {"model": "tiny", "prompt": "x", "stream": True, "pause_s": 0.2}
+        with httpx.stream("POST", shared.url + "/v1/completions", json=body, timeout=20) as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("data: ")
+            standing.kill()
+            assert [shared.ask().status_code for _ in range(20)] == [200] * 20
+            assert list(lines)[-2] == "data: [DONE]"
+    eventually(lambda: shared.log.read_text().count("the dispatcher is there") == 4)
+    settled(shared, models={"tiny": [engine]}, keys=(key,))
+    assert sorted(answers(shared, 16)) == [200] * 12 + [429] * 4
 
 
 def test_a_port_in_use_is_one_clear_line_for_workers_too(shared: Gateway) -> None:

@@ -48,7 +48,7 @@ def test_ready_gone_and_ready_again_are_told_once_each(prober: Prober) -> None:
 
 
 def test_an_engine_that_hangs_or_talks_nonsense_is_not_ready(prober: Prober) -> None:
-    with EngineDouble(fault="garbage") as engine:
+    with EngineDouble(fault="nonsense") as engine:
         prober.watch([target(engine)])
         fact = told(prober, 1)[0]
         assert (fact.ready, "not an HTTP answer" in fact.detail) == (False, True)

@@ -53,8 +53,17 @@ class Driven(RuleBasedStateMachine):
         session=st.integers(0, 3),
         priority=st.integers(-1, 1),
         excluded=st.frozensets(st.sampled_from(NAMES), max_size=2),
+        streams=st.booleans(),
     )
-    def offer(self, blocks: list[int], tokens: int, session: int, priority: int, excluded: frozenset[EngineId]) -> None:
+    def offer(
+        self,
+        blocks: list[int],
+        tokens: int,
+        session: int,
+        priority: int,
+        excluded: frozenset[EngineId],
+        streams: bool,
+    ) -> None:
         self.last += 1
         ticket = Ticket(
             TicketId(self.last),
@@ -64,6 +73,7 @@ class Driven(RuleBasedStateMachine):
             session=session,
             priority=priority,
             excluded=excluded,
+            streams=streams,
         )
         engine = self.router.offer(ticket, self.now)
         if engine is None:

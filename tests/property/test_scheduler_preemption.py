@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from ampacity.model.attempt import Attempt, Progress
 from ampacity.model.event import Row, Rows, SpecRevision, Workload
 from ampacity.model.fits import fits, free_on
+from ampacity.model.ids import QueueName
 from ampacity.model.plan import Plan
+from ampacity.model.queue import Queue
 from ampacity.model.resources import Allocation, Range
 from ampacity.model.workload import GivingWay, ReplicaPhase, WorkloadKind, WorkloadSpec
 from scheduler_cluster import node, request, rows_of, workload
@@ -61,11 +63,21 @@ clusters = st.lists(st.integers(2, 6), min_size=1, max_size=4).map(
 )
 
 
+quotas = st.one_of(
+    st.just(()),
+    st.builds(
+        lambda devices, borrows: (Queue(name=QueueName("other"), quota={"H100": devices * 1000}, borrows=borrows),),
+        st.integers(0, 6),
+        st.booleans(),
+    ),
+)
+
+
 @st.composite
 def lives(draw: st.DrawFn, waiting: int = 4) -> Life:
     """Jobs that were started as they came, then more that come."""
     first = [draw(jobs(f"a{index}")) for index in range(draw(st.integers(0, 7)))]
-    life = Life(rows_of(*draw(clusters), *first), NOW)
+    life = Life(rows_of(*draw(clusters), *draw(quotas), *first), NOW)
     life.carry_out(life.plan())
     life.now += draw(st.sampled_from([10.0, 5_000.0]))
     for attempt in life.live():
@@ -113,7 +125,7 @@ def test_only_lower_claims_go_and_those_for_whom_they_go_get_their_places(life: 
     for stop in made.stops:
         victim = spec(life, life.rows.attempts[stop.attempt].workload)
         assert victim.preemptible
-        assert any(_may_stop(one, victim) for one in helped)
+        assert any(_may_stop(one, victim) or _reclaims(life, one, victim) for one in helped)
     for resize in made.resizes:
         attempt = life.rows.attempts[resize.attempt]
         own = [(member.node, member.allocation) for member in attempt.members]
@@ -139,6 +151,20 @@ def _may_stop(one: WorkloadSpec, other: WorkloadSpec) -> bool:
     return one.priority > other.priority or (one.priority == other.priority and by_word)
 
 
+def _reclaims(life: Life, one: WorkloadSpec, other: WorkloadSpec) -> bool:
+    """What the other's queue holds beyond its quota, for what the one's has a right to."""
+    quota = {name: row.quota["H100"] for name, row in life.rows.queues.items()}
+    held = {"default": 0, "other": 0}
+    for each in life.live():
+        held[each.queue] += sum(1000 * len(member.allocation.devices) for member in each.members)
+    wanted = 1000 * one.resources.accelerators[0].count.minimum * one.num_nodes.minimum
+    return (
+        one.queue != other.queue
+        and held[one.queue] + wanted <= quota.get(one.queue, 0)
+        and (held[other.queue] > quota.get(other.queue, 0))
+    )
+
+
 def _replicas_left(life: Life, made: Plan) -> dict[str, int]:
     """Of the workloads of which somebody has to go."""
     gone = {stop.attempt for stop in made.stops}
@@ -153,7 +179,7 @@ def test_one_on_one_node_costs_as_little_as_any_choice_does(life: Life) -> None:
     made = life.plan()
     (first, *_) = [row for key, row in life.rows.workloads.items() if key.startswith("b")]
     asked = spec(life, first.id)
-    if asked.num_nodes.minimum > 1 or made.resizes or not _waits_alone(life):
+    if asked.num_nodes.minimum > 1 or made.resizes or life.rows.queues or not _waits_alone(life):
         return
     started = [start for start in made.starts if start.workload == first.id]
     mine = [stop.attempt for stop in made.stops]
@@ -229,7 +255,7 @@ def test_whoever_can_be_helped_is(life: Life) -> None:
     made = life.plan()
     (first, *_) = [row for key, row in life.rows.workloads.items() if key.startswith("b")]
     asked = spec(life, first.id)
-    if not _waits_alone(life):
+    if life.rows.queues or not _waits_alone(life):
         return
     gone = [each.id for each in life.live() if _goes(life, asked, each)]
     if not _keeps(life, gone):

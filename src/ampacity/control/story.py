@@ -34,7 +34,7 @@ def _waiting(view: WorkloadView, events: Sequence[Event], last_lines: tuple[str,
         workload=view.workload.id,
         kind=StoryKind.WAITING,
         headline=f"{view.workload.name} waits: {wait.text if wait else 'it will be planned in a moment'}",
-        lines=_story(events),
+        lines=(*([f"{wait.outlook}."] if wait and wait.outlook else []), *_story(events)),
         change=wait.change if wait else "",
         last_lines=last_lines if view.attempts else (),
     )
@@ -43,7 +43,10 @@ def _waiting(view: WorkloadView, events: Sequence[Event], last_lines: tuple[str,
 def _running(view: WorkloadView, events: Sequence[Event], last_lines: tuple[str, ...]) -> Why:
     live = [attempt for attempt in view.attempts if not attempt.phase.ended]
     lines = [_about(view, attempt) for attempt in live]
-    lines += [f"replica {wait.replica} waits: {wait.text}" for wait in view.waits]
+    lines += [
+        f"replica {wait.replica} waits: {wait.text}" + (f" It is {wait.outlook}." if wait.outlook else "")
+        for wait in view.waits
+    ]
     troubled = view.workload.kind is WorkloadKind.SERVICE and not all(attempt.ready for attempt in live)
     return Why(
         workload=view.workload.id,

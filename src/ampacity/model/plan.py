@@ -116,13 +116,15 @@ class WaitCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Why a replica waits: one sentence with its arithmetic, and what would let it start."""
+    """Why a replica waits: one sentence with its arithmetic, and what would let it start. ``outlook``: its place in its
+    queue, and when it is expected to start."""
 
     workload: WorkloadId
     replica: int
     code: WaitCode
     text: str
     change: str = ""
+    outlook: str = ""
 
 
 class Waits(Sequence[Wait]):

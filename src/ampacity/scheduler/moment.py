@@ -48,11 +48,11 @@ class Moment:
         """How long it will run."""
         return self._lasting(want.workload.kind, want.spec.max_duration_s, want.kind)
 
-    def bound_s(self, group: Group, want: Want) -> float:
+    def bound_s(self, group: Group) -> float:
         """The longest that those of a group run, as far as others may rely on it."""
         if group.limit_s is not None:
             return group.limit_s
-        return self._lasting(want.workload.kind, None, group.kind).bound_s
+        return self._lasting(WorkloadKind.SERVICE if group.endless else WorkloadKind.TASK, None, group.kind).bound_s
 
     def _lasting(self, kind: WorkloadKind, limit_s: float | None, key: str) -> Lasting:
         return lasting(kind, limit_s, self.state.runtimes, key, self.state.policy.backfill.assumed_runtime_s)

@@ -35,6 +35,7 @@ class Group(NamedTuple):
         kind: of job, where what is learned of it counts.
         deadline: when they have to be done.
         ran: how long they ran before, roughly, where that counts.
+        endless: they run until somebody stops them.
     """
 
     queue: str
@@ -44,6 +45,7 @@ class Group(NamedTuple):
     kind: str
     deadline: float | None
     ran: int
+    endless: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +180,7 @@ class Line:
             kind=want.kind if limit_s is None or self.order.learns else "",
             deadline=want.deadline,
             ran=bucket_of(want.replica.ran_s) if self.order.learns else 0,
+            endless=want.spec.kind is WorkloadKind.SERVICE,
         )
 
     def all(self) -> list[Want]:

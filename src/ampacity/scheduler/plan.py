@@ -17,6 +17,8 @@ from .explain import Explainer
 from .gates import held_back
 from .moment import Moment
 from .order import Entries, Group, Want
+from .outlook import Outlook, names_of
+from .preempting.growing import Growth, grow
 from .preempting.preemptor import Preemptor
 from .promises import keep_promises
 from .queues.purse import Purse
@@ -40,10 +42,8 @@ def plan(state: State, now: float) -> Plan:
     choose_by(board, state.policy.placement, state.policies, state.demand)
     purse = Purse.of(state.shares, board)
     moment = Moment(state, now)
-    kept = keep_promises(state, board, now)
+    kept = keep_promises(state, board, purse, now)
     given: list[Start | Promise] = [*kept.starts, *kept.promises]
-    for each in given:
-        purse.take(state.queue_of(each.workload), purse.amounts(each.placements))
     held, others = list[Wait](), list(kept.broken)
     for want in state.line.apart.values():
         wait = held_back(state, want, now)
@@ -54,16 +54,21 @@ def plan(state: State, now: float) -> Plan:
     preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=state.policy.preemption)
     server = Server(moment, board, purse, _guard(moment, board, purse, given), preemptor)
     served = server.serve(others)
+    growth = Growth()
+    if not (served.crowded or served.barred or served.behind or kept.promises or preemptor.promises):
+        growth = grow(state, board, purse, now, state.policy.preemption)
     rest = _Rest.of(state, server, others, (*served.starts, *preemptor.promises))
+    queues = purse.standings(state.line.waiting)
+    outlook = Outlook(rest.groups, queues, served.reservations, names_of(state, served.reservations))
     return Plan(
         starts=(*(_lasting(moment, start) for start in kept.starts), *served.starts),
         stops=tuple(preemptor.stops),
-        resizes=tuple(preemptor.resizes),
+        resizes=(*preemptor.resizes, *growth.resizes),
         promises=(*kept.promises, *preemptor.promises),
         reservations=served.reservations,
-        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons).write_out),
-        queues=purse.standings(state.line.waiting),
-        next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at),
+        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons, outlook.say).write_out),
+        queues=queues,
+        next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at, growth.next_at),
     )
 
 
@@ -125,8 +130,8 @@ class _Rest:
         return WaitCode.BEHIND, *say_behind(ahead)
 
 
-def _earliest(one: float | None, other: float | None) -> float | None:
-    return min((time for time in (one, other) if time is not None), default=None)
+def _earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)
 
 
 def _next_wake(apart: Iterable[Want], now: float) -> float | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ampacity.model.amounts import Amounts
 from ampacity.model.attempt import Attempt
 from ampacity.model.fits import fits
 from ampacity.model.plan import Placement, Promise, Start, Wait, WaitCode
 
 from .board import Board
 from .order import Want
-from .preempting.leaving import leave, say_leaving
+from .preempting.leaving import leave, leaves, say_leaving
+from .queues.purse import Purse
 from .state import State
 
 
@@ -26,14 +28,15 @@ class Kept:
     broken: list[Want] = field(default_factory=list)
 
 
-def keep_promises(state: State, board: Board, now: float) -> Kept:
+def keep_promises(state: State, board: Board, purse: Purse, now: float) -> Kept:
     """Take the promised places, or hold them until those have left who are on them."""
     kept = Kept()
     for want in sorted(state.line.promised.values(), key=state.line.turn):
-        places = want.replica.then
-        if _are_free(board, places):
+        places, queue = want.replica.then, want.spec.queue
+        amounts = purse.amounts(places) if all(place.node in board.fleet.row_of for place in places) else {}
+        if _are_free(board, places) and purse.barred(queue, amounts) is None:
             kept.starts.append(_start(want))
-        elif _become_free(state, board, places):
+        elif _become_free(state, board, places) and _may_use(state, purse, queue, amounts):
             kept.promises.append(Promise(workload=want.workload.id, replica=want.replica.index, placements=places))
             kept.waits.append(wait_for(state, want, places, now))
         else:
@@ -41,6 +44,7 @@ def keep_promises(state: State, board: Board, now: float) -> Kept:
             continue
         for place in places:
             board.take_place(place, want.workload.id)
+        purse.take(queue, amounts)
     return kept
 
 
@@ -48,8 +52,10 @@ def wait_for(state: State, want: Want, places: Iterable[Placement], now: float, 
     """Why one with a promise waits. ``also``: those who are only now told to leave."""
     nodes = {place.node for place in places}
     told = {id for node in nodes for id, _ in state.fleet.held.get(node, ()) if state.attempts[id].stop is not None}
-    attempts = [state.attempts[id] for id in sorted(told)]
-    attempts += [attempt for attempt in also if nodes & set(attempt.nodes)]
+    attempts = [*(state.attempts[id] for id in sorted(told)), *also]
+    if not attempts:  # the room is there; what its queue may use is not
+        leaving = state.runners.leaving
+        attempts = [leaving[id] for id in sorted(leaving) if (order := leaving[id].stop) is not None and order.preempts]
     names = [
         f"{state.live[each.workload].workload.name} ({each.workload})"
         for each in attempts
@@ -79,6 +85,14 @@ def _are_free(board: Board, places: Iterable[Placement]) -> bool:
     return all(
         row is not None and fleet.open[row] and fits(board.free(place.node), place.allocation) for row, place in rows
     )
+
+
+def _may_use(state: State, purse: Purse, queue: str, amounts: Amounts) -> bool:
+    """Whether its queue may use so much once those have ended who were told to."""
+    then = purse.twin(purse.board)
+    for attempt in state.runners.leaving.values():
+        then.give_places(attempt.queue, leaves(attempt))
+    return then.barred(queue, amounts) is None
 
 
 def _become_free(state: State, board: Board, places: Iterable[Placement]) -> bool:

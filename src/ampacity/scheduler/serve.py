@@ -62,6 +62,7 @@ class Server:
     _kept_out: set[int] = field(default_factory=set)
     _roomy: list[int] = field(default_factory=list)
     _unhelped: set[str] = field(default_factory=set)
+    _ends: dict[Group, float] = field(default_factory=dict)
 
     def serve(self, others: Iterable[Want]) -> Served:
         """``others``: who may start now, and is in no group of the line."""
@@ -120,47 +121,62 @@ class Server:
         return head
 
     def _is_passed_over(self, group: Group) -> bool:
+        """Whether it need not be looked at: nothing can be done for it any more."""
         if group in self._done:
             return True
-        return self.guard.is_full and group.queue in self._unhelped and group.shape in self.served.crowded
+        if not self.guard.is_full:
+            return False
+        if group.shape in self.served.crowded:
+            return group.queue in self._unhelped
+        return group.shape in self._kept_out and self.guard.delays(self._until(group))
+
+    def _until(self, group: Group) -> float:
+        """When those of a group have ended for sure, if they start now."""
+        if group not in self._ends:
+            self._ends[group] = self.moment.now + self.moment.bound_s(group)
+        return self._ends[group]
 
     def _try(self, head: Head) -> bool:
         """Serve a head, or hold something for it. Whether it starts."""
-        want, queue = head.want, head.group.queue
+        want, group = head.want, head.group
         size = self.purse.allowed(want)
         if size is None:
-            return self._bar(head, wanted(want))
-        fits = None if head.group.shape in self.served.crowded else place_as(self.board, want.gang, size, want.spread)
+            return self._help(head) or self._bar(head, wanted(want))
+        fits = self._places(head, size)
         if fits is None:
-            self.served.crowded.add(head.group.shape)
-            return self._help(head) or self._wait(head)
+            if self.is_crowded(group.shape):
+                return self._help(head) or self._wait(head)
+            self.served.behind.add(group)
+            return self._wait(head)
         amounts: Amounts = self.purse.amounts(placements(fits))
-        if self.purse.barred(queue, amounts) is not None:
+        if self.purse.barred(group.queue, amounts) is not None:
             return self._bar(head, amounts)
-        until = self.moment.now + self.moment.bound_s(head.group, want)
-        if self.guard.delays(until):
-            beside = self._beside(head, size)
-            if beside is None:
-                self.served.behind.add(head.group)
-                return self._wait(head)
-            fits, amounts = beside
-        self._start(head, fits, amounts, until)
+        if self.guard.delays(self._until(group)) and self.guard.barred(group.queue, amounts):
+            self.served.behind.add(group)
+            return self._wait(head)
+        self._start(head, fits, amounts)
         return True
 
-    def _beside(self, head: Head, size: Range) -> tuple[tuple[Fit, ...], Amounts] | None:
-        """Places for one that would otherwise delay others."""
+    def _places(self, head: Head, size: Range) -> tuple[Fit, ...] | None:
+        """Places, beside what is held where it could delay somebody."""
         want, shape = head.want, head.group.shape
-        if self.guard.barred(head.group.queue, wanted(want)):
+        if shape in self.served.crowded:
             return None
-        fits = None if shape in self._kept_out else self.guard.place(want, size)
+        if not self.guard.delays(self._until(head.group)):
+            fits = place_as(self.board, want.gang, size, want.spread)
+            if fits is None:
+                self.served.crowded.add(shape)
+            return fits
+        if shape in self._kept_out or self.guard.barred(head.group.queue, wanted(want)):
+            return None
+        fits = self.guard.place(want, size)
         if fits is None:
             self._kept_out.add(shape)
-            return None
-        amounts = self.purse.amounts(placements(fits))
-        return None if self.guard.barred(head.group.queue, amounts) else (fits, amounts)
+        return fits
 
-    def _start(self, head: Head, fits: tuple[Fit, ...], amounts: Amounts, until: float) -> None:
+    def _start(self, head: Head, fits: tuple[Fit, ...], amounts: Amounts) -> None:
         want, queue = head.want, head.group.queue
+        until = self._until(head.group)
         for fit in fits:
             self.board.take(fit, want.workload.id)
         self.purse.take(queue, amounts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from ampacity.model.attempt import Attempt
@@ -25,6 +25,7 @@ from .gang import Gang, Name
 from .neighbours import Neighbours
 from .order import Line, Want
 from .ordering.registry import order_of
+from .paths import along, longest_s
 from .preempting.claims import Claim
 from .preempting.runners import Runner, Runners
 from .queues.accounts import Accounts
@@ -149,7 +150,8 @@ class State:
         name: Name = held.workload.project, held.workload.name
         concerned = held.spec.rules.apart is not None or self.neighbours.concerns(name)
         gang = Gang(resources=held.spec.resources, size=size, rules=held.spec.rules, name=name if concerned else None)
-        behind_s = self._behind_s(workload) if self.policy.points.critical_path else 0.0
+        counts = self.policy.points.critical_path
+        behind_s = longest_s(workload, self.dependants, self._lasts_s) if counts else 0.0
         return [
             Want(workload=held.workload, spec=held.spec, replica=replica, gang=gang, behind_s=behind_s)
             for index, replica in held.replicas.items()
@@ -165,40 +167,17 @@ class State:
             return left[1]
         return None if held is None else held.workload.name
 
-    def _behind_s(self, workload: WorkloadId) -> float:
-        """How long the work takes that waits for a workload, along the longest path."""
-        found: dict[WorkloadId, float] = {}
-        for ident in reversed(self._along(workload, lambda each: self.dependants.get(each, ()))):
-            below = self.dependants.get(ident, ())
-            found[ident] = max((found[each] + self._lasts_s(each) for each in below if each in found), default=0.0)
-        return found[workload]
-
     def _lasts_s(self, workload: WorkloadId) -> float:
         spec = self.live[workload].spec if workload in self.live else None
         limit_s = None if spec is None else spec.max_duration_s
         return self.policy.backfill.assumed_runtime_s if limit_s is None else limit_s
 
-    @staticmethod
-    def _along(start: WorkloadId, further: Callable[[WorkloadId], Iterable[WorkloadId]]) -> list[WorkloadId]:
-        """A workload and all that lie further along, each behind those that lead there."""
-        order: dict[WorkloadId, None] = {}
-        path = [(start, iter(sorted(further(start))))]
-        while path:
-            ident, rest = path[-1]
-            following = next(rest, None)
-            if following is None:
-                order.setdefault(ident)
-                path.pop()
-            elif following not in order and all(following != each for each, _ in path):
-                path.append((following, iter(sorted(further(following)))))
-        return list(reversed(order))
-
     def _touch_before(self, workload: Workload) -> None:
         """What a workload comes after stands elsewhere, where the work behind it counts."""
         if self.policy.points.critical_path:
-            held = self.live
-            before = self._along(workload.id, lambda each: held[each].workload.after if each in held else ())
-            self._touched.update(each for each in before if each in held)
+            live = self.live
+            before = along(workload.id, lambda each: live[each].workload.after if each in live else ())
+            self._touched.update(each for each in before if each in live)
 
     def _line_up(self) -> None:
         """Those that were touched take their places anew."""

@@ -20,15 +20,17 @@ Because = tuple[Callable[[], Reason], Sequence[Want]]
 class Waiting:
     """The waits of a plan. May be read from any thread."""
 
-    def __init__(self, held: Iterable[Wait], reasons: Callable[[], Iterable[Because]]) -> None:
-        """``reasons`` has to give the same whenever it is called."""
-        self._held, self._reasons = tuple(held), reasons
+    def __init__(
+        self, held: Iterable[Wait], reasons: Callable[[], Iterable[Because]], outlook: Callable[[Want], str]
+    ) -> None:
+        """``reasons`` and ``outlook`` have to give the same whenever they are called."""
+        self._held, self._reasons, self._outlook = tuple(held), reasons, outlook
 
     def write_out(self, only: WorkloadId | None) -> Iterator[Wait]:
         """Those of one workload, or of all."""
         for parts in self._by_workload.values() if only is None else [self._by_workload.get(only, [])]:
             for part in parts:
-                yield part if isinstance(part, Wait) else _wait(*part)
+                yield part if isinstance(part, Wait) else self._wait(*part)
 
     @cached_property
     def _by_workload(self) -> dict[WorkloadId, list[Wait | tuple[Callable[[], Reason], Want]]]:
@@ -40,7 +42,13 @@ class Waiting:
                 found.setdefault(want.workload.id, []).append((because, want))
         return found
 
-
-def _wait(because: Callable[[], Reason], want: Want) -> Wait:
-    code, text, change = because()
-    return Wait(workload=want.workload.id, replica=want.replica.index, code=code, text=text, change=change)
+    def _wait(self, because: Callable[[], Reason], want: Want) -> Wait:
+        code, text, change = because()
+        return Wait(
+            workload=want.workload.id,
+            replica=want.replica.index,
+            code=code,
+            text=text,
+            change=change,
+            outlook=self._outlook(want),
+        )

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from ampacity.control.queueing import Queueing
 from ampacity.control.step import Control
 from ampacity.control.writing import Writing
 from ampacity.hub import Hub
 from ampacity.model.attempt import Attempt, Cause, CauseKind, Progress, ProgressReported
 from ampacity.model.errors import AmpacityError
-from ampacity.model.event import Draft, Table
+from ampacity.model.event import Table
 from ampacity.model.ids import AttemptId, MemberKey, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.resources import WHOLE_MILLI
@@ -64,19 +65,17 @@ class Simulation:
         folder: a folder for what the loop's parts want on a disk; nothing of a job is written there.
         nodes: the machines.
         jobs: submitted at their times.
-        settings: rows to write before the first job (queues, a scheduler's policy).
+        queue_file: the text of a queue file (docs/scheduling.md), in force before the first job comes.
     """
 
     def __init__(
-        self, folder: Path, nodes: Sequence[Node], jobs: Iterable[SimulatedJob], *, settings: Sequence[Draft] = ()
+        self, folder: Path, nodes: Sequence[Node], jobs: Iterable[SimulatedJob], *, queue_file: str = ""
     ) -> None:
         self.outcomes = [JobOutcome(job=job) for job in jobs]
         self._accelerators = sum(len(node.devices) for node in nodes)
         self._began_at = min((outcome.job.at for outcome in self.outcomes), default=0.0)
         self.timeline = Timeline(self._began_at)
         self.store = FeedStore(MemoryStore())
-        if settings:
-            self.store.append(settings)
         self.machines = Machines(nodes, self._clock)
         self._woken = True
         self.machines.on_wake(self._wake)
@@ -101,6 +100,9 @@ class Simulation:
         self._playing: dict[AttemptId, _Playing] = {}
         self._steps = 0
         self._step()  # the nodes are known before the first job comes
+        if queue_file:
+            queueing = Queueing(self.store, self.control, self._clock)
+            queueing.apply(queue_file, file="queues.yaml", by="simulator", dry_run=False)
         for outcome in self.outcomes:
             self.timeline.at(outcome.job.at, self._submission(outcome))
 
@@ -247,8 +249,14 @@ class Simulation:
 
     def _stop(self, key: MemberKey) -> None:
         playing = self._playing.get(key.attempt)
-        if playing is not None:
-            self._interrupt(playing, Cause(kind=CauseKind.STOPPED, message="asked to stop"))
+        if playing is None:
+            return
+        order = self.control.mirror.rows.attempts[key.attempt].stop
+        stopped = Cause(kind=CauseKind.STOPPED, message="asked to stop")
+        if order is not None and order.preempts:
+            self._interrupt(playing, stopped)
+        else:
+            self._end(playing, stopped)
 
     def _interrupt(self, playing: _Playing, cause: Cause) -> None:
         """It ends at once; what it has not saved is lost."""

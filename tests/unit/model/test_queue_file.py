@@ -6,6 +6,7 @@ import pytest
 
 from ampacity.model.errors import InvalidSpec
 from ampacity.model.policy import BackfillName, OrderName, Sharing
+from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.queue_file import parse_queue_file, refuse_unsound
 from scheduler_cluster import node
 
@@ -16,6 +17,8 @@ scheduler:
   multifactor: {age: 5, max_age: 2d}
   points: {ageing: 12h}
   backfill: {policy: easy, tests: 50, assumed_runtime: 2h}
+  preemption:
+    {enabled: false, floor: 5m, restart: 90s, grow: false, grow_after: 0s, defragment: true, defragment_gain: 2}
   usage_half_life: 1d
   usage_weights: {accelerators: 1, H100: 4.5, cpus: 0.05}
 ---
@@ -46,6 +49,15 @@ def test_all_keys_are_read() -> None:
     assert (policy.multifactor.age, policy.multifactor.max_age_s, policy.points.ageing_s) == (5.0, 172_800.0, 43_200.0)
     assert policy.backfill.name is BackfillName.EASY
     assert (policy.backfill.reservations, policy.backfill.tests, policy.backfill.assumed_runtime_s) == (1, 50, 7200.0)
+    assert policy.preemption == PreemptionPolicy(
+        enabled=False,
+        floor_s=300.0,
+        restart_s=90.0,
+        grow=False,
+        grow_after_s=0.0,
+        defragment=True,
+        defragment_gain=2.0,
+    )
     assert policy.half_life_s == 86_400.0
     assert policy.usage_weights == {"accelerators": 1.0, "H100": 4.5, "cpus": 0.05}
 
@@ -79,6 +91,7 @@ def test_what_a_file_does_not_say_stays_as_it_is() -> None:
         ("queues: {}\n---\nqueues: {}", 3, "queues", "given twice"),
         ("queues: {}\nname: a", 2, "name", "not a key"),
         ("scheduler:\n  order: fiar", 2, "scheduler.order", "Did you mean fair?"),
+        ("scheduler:\n  preemption: {enabled: maybe}", 2, "scheduler.preemption.enabled", "true or false"),
         ("scheduler:\n  backfill: {depth: 0}", 2, "scheduler.backfill.depth", "between 1"),
         ("scheduler:\n  backfill: {polcy: easy}", 2, "scheduler.backfill.polcy", "Did you mean policy?"),
         ("scheduler:\n  points: {ageing: 0s}", 2, "scheduler.points.ageing", "no time at all"),

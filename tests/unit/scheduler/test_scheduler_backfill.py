@@ -73,6 +73,14 @@ def test_how_many_have_places_held(name: BackfillName, count: int) -> None:
     ]
 
 
+def test_the_free_part_of_a_shared_device_is_held_too() -> None:
+    head = workload("head", request("H100:4"), num_nodes=TWO)
+    half = workload("half", request("H100:0.5"), created_at=1.0)
+    made = planned(held("w1", "H100:0.5", 50.0), head, half)
+    assert started(made) == set()
+    assert made.reservations[0].from_s == 50.0
+
+
 def test_without_a_bound_nobody_is_let_past() -> None:
     gang = workload("gang", request("H100:4"), num_nodes=TWO)
     small = workload("small", request("H100"), created_at=1.0)

@@ -10,9 +10,10 @@ import pytest
 from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Member, Progress, StopOrder
 from ampacity.model.event import Row, Rows, Table
 from ampacity.model.fits import allocate, free_on
-from ampacity.model.ids import WorkloadId, attempt_id
+from ampacity.model.ids import DEFAULT_QUEUE, QueueName, WorkloadId, attempt_id
 from ampacity.model.node import Node
 from ampacity.model.plan import Plan, WaitCode
+from ampacity.model.queue import Queue
 from ampacity.model.resources import Range
 from ampacity.model.workload import GivingWay, ReplicaPhase, SpecRevision, Workload, WorkloadKind
 from ampacity.scheduler import build, plan
@@ -60,6 +61,7 @@ def runs(
         replica=replica,
         epoch=1,
         spec_revision=1,
+        queue=QueueName(keys.get("queue", DEFAULT_QUEUE)),
         members=tuple(members),
         phase=AttemptPhase.RUNNING,
         placed_at=placed_at,
@@ -298,3 +300,92 @@ def test_what_is_beyond_the_least_goes_to_the_same_priority_too_but_no_whole_gan
     assert (made.resizes, made.stops) == ((), ())
     made = planned(*nodes, elastic, asks("high", "H100:8", nodes=2, priority=HIGH))
     assert stopped(made) == ["elastic"]
+
+
+def test_an_elastic_gang_grows_on_room_that_nobody_waits_for() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(4)]
+    elastic = runs("elastic", "H100:8", nodes[:1], size=Range(minimum=1, maximum=3))
+    made = planned(*nodes, elastic)
+    (resize,) = made.resizes
+    assert [place.node for place in resize.placements] == ["n0", "n1", "n2"]
+    assert resize.reason == "goes on with 3 nodes instead of 1: there is room that nobody waits for"
+    waiting = asks("wide", "H100:8", nodes=4)
+    assert planned(*nodes, elastic, waiting).resizes == ()
+    unlimited = runs("elastic", "H100:8", nodes[:1], size=Range(minimum=1, maximum=None), queue="a")
+    made = planned(*nodes, queue("a", 16, borrows=False), unlimited)
+    assert len(made.resizes[0].placements) == 2, "its queue may not use more"
+
+
+def test_a_gang_grows_only_after_a_while_and_when_it_has_saved_its_state_before() -> None:
+    n1, n2 = node("n1", devices=8), node("n2", devices=8)
+    size = Range(minimum=1, maximum=2)
+    young = runs("elastic", "H100:8", [n1], size=size, placed_at=NOW - 100)
+    made = planned(n1, n2, young)
+    assert (made.resizes, made.next_wake) == ((), NOW + 200)
+    assert len(planned(n1, n2, young, now=NOW + 200).resizes) == 1
+    *rest, attempt = runs("elastic", "H100:8", [n1], size=size)
+    assert isinstance(attempt, Attempt)
+    assert planned(n1, n2, *rest, replace(attempt, progress=None)).resizes == ()
+    full = runs("elastic", "H100:8", [n1, n2], size=size)
+    assert planned(n1, n2, full).resizes == ()
+
+
+# Queues -----------------------------------------------------------------------------------------------------------
+
+
+def queue(name: str, h100: int, **keys: Any) -> Queue:
+    return Queue(name=QueueName(name), quota={"H100": h100 * 1000}, **keys)
+
+
+def test_a_queue_has_back_what_another_one_borrows_but_no_more() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    a, b = queue("a", 8), queue("b", 16)
+    own = runs("own", "H100:8", [nodes[0]], queue="a")
+    more = [runs(f"more{index}", "H100:8", [nodes[index]], lost_s=index, queue="a") for index in (1, 2)]
+    made = planned(*nodes, a, b, own, *more, asks("back", "H100:8", priority=-HIGH, queue="b"))
+    assert stopped(made) == ["more1"], "the one that loses the least; priorities hold within one queue"
+    assert made.stops[0].reason == "makes room for name-back (back): the queue a has borrowed what b has a right to"
+    made = planned(*nodes, a, b, own, *more, asks("back", "H100:8", nodes=3, queue="b"))
+    assert made.stops == (), "it would itself be over its quota"
+    shy = queue("b", 16, reclaims=False)
+    assert planned(*nodes, a, shy, own, *more, asks("back", "H100:8", queue="b")).stops == ()
+    kept = [
+        runs(f"kept{index}", "H100:8", [each], queue="a", giving_way=GivingWay(preemptible=False))
+        for index, each in enumerate(nodes)
+    ]
+    assert planned(*nodes, a, b, *kept, asks("back", "H100:8", queue="b")).stops == ()
+
+
+def test_what_is_within_the_quota_is_not_reclaimed() -> None:
+    n1, n2 = node("n1", devices=8), node("n2", devices=8)
+    held = [runs("one", "H100:8", [n1], queue="a"), runs("two", "H100:8", [n2], queue="a")]
+    assert planned(n1, n2, queue("a", 16), queue("b", 8), *held, asks("back", "H100:8", queue="b")).stops == ()
+
+
+def test_elastic_gangs_of_the_debtor_are_made_smaller_first() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    elastic = runs("elastic", "H100:8", nodes[:2], size=Range(minimum=1, maximum=2), queue="a", priority=HIGH)
+    other = runs("other", "H100:8", [nodes[2]], queue="a", priority=-HIGH)
+    made = planned(*nodes, queue("a", 8), queue("b", 8), elastic, other, asks("back", "H100:8", queue="b"))
+    assert made.stops == ()
+    assert [len(resize.placements) for resize in made.resizes] == [1]
+
+
+def test_a_higher_priority_takes_what_its_queue_may_use_from_a_lower_one_though_there_is_room() -> None:
+    n1, n2 = node("n1", devices=8), node("n2", devices=8)
+    limited = queue("a", 8, borrows=False)
+    low = runs("low", "H100:8", [n1], queue="a")
+    assert planned(n1, n2, limited, low, asks("same", "H100:8", queue="a")).stops == ()
+    rows = rows_of(n1, n2, limited, low, asks("big", "H100:8", queue="a", priority=HIGH))
+    made = plan(build(rows), NOW)
+    assert stopped(made) == ["low"]
+    assert of(made, "big").text == "waits until name-low (low) has left the place that was promised to it."
+    order = StopOrder(reason="", by="scheduler", grace_s=1.0, at=NOW, cause=Cause(kind=CauseKind.PREEMPTED))
+    told = replace(rows.attempts["low.0.1"], phase=AttemptPhase.STOPPING, stop=order)
+    promised = replace(rows.replicas["big.0"], then=made.promises[0].placements)
+    made = plan(build(_replaced(rows, told, promised)), NOW)
+    assert (made.starts, len(made.promises)) == ((), 1), "the quota holds until the other has left"
+    assert of(made, "big").text == "waits until name-low (low) has left, by 02:46:41 UTC at the latest."
+    del rows.attempts["low.0.1"]
+    made = plan(build(_replaced(rows, promised)), NOW)
+    assert [start.workload for start in made.starts] == ["big"]

@@ -184,3 +184,20 @@ def test_an_exchange_betters_the_plan() -> None:
     assert starts(iter([anywhere, here]), {0: 0.0, 1: 0.0}, 0.0, awaited) == [(2, 0), (1, 1)]
     assert starts(iter([here]), {0: 0.5, 1: 0.0}, 0.0, awaited) == []
     assert awaited == {0: pytest.approx(1.1)}
+
+
+def test_a_prefill_that_nobody_reports_is_thought_to_be_done_in_its_time() -> None:
+    made = router(1)
+    silent = ticket(0, [1, 2])
+    silent.streams = False
+    sent(made, silent, now=0.0)
+    assert sent(made, ticket(1, [3]), now=0.0) == {}
+    assert made.next_wake(0.0) == pytest.approx(0.2)
+    assert [each.id for each, _ in made.released(0.2)] == [1]
+
+
+def test_nobody_is_held_by_a_guess_of_an_engines_speed() -> None:
+    made = router(1, learn=True)
+    assert set(sent(made, *(ticket(number, [number]) for number in range(5)), now=0.0)) == set(range(5))
+    made.answered(TicketId(0), 0.1)
+    assert sent(made, ticket(9, [9]), now=0.1) == {}, "its speed is known now, and it has enough to do"

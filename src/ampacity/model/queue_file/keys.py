@@ -131,6 +131,28 @@ class BackfillKeys(_Keys):
     )
 
 
+class PreemptionKeys(_Keys):
+    """When a place is taken from what runs."""
+
+    enabled: Flag | None = Field(default=None, description="false: nothing is stopped for anything else. true.")
+    floor: Duration | None = Field(
+        default=None, description="For how long whoever had to leave a place keeps the next one: 10m."
+    )
+    restart: Duration | None = Field(default=None, description="What it costs to begin again, beside lost work: 30s.")
+    grow: Flag | None = Field(
+        default=None, description="Whether elastic gangs get more nodes when nothing waits for room. true."
+    )
+    grow_after: Duration | None = Field(
+        default=None, description="For how long a gang has run before it is interrupted to grow: 5m."
+    )
+    defragment: Flag | None = Field(
+        default=None, description="Whether jobs are moved to make a larger room whole. false."
+    )
+    defragment_gain: Factor | None = Field(
+        default=None, description="The wait that a move spares is worth so many times what it costs: 4."
+    )
+
+
 class SchedulerKeys(_Keys):
     """How the scheduler decides."""
 
@@ -144,6 +166,7 @@ class SchedulerKeys(_Keys):
     points: PointKeys | None = None
     multifactor: MultifactorKeys | None = None
     backfill: BackfillKeys | None = None
+    preemption: PreemptionKeys | None = None
     placement: Annotated[PlacementName, _one_of(PlacementName)] | None = Field(
         default=None, description="best_fit, least_waste, fgd, dot_product, gpu_packing or spread."
     )

@@ -11,13 +11,23 @@ from ampacity.model.amounts import parse_amount
 from ampacity.model.errors import InvalidSpec
 from ampacity.model.ids import QueueName
 from ampacity.model.policy import BackfillPolicy, Multifactor, Points, SchedulerPolicy
+from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.workload_file.check import check_keys
 from ampacity.model.workload_file.mistakes import Mistake, Mistakes, Path
 from ampacity.model.workload_file.tree import Document, Number, read_documents
 from ampacity.model.workload_file.types import nearest, said
 
-from .keys import NONE, BackfillKeys, MultifactorKeys, PointKeys, QueueFileKeys, QueueKeys, SchedulerKeys
+from .keys import (
+    NONE,
+    BackfillKeys,
+    MultifactorKeys,
+    PointKeys,
+    PreemptionKeys,
+    QueueFileKeys,
+    QueueKeys,
+    SchedulerKeys,
+)
 
 TOPS = tuple(QueueFileKeys.model_fields)
 """The keys that a document about queues has at its top; a workload has none of them."""
@@ -168,6 +178,7 @@ def _policy(keys: SchedulerKeys, document: Document, mistakes: Mistakes) -> Sche
             )
         ),
         backfill=_backfill(backfill or BackfillKeys(), document, mistakes),
+        preemption=_preemption(keys.preemption or PreemptionKeys()),
     )
 
 
@@ -179,6 +190,20 @@ def _backfill(keys: BackfillKeys, document: Document, mistakes: Mistakes) -> Bac
             depth=keys.depth,
             tests=keys.tests,
             assumed_runtime_s=_positive(keys.assumed_runtime, assumed, document, mistakes),
+        )
+    )
+
+
+def _preemption(keys: PreemptionKeys) -> PreemptionPolicy:
+    return PreemptionPolicy(
+        **_filled(
+            enabled=keys.enabled,
+            floor_s=keys.floor,
+            restart_s=keys.restart,
+            grow=keys.grow,
+            grow_after_s=keys.grow_after,
+            defragment=keys.defragment,
+            defragment_gain=keys.defragment_gain,
         )
     )
 

@@ -8,7 +8,7 @@ from math import inf
 
 from ampacity.model.amounts import Amounts
 from ampacity.model.plan import Placement, Reservation
-from ampacity.model.resources import Allocation, Range
+from ampacity.model.resources import Allocation, DeviceShare, Range
 from ampacity.scheduler.board import Board, Fit
 from ampacity.scheduler.order import Want
 from ampacity.scheduler.place import place_as
@@ -111,7 +111,10 @@ class Guard:
 
 
 def _larger(one: Allocation, other: Allocation) -> Allocation:
-    devices = {share.device: share for share in (*one.devices, *other.devices)}
+    devices = {share.device: share for share in one.devices}
+    for share in other.devices:
+        if share.device not in devices or devices[share.device].milli < share.milli:
+            devices[share.device] = share
     return Allocation(
         cpu_milli=max(one.cpu_milli, other.cpu_milli),
         memory_bytes=max(one.memory_bytes, other.memory_bytes),
@@ -121,10 +124,11 @@ def _larger(one: Allocation, other: Allocation) -> Allocation:
 
 
 def _beyond(wanted: Allocation, held: Allocation) -> Allocation:
-    known = {share.device for share in held.devices}
+    known = {share.device: share.milli for share in held.devices}
+    more = ((share, share.milli - known.get(share.device, 0)) for share in wanted.devices)
     return Allocation(
         cpu_milli=max(0, wanted.cpu_milli - held.cpu_milli),
         memory_bytes=max(0, wanted.memory_bytes - held.memory_bytes),
         disk_bytes=max(0, wanted.disk_bytes - held.disk_bytes),
-        devices=tuple(share for share in wanted.devices if share.device not in known),
+        devices=tuple(DeviceShare(device=share.device, milli=milli) for share, milli in more if milli > 0),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -173,7 +174,9 @@ class Reserve:
         board = self.board
         given = self._given(row, at)
         slots = self._slots(request, row, given)
-        ids, free = board.fleet.device_ids(row), board.device_left[row]
+        ids, returned = board.fleet.device_ids(row), Counter[int]()
+        for slot, back in board.fleet.parts(row, given):
+            returned[slot] += back
         milli = request.accelerators[0].milli if request.accelerators else 0
         whole = Allocation(
             cpu_milli=request.cpu_milli.minimum,
@@ -188,7 +191,9 @@ class Reserve:
             cpu_milli=max(0, whole.cpu_milli - given.cpu_milli),
             memory_bytes=max(0, whole.memory_bytes - given.memory_bytes),
             disk_bytes=max(0, whole.disk_bytes - given.disk_bytes),
-            devices=tuple(DeviceShare(device=ids[slot], milli=milli) for slot in slots if free[slot] >= milli),
+            devices=tuple(
+                DeviceShare(device=ids[slot], milli=milli - returned[slot]) for slot in slots if returned[slot] < milli
+            ),
         )
         return Placement(node=NodeId(board.fleet.node(row).id), allocation=whole), held
 

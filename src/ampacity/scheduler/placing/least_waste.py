@@ -4,7 +4,7 @@ What a device is expected to end with is worked out from the demand, for each ki
 CPUs at its disposal: the waste if it is filled at random (:func:`.plain.expected_waste`), and what a piece of that size
 is worth if the demand is cut as well as can be (:mod:`.patterns`). To that come three prices: for nodes that members
 who want several devices could have used, for whole devices that are kept, and for kinds that some demand cannot do
-without. Decision 21 has how it came about, benchmarks/placement how it does beside the published policies.
+without. Decision 10 has how it came about, benchmarks/placement how it does beside the published policies.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Settings:
     patience: float = 0.05
     piece_weight: float = 1.7
     memory_slack: float = 1.2
-    gang_weight: float = 0.25
-    whole_milli: float = 55.0
+    gang_weight: float = 0.2
+    whole_milli: float = 50.0
     kind_price: float = 0.5
     quantum_milli: float = 40.0
 

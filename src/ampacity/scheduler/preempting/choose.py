@@ -13,6 +13,7 @@ from ampacity.model.resources import ResourceRequest
 from ..board import Board, Fit
 from ..order import Want
 from ..place import place
+from .credit import Credit
 from .on_node import cheapest
 from .pieces import SHRINKING, Piece, Price, Rules, Taken, total
 from .runners import Held, Runner
@@ -43,6 +44,7 @@ class Chooser:
     held: Sequence[Held]
     rules: Rules
     want: Want
+    credit: Credit
     all_of_a_rank: bool
     taken: Taken = field(default_factory=Taken)
 
@@ -50,7 +52,10 @@ class Chooser:
         """For one alternative of accelerators, on rows that may hold a member; ``None`` = there is nothing that would
         make room."""
         self.taken = Taken()
-        fits = self._settled() if self._take_rows(rows, request, self.want.size.minimum) else None
+        found = self._take_rows(rows, request, self.want.size.minimum)
+        if found:
+            self._take_quota()
+        fits = self._settled() if found else None
         if fits is None and self.all_of_a_rank:
             self.taken = self._whole_ranks()
             fits = self._settled()
@@ -143,7 +148,7 @@ class Chooser:
         self.taken.leave(self.board)
         fits = place(self.board, self.want.shape)
         self.board.rollback(mark)
-        return fits
+        return None if fits is None or self.credit.bar(self.taken, fits) is not None else fits
 
     def _settled(self) -> tuple[Fit, ...] | None:
         """The places, if there is room now; what was too much is left out again, the dearest first."""
@@ -166,16 +171,32 @@ class Chooser:
             fits = without or fits
         return fits
 
+    def _take_quota(self) -> None:
+        """Where its queue may not use so much: the cheapest of those go whose end leaves more to it."""
+        bar = self.credit.bar(self.taken)
+        if bar is None:
+            return
+        runners = [runner for held in self.held for runner in held.runners.values()]
+        pieces = [piece for each in runners if (piece := self.rules.whole(each, self.taken)) is not None]
+        for piece in sorted(pieces, key=lambda piece: (piece.price, piece.runner.attempt.id)):
+            runner = piece.runner
+            if bar is None or runner.attempt.id in self.taken.stopped or not self.credit.eases(runner, bar):
+                continue
+            if self.rules.whole(runner, self.taken) is not None:
+                self.taken.stop(runner)
+                bar = self.credit.bar(self.taken)
+
     def _whole_ranks(self) -> Taken:
         """Where nodes by themselves do not do (they have to be neighbours): all of the lowest rank go, then of the
         next, until there is room; then those stay that are not on the places found."""
         everyone = Taken()
         runners = [runner for held in self.held for runner in held.runners.values()]
-        for runner in sorted(runners, key=lambda runner: (runner.claim.rank, runner.attempt.id)):
+        allowed = [runner for runner in runners if runner.claim in self.rules.stops]
+        for runner in sorted(allowed, key=lambda runner: (self.rules.level(runner), runner.attempt.id)):
             if self.rules.whole(runner, everyone) is not None:
                 everyone.stop(runner)
-        for rank in sorted({runner.claim.rank for runner in everyone.stopped.values()}):
-            lowest = [each for each in everyone.stopped.values() if each.claim.rank <= rank]
+        for level in sorted({self.rules.level(runner) for runner in everyone.stopped.values()}):
+            lowest = [each for each in everyone.stopped.values() if self.rules.level(each) <= level]
             self.taken = _all_of(lowest)
             fits = self._room()
             if fits is not None:

@@ -52,8 +52,10 @@ def may_shrink(one: Claim, other: Claim) -> bool:
     return other.preemptible and one.queue == other.queue and one.priority >= other.priority
 
 
-def say_claim(one: Claim, other: Claim) -> str:
-    """Why the one may have the other's place."""
+def say_claim(one: Claim, other: Claim, debtor: str | None) -> str:
+    """Why the one may have the other's place. ``debtor``: the queue from which it is reclaimed."""
+    if debtor is not None:
+        return f"the queue {debtor} has borrowed what {one.queue} has a right to"
     if one.priority > other.priority:
         return f"priority {one.priority} over {other.priority}"
     if one.kind in other.giving_way.yield_to:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from ampacity.model.attempt import Attempt
+from ampacity.model.plan import Placement
 
 from ..board import Board
 from ..words import listed
@@ -14,12 +15,17 @@ from .pieces import places_of
 
 def leave(board: Board, attempt: Attempt) -> None:
     """As if one that was told to stop were gone. What its successor keeps stays held."""
-    kept = {place.node for place in attempt.stop.then} if attempt.stop is not None else set()
-    if not kept:
+    if attempt.stop is None or not attempt.stop.then:
         board.give(attempt)
-    for place in places_of(attempt):
-        if kept and place.node not in kept:
-            board.give_place(place)
+        return
+    for place in leaves(attempt):
+        board.give_place(place)
+
+
+def leaves(attempt: Attempt) -> list[Placement]:
+    """The places that are free once it has ended."""
+    kept = {place.node for place in attempt.stop.then} if attempt.stop is not None else set()
+    return [place for place in places_of(attempt) if place.node not in kept]
 
 
 def gone_by(attempt: Attempt) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from ampacity.model.attempt import Attempt
@@ -11,7 +11,7 @@ from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.plan import Placement
 
 from ..board import Board
-from .claims import Claim, may_shrink, may_stop
+from .claims import Claim
 from .runners import Runner
 
 Price = tuple[int, float]
@@ -79,39 +79,34 @@ class Rules:
     """Which pieces one that waits may take, and what they cost.
 
     Attributes:
-        ranks: the place of each rank among all those that may be stopped.
-        left: how many replicas of a workload run once all that is taken is gone.
-        is_held: those that keep their places for now.
+        shrinks: those claims whose gangs may be made smaller.
+        stops: those whose attempts may be stopped, by their place: the first are stopped first.
+        may_stop: whether this one of them may, once all that is taken is gone.
     """
 
-    claim: Claim
-    ranks: dict[tuple[int, int], int]
+    shrinks: Collection[Claim]
+    stops: Mapping[Claim, int]
     cost: Callable[[Runner], float]
-    left: Callable[[WorkloadId, Taken], int]
+    may_stop: Callable[[Runner, Taken], bool]
     is_held: Callable[[Runner], bool]
 
     def piece(self, runner: Runner, place: Placement, taken: Taken) -> Piece | None:
         """The cheaper way to have this place; ``None`` = there is none."""
         gone = len(taken.shrunk.get(runner.attempt.id, ()))
-        if runner.elastic and runner.surplus > gone and self._may_shrink(runner):
+        if runner.elastic and runner.surplus > gone and runner.claim in self.shrinks and not self.is_held(runner):
             price = (SHRINKING, 0.0 if gone else self.cost(runner))
             return Piece(runner=runner, place=place, price=price, stops=False)
         return self.whole(runner, taken, place)
 
     def whole(self, runner: Runner, taken: Taken, place: Placement | None = None) -> Piece | None:
         """Its end, for this place or for whichever; ``None`` = it may not be stopped."""
-        if self.is_held(runner) or not may_stop(self.claim, runner.claim):
-            return None
-        if self.left(runner.attempt.workload, taken) <= runner.spec.giving_way.keep_replicas:
+        if runner.claim not in self.stops or self.is_held(runner) or not self.may_stop(runner, taken):
             return None
         price = (self.level(runner), self.cost(runner))
         return Piece(runner=runner, place=place or places_of(runner.attempt)[0], price=price, stops=True)
 
     def level(self, runner: Runner) -> int:
-        return SHRINKING + 1 + self.ranks[runner.claim.rank]
-
-    def _may_shrink(self, runner: Runner) -> bool:
-        return not self.is_held(runner) and may_shrink(self.claim, runner.claim)
+        return SHRINKING + 1 + self.stops[runner.claim]
 
 
 def total(prices: Collection[Price]) -> Price:

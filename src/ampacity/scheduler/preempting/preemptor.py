@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
-from ampacity.model.ids import AttemptId, WorkloadId
 from ampacity.model.plan import Promise, Resize, Stop, Wait
 from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.resources import ResourceRequest
@@ -16,10 +14,11 @@ from ..place import alternatives, place, placements
 from ..promises import wait_for
 from ..queues.purse import Purse
 from ..state import State
+from .ahead import Ahead
 from .choose import Choice, Chooser
 from .claims import Claim, may_shrink, may_stop, say_claim
 from .cost import cost_of
-from .leaving import leave
+from .credit import Credit
 from .pieces import Rules, Taken, places_of
 from .rows import promising
 from .runners import Held, Runner
@@ -51,26 +50,27 @@ class Preemptor:
     promises: list[Promise] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     next_at: float | None = None
-    _chosen: dict[AttemptId, Runner] = field(default_factory=dict)
-    _future: Board | None = None
-    _seen: int = 0
+    _ahead: Ahead = field(init=False)
     _rows: dict[ResourceRequest, list[int] | None] = field(default_factory=dict)
     _held_by: dict[Claim, list[tuple[Claim, Held]]] = field(default_factory=dict)
     _hopeless: set[tuple[Shape, Claim]] = field(default_factory=set)
-    _gone: Counter[WorkloadId] = field(default_factory=Counter)
     _tries: int = 0
     _asked: int = 0
     _looked_far: bool = False
+
+    def __post_init__(self) -> None:
+        self._ahead = Ahead(self.state, self.board, self.purse)
 
     def help(self, want: Want) -> bool:
         """Whether it will get places that somebody leaves. They are kept for it from now on."""
         claim = Claim.of(want.spec)
         held = self._held(claim)
-        if not held or (want.shape, claim) in self._hopeless:
+        may_reclaim = bool(self.state.shares.tree.queues) and self.policy.enabled
+        if (want.shape, claim) in self._hopeless or not (held or may_reclaim) or not self._is_its_turn():
             return False
-        if not self._is_its_turn():
-            return False
-        promise = self._promise(want, claim, held)
+        credit = Credit.of(want, self._ahead.purse())
+        owing = [each for each in self.state.runners.held.items() if credit.debtor(each[0]) is not None]
+        promise = self._promise(want, claim, [*held, *owing], credit) if held or owing else None
         if promise is None:
             self._hopeless.add((want.shape, claim))
             return False
@@ -78,7 +78,7 @@ class Preemptor:
             self.board.take_place(spot, want.workload.id)
         self.purse.take(want.spec.queue, self.purse.amounts(promise.placements))
         self.promises.append(promise)
-        also = [runner.attempt for runner in self._on(promise)]
+        also = [runner.attempt for runner in self._on(promise) or self._ahead.last]
         self.waits.append(wait_for(self.state, want, promise.placements, self.now, also))
         return True
 
@@ -115,87 +115,85 @@ class Preemptor:
 
     def _on(self, promise: Promise) -> list[Runner]:
         """Of those who were only now chosen, those that are on the promised places, by id."""
-        nodes = {place.node for place in promise.placements}
+        nodes, chosen = {place.node for place in promise.placements}, self._ahead.chosen
         held = self.state.fleet.held
-        ids = {id for node in nodes for id, _ in held.get(node, ()) if id in self._chosen}
-        return [self._chosen[id] for id in sorted(ids)]
+        ids = {id for node in nodes for id, _ in held.get(node, ()) if id in chosen}
+        return [chosen[id] for id in sorted(ids)]
 
-    def _promise(self, want: Want, claim: Claim, held: list[tuple[Claim, Held]]) -> Promise | None:
-        future = self._ahead()
-        hopes = [each for each in alternatives(want.spec.resources) if self._promising(want, each, held, future)]
+    def _promise(self, want: Want, claim: Claim, held: list[tuple[Claim, Held]], credit: Credit) -> Promise | None:
+        hopes = [each for each in alternatives(want.spec.resources) if self._promising(want, each, held)]
         if not hopes:
             return None
-        fits = None if future is self.board else place(future, want.shape)
-        if fits is None:
+        fits = place(self._ahead.board(), want.shape) if self._ahead.differs else None
+        if fits is None or credit.bar(Taken(), fits) is not None:
             if self._tries >= TRIES:
                 self._again(self.now if self.promises else self.now + 1.0)
                 return None
             self._tries += 1
-            found = [choice for each in hopes if (choice := self._choose(want, each, claim, held)) is not None]
+            found = [choice for each in hopes if (choice := self._choose(want, each, claim, held, credit)) is not None]
             if not found:
                 return None
             choice = min(found, key=lambda choice: choice.price)
-            self._take(choice, want, claim)
+            self._take(choice, want, claim, credit)
             fits = choice.fits
-        elif not self._gives_way():
+        elif not self._ahead.gives_way:
             return None
         return Promise(workload=want.workload.id, replica=want.replica.index, placements=placements(fits))
 
-    def _promising(self, want: Want, request: ResourceRequest, held: list[tuple[Claim, Held]], future: Board) -> bool:
+    def _promising(self, want: Want, request: ResourceRequest, held: list[tuple[Claim, Held]]) -> bool:
+        board = self._ahead.board() if self._ahead.differs else self.board
         rows = promising(
-            future, self.state.runners, [each for _, each in held], self._chosen.values(), want.gang, request
+            board,
+            self.state.runners,
+            [each for _, each in held],
+            self._ahead.chosen.values(),
+            want.gang,
+            request,
         )
         self._rows[request] = rows
         return rows is not None
 
-    def _gives_way(self) -> bool:
-        """Whether anybody is leaving for the sake of others."""
-        leaving = self.state.runners.leaving.values()
-        return bool(self._chosen) or any(each.stop is not None and each.stop.preempts for each in leaving)
-
-    def _ahead(self) -> Board:
-        """The board as it will be once all have left who were told to."""
-        return self._forked() if self._future is not None or self.state.runners.leaving else self.board
-
-    def _forked(self) -> Board:
-        """The same, as a board of its own."""
-        leaving = self.state.runners.leaving
-        if self._future is None:
-            self._future = self.board.fork()
-            for id in sorted(leaving):
-                leave(self._future, leaving[id])
-            self._seen = self.board.mark()
-        self._seen = self._future.follow(self.board, self._seen)
-        return self._future
-
     def _choose(
-        self, want: Want, request: ResourceRequest, claim: Claim, held: list[tuple[Claim, Held]]
+        self, want: Want, request: ResourceRequest, claim: Claim, held: list[tuple[Claim, Held]], credit: Credit
     ) -> Choice | None:
-        ranks = sorted({other.rank for other, _ in held if may_stop(claim, other)})
-        rules = Rules(
-            claim=claim,
-            ranks={rank: level for level, rank in enumerate(ranks)},
-            cost=lambda runner: cost_of(runner, self.now, self.policy.restart_s),
-            left=self._left,
-            is_held=self._is_held,
-        )
         among_neighbours = want.gang.rules.topology is not None or want.gang.name is not None
         chooser = Chooser(
-            board=self._ahead(),
+            board=self._ahead.board() if self._ahead.differs else self.board,
             held=[each for _, each in held],
-            rules=rules,
+            rules=self._rules(claim, [each for each, _ in held], credit),
             want=want,
+            credit=credit,
             all_of_a_rank=among_neighbours and not self._looked_far,
         )
         self._looked_far |= among_neighbours
         return chooser.choose(request, self._rows[request] or [])
 
-    def _left(self, workload: WorkloadId, taken: Taken) -> int:
-        return self.state.runners.replicas[workload] - self._gone[workload] - taken.replicas[workload]
+    def _rules(self, claim: Claim, others: list[Claim], credit: Credit) -> Rules:
+        """Those that owe come before those of its own queue; each by their rank."""
+
+        def order(other: Claim) -> tuple[int, tuple[int, int]]:
+            debtor = credit.debtor(other)
+            return (len(credit.debtors) if debtor is None else credit.debtors[debtor]), other.rank
+
+        def may_go(runner: Runner, taken: Taken) -> bool:
+            workload = runner.attempt.workload
+            left = self.state.runners.replicas[workload] - self._ahead.gone[workload] - taken.replicas[workload]
+            allowed = may_stop(claim, runner.claim) or credit.owes(runner, taken)
+            return allowed and left > runner.spec.giving_way.keep_replicas
+
+        stops = [each for each in others if credit.debtor(each) is not None or may_stop(claim, each)]
+        levels = {level: place for place, level in enumerate(sorted({order(each) for each in stops}))}
+        return Rules(
+            shrinks={each for each in others if credit.debtor(each) is not None or may_shrink(claim, each)},
+            stops={each: levels[order(each)] for each in stops},
+            cost=lambda runner: cost_of(runner, self.now, self.policy.restart_s),
+            may_stop=may_go,
+            is_held=self._is_held,
+        )
 
     def _is_held(self, runner: Runner) -> bool:
         """Whoever had to leave a place before keeps this one for a while; who was chosen already is on its way."""
-        if runner.attempt.id in self._chosen:
+        if runner.attempt.id in self._ahead.chosen:
             return True
         until = runner.attempt.placed_at + self.policy.floor_s
         if not runner.preempted or self.now >= until:
@@ -203,21 +201,18 @@ class Preemptor:
         self._again(until)
         return True
 
-    def _take(self, choice: Choice, want: Want, claim: Claim) -> None:
+    def _take(self, choice: Choice, want: Want, claim: Claim, credit: Credit) -> None:
         """Have them leave, who were chosen."""
-        choice.taken.leave(self._forked())
         taken, name = choice.taken, f"{want.workload.name} ({want.workload.id})"
+        self._ahead.choose(taken)
         for id in sorted(taken.stopped):
             runner = taken.stopped[id]
-            reason = f"makes room for {name}: {say_claim(claim, runner.claim)}"
-            stop = Stop(attempt=id, reason=reason, grace_s=runner.spec.grace_s, checkpoint_first=True)
-            self.stops.append(stop)
-            self._chosen[id] = runner
-            self._gone[runner.attempt.workload] += 1
+            why = say_claim(claim, runner.claim, credit.debtor(runner.claim))
+            reason = f"makes room for {name}: {why}"
+            self.stops.append(Stop(attempt=id, reason=reason, grace_s=runner.spec.grace_s, checkpoint_first=True))
         for id in sorted(taken.shrunk):
             nodes = taken.shrunk[id]
             runner = next(iter(nodes.values()))
             left = tuple(spot for spot in places_of(runner.attempt) if spot.node not in nodes)
             reason = f"goes on with {len(left)} of {len(runner.attempt.members)} nodes: makes room for {name}"
             self.resizes.append(Resize(attempt=id, placements=left, reason=reason))
-            self._chosen[id] = runner

@@ -68,6 +68,10 @@ class Purse:
         queue, amounts = self.shares.of[attempt.id]
         self._add(queue, amounts, -1)
 
+    def give_places(self, queue: str, places: Iterable[Placement]) -> None:
+        """As if these were gone, with the attempt that has them."""
+        self._add(queue, self.amounts(places), -1)
+
     def standings(self, waiting: Mapping[str, int]) -> tuple[QueueStanding, ...]:
         shares = self.shares
         return standings(shares.tree, self.used, shares.capacity, running=self._running, waiting=waiting)

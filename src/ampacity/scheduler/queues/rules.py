@@ -41,13 +41,14 @@ def barred(tree: QueueTree, used: Used, capacity: Amounts, queue: str, demand: A
     quota has to be left by what its siblings have of their quotas, do not use, and do not lend.
     """
     for name in tree.chain(queue):
-        holds = used.get(name, {})
+        holds, keepers = used.get(name, {}), tree.keepers(tree.parent(name))
+        queue_row = tree.queue(name)
         for resource, needed in demand.items():
             held = holds.get(resource, 0)
-            limit = tree.queue(name).limit(resource)
+            limit = queue_row.limit(resource)
             if limit is not None and held + needed > limit:
                 return Barred(queue=name, resource=resource, bar=Bar.LIMIT, used=held, limit=limit, needed=needed)
-            if held + needed > tree.quota(name, resource):
+            if keepers and held + needed > tree.quota(name, resource):
                 found = _kept(tree, used, capacity, name, resource, needed)
                 if found is not None:
                     return found
@@ -58,7 +59,7 @@ def _kept(tree: QueueTree, used: Used, capacity: Amounts, name: str, resource: s
     """Whether what it would borrow is kept back by those beside it."""
     parent = tree.parent(name)
     kept = 0
-    for sibling in tree.parts(parent):
+    for sibling in tree.keepers(parent):
         if sibling != name:
             unused = tree.queue(sibling).kept(resource) - used.get(sibling, {}).get(resource, 0)
             kept += max(0, unused)

@@ -25,6 +25,7 @@ class QueueTree:
     queues: Mapping[str, Queue] = field(default_factory=dict)
     quotas: Mapping[str, Amounts] = field(default_factory=dict)
     _named: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
+    _keepers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
     _parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
     _chains: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -38,7 +39,11 @@ class QueueTree:
         named = {
             name: frozenset(resource for part in each for resource in quotas[part]) for name, each in parts.items()
         }
-        return QueueTree(dict(queues), quotas, named, {name: tuple(each) for name, each in parts.items()})
+        keepers = {
+            name: tuple(part for part in each if not queues[part].lends or queues[part].lending)
+            for name, each in parts.items()
+        }
+        return QueueTree(dict(queues), quotas, named, keepers, {name: tuple(each) for name, each in parts.items()})
 
     def queue(self, name: str) -> Queue:
         found = self.queues.get(name)
@@ -58,6 +63,10 @@ class QueueTree:
     def parts(self, name: str) -> tuple[str, ...]:
         """The queues right below, by name. Below the top only those that are in the tree."""
         return self._parts.get(name, ())
+
+    def keepers(self, name: str) -> tuple[str, ...]:
+        """The queues right below that do not lend all that they have."""
+        return self._keepers.get(name, ())
 
     def named(self, name: str) -> frozenset[str]:
         """The resources that any queue right below has a quota of: what counts between them."""

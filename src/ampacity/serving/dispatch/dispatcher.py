@@ -236,6 +236,7 @@ class Dispatcher:
             priority=course.entry.priority,
             deadline=request.deadline,
             excluded=excluded,
+            streams=request.streams,
         )
         course.engine = lane.router.offer(ticket, now)
         if course.engine is not None:

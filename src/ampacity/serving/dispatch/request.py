@@ -45,9 +45,10 @@ class Request:
     ``tokens``: the prompt's estimated length. ``blocks``: hashes of its beginnings
     (:mod:`ampacity.serving.routing.blocks`). ``session`` 0 = none. ``deadline``: when its answer is of no use any more,
     in seconds of the dispatcher's clock.
+    ``streams``: its first byte comes when its prefill is done, not with all of its answer.
     """
 
-    __slots__ = ("arrived", "blocks", "deadline", "id", "key", "max_tokens", "model", "session", "tokens")
+    __slots__ = ("arrived", "blocks", "deadline", "id", "key", "max_tokens", "model", "session", "streams", "tokens")
 
     def __init__(
         self,
@@ -61,6 +62,8 @@ class Request:
         key: ApiKey | None = None,
         max_tokens: int | None = None,
         deadline: float | None = None,
+        streams: bool = True,
     ) -> None:
         self.id, self.model, self.arrived, self.tokens, self.blocks = id, model, arrived, tokens, blocks
         self.session, self.key, self.max_tokens, self.deadline = session, key, max_tokens, deadline
+        self.streams = streams

@@ -9,18 +9,26 @@ import sys
 import uvloop
 
 from ampacity.model.errors import AmpacityError
-from ampacity.serving.routing import ROUTERS
-
-from .options import parse
-from .server import run
-from .workers import run_workers
+from ampacity.serving import compiled
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if compiled.use():
+        logging.info("the hot path is compiled")
+    # Imported only now, so that the compiled modules are found.
+    from ampacity.serving.routing import ROUTERS
+
+    from .dispatching import run_dispatcher
+    from .options import parse
+    from .server import run
+    from .workers import run_workers
+
     try:
         options = parse(None, list(ROUTERS))
-        if options.workers > 1:
+        if options.dispatches and options.dispatcher is not None:
+            uvloop.run(run_dispatcher(options, options.dispatcher))
+        elif options.workers > 1:
             asyncio.run(run_workers(options))
         else:
             uvloop.run(run(options))

@@ -27,7 +27,7 @@ class Tls:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """``workers``: processes that share the port. ``parent_fd``: this is one of them; its parent is gone when this
-    pipe ends."""
+    pipe ends. ``dispatcher``: the socket of the one that decides for all workers; ``dispatches``: this is the one."""
 
     table: Path
     host: str
@@ -36,6 +36,8 @@ class Options:
     workers: int = 1
     tls: Tls | None = None
     parent_fd: int | None = None
+    dispatcher: Path | None = None
+    dispatches: bool = False
 
 
 def parse(arguments: Sequence[str] | None, routers: Sequence[str]) -> Options:
@@ -50,6 +52,8 @@ def parse(arguments: Sequence[str] | None, routers: Sequence[str]) -> Options:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="the certificate and its chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument("--parent-fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--dispatcher", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dispatches", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.workers < 1:
         parser.error("--workers: at least one")
@@ -61,6 +65,8 @@ def parse(arguments: Sequence[str] | None, routers: Sequence[str]) -> Options:
         workers=given.workers,
         tls=tls_of(given.tls, given.tls_cert, given.tls_key),
         parent_fd=given.parent_fd,
+        dispatcher=given.dispatcher,
+        dispatches=given.dispatches,
     )
 
 

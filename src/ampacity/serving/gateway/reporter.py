@@ -11,6 +11,8 @@ from ampacity.serving.routing.base import EngineId
 from ampacity.serving.routing.reports import report_of
 from ampacity.serving.table import RoutingTable
 
+from .core import Core
+from .desk import OwnDesk
 from .engines import Engine, EngineLost, connect
 from .fleet import Fleet
 from .heads import AnswerHead
@@ -125,3 +127,11 @@ class Reporters:
         made = Reporter(engine, self._wheel, lambda report, now: self._tell(model, engine.id, report, now))
         made.begin()
         return made
+
+
+def heed_reports(core: Core, desk: OwnDesk) -> None:
+    """Ask the engines, where the policy wants to know, and tell the desk."""
+    if core.wants_blocks:
+        reporters = Reporters(core.fleet, core.wheel, desk.report)
+        core.tables.on_change(reporters.follow)
+        reporters.follow(core.tables.table)

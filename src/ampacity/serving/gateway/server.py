@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import resource
-import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 
 from ampacity.model.errors import PortInUse
 from ampacity.serving.metering import Recorder
@@ -18,7 +15,9 @@ from .client import Client
 from .core import Core
 from .desk import OwnDesk
 from .options import Options
-from .reporter import Reporters
+from .process import TICK_S, allow_many_connections, asked_to_end, each, kept_going
+from .remote_desk import RemoteDesk
+from .reporter import heed_reports
 from .tables import LOOK_EVERY_S, Tables
 from .tls import Certificate
 
@@ -26,7 +25,6 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 DRAIN_LIMIT_S = 30.0
-TICK_S = 0.05
 
 
 async def run(options: Options) -> None:
@@ -37,13 +35,12 @@ async def run(options: Options) -> None:
         UserError: the certificate cannot be used.
     """
     allow_many_connections()
-    folder, desk = options.table.parent, OwnDesk()
+    folder = options.table.parent
+    desk = OwnDesk() if options.dispatcher is None else RemoteDesk(str(options.dispatcher))
     recorder = Recorder(folder / "usage")
     core = Core(Tables(options.table), options.router, desk, recorder)
-    if core.wants_blocks:
-        reporters = Reporters(core.fleet, core.wheel, desk.report)
-        core.tables.on_change(reporters.follow)
-        reporters.follow(core.tables.table)
+    if isinstance(desk, OwnDesk):
+        heed_reports(core, desk)
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
     spent = SpentFile(folder / "spent.json", desk.set_spent)
@@ -53,9 +50,9 @@ async def run(options: Options) -> None:
     recorder.start()
     with (
         contextlib.closing(recorder),
-        _kept_going(_each(TICK_S, core.tick), *(_each(LOOK_EVERY_S, look) for look in looks)),
+        kept_going(each(TICK_S, core.tick), *(each(LOOK_EVERY_S, look) for look in looks)),
     ):
-        await _asked_to_end(options.parent_fd)
+        await asked_to_end(options.parent_fd)
         for server in servers:
             server.close()
         await drain(core)
@@ -87,44 +84,6 @@ async def _listen_on(
 
 def port_in_use(host: str, port: int, error: OSError) -> PortInUse:
     return PortInUse(f"The port {port} on {host} cannot be listened on: {error.strerror or error}.")
-
-
-async def _asked_to_end(parent_fd: int | None) -> None:
-    """Wait for SIGTERM or SIGINT, or for the end of the parent."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if parent_fd is not None:
-        loop.add_reader(parent_fd, stop.set)  # nothing is ever written: it can only end
-    await stop.wait()
-    if parent_fd is not None:
-        loop.remove_reader(parent_fd)
-        os.close(parent_fd)
-
-
-async def _each(pause_s: float, do: Callable[[], object]) -> None:
-    while True:
-        await asyncio.sleep(pause_s)
-        do()
-
-
-@contextlib.contextmanager
-def _kept_going(*endless: Coroutine[None, None, None]) -> Iterator[None]:
-    """Run these beside, until the block ends."""
-    tasks = [asyncio.ensure_future(each) for each in endless]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-def allow_many_connections() -> None:
-    """Each connection is an open file: take as many as this user may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def drain(core: Core, limit_s: float = DRAIN_LIMIT_S) -> None:

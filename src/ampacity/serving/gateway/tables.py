@@ -7,6 +7,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
+from ampacity.model.access import ApiKey
 from ampacity.serving.admission import Doorkeeper
 from ampacity.serving.table import ModelRoute, RoutingTable, UnreadableTable, read_table
 
@@ -25,6 +26,7 @@ class Tables:
         self._mark: tuple[int, int, int] | None = None
         self._trouble = ""
         self._routes: dict[str, ModelRoute] = {}
+        self._keys: dict[str, ApiKey] = {}
         self._told: list[Callable[[RoutingTable], None]] = []
         self.table = RoutingTable(version=0)
         self.doorkeeper = Doorkeeper()
@@ -48,6 +50,8 @@ class Tables:
         self._mark, self._trouble, self.table = mark, "", table
         self._routes = {route.name: route for route in table.models}
         self.doorkeeper.set_keys(table.keys, closed=table.closed)
+        self._keys = {key.id: key for key in table.keys}
+        log.info("version %d of the routing table is in force", table.version)
         for tell in self._told:
             tell(table)
         return True
@@ -57,6 +61,9 @@ class Tables:
         if trouble != self._trouble:
             log.warning("the routing table cannot be read, going on with version %d: %s", self.table.version, trouble)
             self._trouble = trouble
+
+    def key(self, id: str) -> ApiKey | None:
+        return self._keys.get(id)
 
     def find(self, model: str) -> ModelRoute | None:
         return self._routes.get(model)

@@ -96,7 +96,9 @@ class Upstream(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    close = leave
+    def close(self) -> None:
+        """It is not to be used any more."""
+        self.leave()
 
     def pause(self) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -67,6 +67,7 @@ class Visit:
             key=who,
             max_tokens=asked.max_tokens,
             deadline=None if timeout_s is None else now + timeout_s,
+            streams=asked.stream,
         )
         answer = core.desk.ask(self.request, self, now)
         if answer is None:

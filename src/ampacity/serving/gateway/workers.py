@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from time import monotonic
 
 from .options import Options
@@ -28,13 +32,17 @@ async def run_workers(options: Options) -> None:
         addresses.append((options.tls.host, options.tls.port))
     reserved = [reserve(*address) for address in addresses]
     ours, theirs = os.pipe()  # they read the one end, and know when the other one is gone
+    folder = Path(tempfile.mkdtemp(prefix="ampacity-gateway-"))
+    options = replace(options, dispatcher=folder / "dispatcher")
     family = Family(options, ours)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, family.stop)
     try:
-        await asyncio.gather(*(family.keep(number) for number in range(options.workers)))
+        workers = [family.keep(f"worker {number}") for number in range(options.workers)]
+        await asyncio.gather(family.keep("the dispatcher", "--dispatches"), *workers)
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(theirs)
         for held in reserved:
             held.close()
@@ -69,23 +77,22 @@ class Family:
         for process in self._living:
             process.terminate()
 
-    async def keep(self, number: int) -> None:
-        """One worker after another, until ``stop``."""
+    async def keep(self, name: str, *more: str) -> None:
+        """One process after another, until ``stop``."""
         pause_s = FIRST_PAUSE_S
         while not self._stopping.is_set():
             began = monotonic()
-            code = await self._live()
+            code = await self._live(more)
             if self._stopping.is_set():
                 return
-            log.error("worker %d ended with %s and is replaced", number, code)
+            log.error("%s ended with %s and is replaced", name, code)
             pause_s = FIRST_PAUSE_S if monotonic() - began > SHORT_LIFE_S else min(LONGEST_PAUSE_S, 2 * pause_s)
             if pause_s > FIRST_PAUSE_S:
                 await self._wait(pause_s)
 
-    async def _live(self) -> int:
-        process = await asyncio.create_subprocess_exec(
-            *worker_command(self._options, self._parent_fd), pass_fds=(self._parent_fd,)
-        )
+    async def _live(self, more: tuple[str, ...]) -> int:
+        command = worker_command(self._options, self._parent_fd)
+        process = await asyncio.create_subprocess_exec(*command, *more, pass_fds=(self._parent_fd,))
         self._living.add(process)
         try:
             if self._stopping.is_set():
@@ -118,4 +125,4 @@ def worker_command(options: Options, parent_fd: int) -> list[str]:
     command = [sys.executable, "-m", "ampacity.serving.gateway", "--parent-fd", str(parent_fd)]
     command += ["--table", str(options.table), "--host", options.host, "--port", str(options.port)]
     tls = [] if options.tls is None else options.tls.arguments()
-    return [*command, "--router", options.router, *tls]
+    return [*command, "--router", options.router, "--dispatcher", str(options.dispatcher), *tls]

@@ -39,10 +39,11 @@ class Ticket:
 
     ``tokens`` is the prompt's estimated length. ``blocks[i]`` is a 64-bit hash of the prompt up to and with its i-th
     block. ``session`` 0 = none. ``priority``: higher goes first. ``deadline`` in seconds of the router's clock.
-    ``excluded``: engines that are not to be tried (again).
+    ``excluded``: engines that are not to be tried (again). ``streams``: its first byte comes when its prefill is done;
+    else it comes with all of its answer, and says nothing of the prefill.
     """
 
-    __slots__ = ("arrived", "blocks", "deadline", "excluded", "id", "priority", "session", "tokens")
+    __slots__ = ("arrived", "blocks", "deadline", "excluded", "id", "priority", "session", "streams", "tokens")
 
     def __init__(
         self,
@@ -55,9 +56,11 @@ class Ticket:
         priority: int = 0,
         deadline: float | None = None,
         excluded: frozenset[EngineId] = NO_ENGINES,
+        streams: bool = True,
     ) -> None:
         self.id, self.arrived, self.tokens, self.blocks = id, arrived, tokens, blocks
         self.session, self.priority, self.deadline, self.excluded = session, priority, deadline, excluded
+        self.streams = streams
 
     def __repr__(self) -> str:
         return f"Ticket({self.id}, arrived={self.arrived}, tokens={self.tokens}, blocks={len(self.blocks)})"

@@ -37,6 +37,11 @@ class Speed:
         self._seen_s = self._expected_s = self._count = 0.0
 
     @property
+    def known(self) -> bool:
+        """Whether it was ever seen."""
+        return self._count > 0.0
+
+    @property
     def mean_s(self) -> float:
         """What a prefill there has taken of late; 0 = none was seen."""
         return self._seen_s / self._count if self._count else 0.0

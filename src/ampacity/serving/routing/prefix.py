@@ -118,7 +118,7 @@ class Prefix:
         held, slots = _Held(ticket), self._slots
         least_s = self._price(held)
         self._first_come.arrived(least_s, slots.present, now)
-        if slots.opens >= PLENTY or least_s < self._settings.instant_s:
+        if slots.opens >= PLENTY or slots.any_unknown or least_s < self._settings.instant_s:
             engine = self._at_once(held, now)
             if engine is not None:
                 return engine
@@ -130,7 +130,7 @@ class Prefix:
     def released(self, now: float) -> list[tuple[Ticket, EngineId]]:
         news: list[tuple[Ticket, EngineId]] = []
         likely = self._slots.likely(now)
-        while self._held and self._slots.opens and (self._stale or self._slots.any_aside):
+        while self._held and self._slots.opens and (self._stale or self._slots.any_change):
             free: dict[int, float] = {}
             awaited: dict[int, float] = {}
             found = starts(self._jobs(likely, free, now), free, now + self._settings.lead_s, awaited)
@@ -247,7 +247,7 @@ class Prefix:
             return None
         job = self._job(held, places, slots.fade(now))
         ends = [
-            slots.at(slot, now) + awaited.get(slot, 0.0) + burden
+            slots.done_at(slot, now) + awaited.get(slot, 0.0) + burden
             for slot, burden in zip(places, job.burdens, strict=True)
         ]
         best = ends.index(min(ends))

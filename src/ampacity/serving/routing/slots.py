@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from math import exp, inf
@@ -13,11 +14,14 @@ from .member import Member
 MEMORY_S = 300.0
 """How quickly claims and long prefills are forgotten: conversations come back after two to five minutes, or not."""
 
-ANSWERING = 0.03
+ANSWERING = 0.1
 """Each answer under way makes a prefill on the same engine take so much longer; it also parts equal engines."""
 
 ASIDE = 1e6
 """An engine that failed is chosen only when all others are closed to the ticket: its burden is that of many days."""
+
+GUESSED_S = 0.1
+"""What a prefill is thought to take where none was seen."""
 
 FEW = 16
 """Up to so many engines all are looked at for each ticket."""
@@ -49,10 +53,10 @@ class Bound:
     model says of its prefill, ``cost_s``: what that is at the engine's own speed.
     """
 
-    __slots__ = ("at", "cost_s", "depth", "id", "model_s", "state")
+    __slots__ = ("at", "cost_s", "depth", "id", "model_s", "state", "streams")
 
-    def __init__(self, id: TicketId, state: State, *, model_s: float, cost_s: float, depth: int, at: float) -> None:
-        self.id, self.state = id, state
+    def __init__(self, ticket: Ticket, state: State, *, model_s: float, cost_s: float, depth: int, at: float) -> None:
+        self.id, self.streams, self.state = ticket.id, ticket.streams, state
         self.model_s, self.cost_s, self.depth, self.at = model_s, cost_s, depth, at
 
 
@@ -74,6 +78,8 @@ class Slots:
         self._aside_s: list[float] = []
         self._epoch = 0.0  # claims and blocked are kept as they would count at this time
         self._aside: set[int] = set()
+        self._unknown: set[int] = set()  # whose speed was never seen
+        self._presumed: list[tuple[float, int, Bound]] = []  # those whose prefill nobody will report, by its end
         self.factors: list[float] = []
         self.least_factor = 1.0
 
@@ -90,8 +96,14 @@ class Slots:
         return len(self._open)
 
     @property
-    def any_aside(self) -> bool:
-        return bool(self._aside)
+    def any_change(self) -> bool:
+        """Whether some open or close by time alone."""
+        return bool(self._aside or self._presumed)
+
+    @property
+    def any_unknown(self) -> bool:
+        """Whether the speed of some was never seen: those are open whatever they have to do."""
+        return bool(self._unknown)
 
     def set_engines(self, engines: Iterable[Engine], now: float) -> list[int]:
         """From now on these are all. The slots that belong to another engine than before, or to none."""
@@ -130,12 +142,19 @@ class Slots:
             return min(max(until, now), now + self._lead_s)
         return max(until, now + self._lead_s + _JUST_AFTER_S)
 
+    def done_at(self, slot: int, now: float) -> float:
+        """When it is through with what it has, open or not; infinite: it takes nothing."""
+        state = self._states[slot]
+        return inf if state is None or state.place is None else max(state.busy_until, now)
+
     def likely(self, now: float) -> Sequence[int]:
         """Where a prompt that is cached nowhere may go: all while they are few, else the open engines with the fewest
         claims and the ones that are soonest free.
         """
         if self._aside:
             self._forgive(now)
+        while self._presumed and self._presumed[0][0] <= now:
+            self._presume(heapq.heappop(self._presumed)[2], now)
         if len(self._present) <= FEW:
             return self._present
         return [slot for _, slot in self._open[:LIKELY_OPEN]] + [slot for _, slot in self._busy[:LIKELY_BUSY]]
@@ -180,7 +199,10 @@ class Slots:
         self._claims[slot] += claims_s * grown
         self._blocked[slot] += cost_s * cost_s / 2.0 * grown
         self._show(self._state(slot), now)
-        return Bound(ticket.id, state, model_s=model_s, cost_s=cost_s, depth=depth, at=now)
+        bound = Bound(ticket, state, model_s=model_s, cost_s=cost_s, depth=depth, at=now)
+        if not ticket.streams:
+            heapq.heappush(self._presumed, (state.busy_until, ticket.id, bound))
+        return bound
 
     def adopt(self, ticket: Ticket, engine: EngineId, now: float) -> Bound:
         """It is there already, and nothing is known of what is left of its prefill."""
@@ -190,16 +212,19 @@ class Slots:
         state = self._away.setdefault(engine, State(Member(Engine(id=engine)), now))
         state.member.in_flight += 1
         state.pending[ticket.id] = 0.0
-        return Bound(ticket.id, state, model_s=0.0, cost_s=0.0, depth=0, at=now)
+        return Bound(ticket, state, model_s=0.0, cost_s=0.0, depth=0, at=now)
 
     def answered(self, bound: Bound, now: float) -> None:
         state = bound.state
         state.member.restore()
         if state.pending.pop(bound.id, None) is None:
             return
-        if self._learn:
-            state.speed.saw(now - max(bound.at, state.answered_at), bound.model_s)
+        took_s = now - max(bound.at, state.answered_at)
+        if self._learn and (bound.streams or (state.speed.known and took_s < bound.cost_s)):
+            state.speed.saw(took_s, bound.model_s)  # a whole answer that came sooner was prefilled sooner, too
             self._set_factor(state)
+            if state.slot is not None:
+                self._unknown.discard(state.slot)
         state.answered_at = now
         state.answering += 1
         self._less_work(bound, now)
@@ -227,12 +252,20 @@ class Slots:
         slot = self._number.get(engine)
         if slot is not None and report.waiting is not None:
             state = self._state(slot)
-            self._foreign_s[slot] = max(0, report.waiting - len(state.pending)) * state.speed.mean_s
+            self._foreign_s[slot] = max(0, report.waiting - len(state.pending)) * (state.speed.mean_s or GUESSED_S)
 
     def next_change(self, now: float) -> float | None:
-        """When one opens without any call: its time aside is over."""
+        """When one opens without any call: its time aside is over, or a prefill that nobody will report."""
         times = [self._state(slot).member.aside_until for slot in self._aside]
+        times += [due for due, _, _ in self._presumed[:1]]
         return min((each for each in times if each > now), default=None)
+
+    def _presume(self, bound: Bound, now: float) -> None:
+        """Its prefill should be done by now."""
+        state = bound.state
+        if state.pending.pop(bound.id, None) is not None:
+            state.answering += 1
+            self._less_work(bound, now)
 
     def _state(self, slot: int) -> State:
         state = self._states[slot]
@@ -253,6 +286,8 @@ class Slots:
         self._states[slot] = state
         self._claims[slot] = self._blocked[slot] = self._foreign_s[slot] = self._aside_s[slot] = 0.0
         self._set_factor(state)
+        if self._learn and not state.speed.known:
+            self._unknown.add(slot)
         return slot
 
     def _leave(self, slot: int) -> None:
@@ -260,6 +295,7 @@ class Slots:
         self._take_out(state)
         state.slot, self._states[slot] = None, None
         self._aside.discard(slot)
+        self._unknown.discard(slot)
         if state.member.in_flight:
             self._away[state.member.engine.id] = state
 
@@ -286,7 +322,8 @@ class Slots:
         self._take_out(state)
         if state.member.full:
             return
-        open_ = state.work_s < (self._lead_s or _JUST_AFTER_S)
+        # nobody waits by a guess
+        open_ = slot in self._unknown or state.work_s < (self._lead_s or _JUST_AFTER_S)
         entry = ((self._claims[slot] if open_ else state.busy_until) + self._aside_s[slot], slot)
         insort(self._open if open_ else self._busy, entry)
         state.place = (open_, entry)

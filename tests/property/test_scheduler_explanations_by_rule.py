@@ -1,0 +1,115 @@
+"""What an explanation proposes about quotas, labels and taints is carried out: by it the replica starts, else not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ampacity.model.attempt import Attempt
+from ampacity.model.event import Row, Rows, SpecRevision, Table
+from ampacity.model.ids import QueueName
+from ampacity.model.node import Node
+from ampacity.model.plan import Wait, WaitCode
+from ampacity.model.queue import Queue
+from ampacity.model.resources import Range
+from ampacity.model.rules import LabelRule, PlacementRules
+from ampacity.scheduler import build, plan
+from scheduler_cluster import node, request, rows_of, running, workload
+
+QUEUE = QueueName("vision")
+
+
+def in_queue(parts: tuple[Row, ...], rules: PlacementRules | None = None) -> tuple[Row, ...]:
+    found: list[Row] = []
+    for row in parts:
+        if isinstance(row, SpecRevision):
+            row = replace(row, spec=replace(row.spec, queue=QUEUE, rules=rules or row.spec.rules))
+        elif isinstance(row, Attempt):
+            row = replace(row, queue=QUEUE)
+        found.append(row)
+    return tuple(found)
+
+
+def answer(rows: Rows) -> Wait | None:
+    """Why ``asker`` waits; ``None`` = it starts."""
+    made = plan(build(rows), 0.0)
+    if any(start.workload == "asker" for start in made.starts):
+        return None
+    return next(wait for wait in made.waits if wait.workload == "asker")
+
+
+def changed(rows: Rows, *more: Row) -> Rows:
+    return rows_of(*(row for table in Table for row in rows.table(table).values()), *more)
+
+
+@given(
+    quota=st.integers(0, 12),
+    lent=st.integers(0, 4),
+    jobs=st.lists(st.integers(1, 4), max_size=3),
+    count=st.integers(1, 4),
+    nodes=st.integers(1, 2),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_is_said_about_a_limit_is_true(quota: int, lent: int, jobs: list[int], count: int, nodes: int) -> None:
+    machines = [node(f"n{index}", devices=8) for index in range(5)]
+    limit = Queue(name=QUEUE, quota={"H100": quota * 1000}, borrowing={"H100": lent * 1000})
+    held = [
+        in_queue(running(f"w{index}", machines[index], request(f"H100:{devices}", cpus=0)))
+        for index, devices in enumerate(jobs)
+    ]
+    asker = in_queue(workload("asker", request(f"H100:{count}", cpus=0), num_nodes=Range.exactly(nodes)))
+    rows = rows_of(*machines, limit, *held, asker)
+    wait, used, needed = answer(rows), sum(jobs), count * nodes
+    assert (wait is None) == (used + needed <= quota + lent)
+    if wait is None:
+        return
+    assert wait.code is WaitCode.QUOTA
+    numbers = re.match(r"needs (\d+) H100; the queue vision uses (\d+) of (\d+) that it may use\.", wait.text)
+    assert numbers is not None, wait.text
+    assert [int(each) for each in numbers.groups()] == [needed, used, quota + lent]
+    missing = re.match(r"(\d+) H100 of that queue have to come free, or raise it", wait.change)
+    assert missing is not None, wait.change
+    raised = (quota + int(missing[1])) * 1000
+    assert answer(changed(rows, replace(limit, quota={"H100": raised}))) is None
+    assert answer(changed(rows, replace(limit, quota={"H100": raised - 1000}))) is not None
+
+
+@given(labelled=st.lists(st.booleans(), min_size=1, max_size=4), nodes=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_labelling_as_many_nodes_as_it_says_is_enough(labelled: list[bool], nodes: int) -> None:
+    labels = {True: {"zone": "b"}, False: {"zone": "a"}}
+    machines = [replace(node(f"n{i}", devices=2), labels=labels[each]) for i, each in enumerate(labelled)]
+    rules = PlacementRules(selector=(LabelRule(key="zone", values=("b",)),))
+    asker = in_queue(workload("asker", request("H100:1"), num_nodes=Range.exactly(nodes)), rules)
+    rows = rows_of(*machines, asker)
+    wait = answer(rows)
+    assert (wait is None) == (sum(labelled) >= nodes)
+    if wait is None or wait.code is not WaitCode.INSUFFICIENT:
+        return
+    many = "a node" if nodes == 1 else f"{nodes} nodes"
+    assert wait.text.startswith(f"needs {many} with zone=b; ")
+    assert wait.change.startswith(f"label {many} so ")
+    for count in (nodes - 1, nodes):
+        relabelled: list[Node] = [replace(each, labels=labels[i < count]) for i, each in enumerate(machines)]
+        assert (answer(changed(rows, *relabelled)) is None) == (count == nodes)
+
+
+@given(tainted=st.lists(st.sampled_from(["", "gpu=broken", "team=x"]), min_size=1, max_size=4), nodes=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_tolerating_the_taints_that_it_names_is_enough(tainted: list[str], nodes: int) -> None:
+    machines = [replace(node(f"n{i}", devices=2), taints=(taint,) if taint else ()) for i, taint in enumerate(tainted)]
+    asker = in_queue(workload("asker", request("H100:1"), num_nodes=Range.exactly(nodes)))
+    rows = rows_of(*machines, asker)
+    wait = answer(rows)
+    assert (wait is None) == (tainted.count("") >= nodes)
+    if wait is None or not wait.change.startswith("add to its tolerations "):
+        return
+    named = re.findall(r"gpu=broken|team=x", wait.change)
+    assert named
+    tolerant = in_queue(
+        workload("asker", request("H100:1"), num_nodes=Range.exactly(nodes)), PlacementRules(tolerations=tuple(named))
+    )
+    assert answer(changed(rows, *tolerant)) is None
