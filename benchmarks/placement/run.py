@@ -31,6 +31,7 @@ PUBLISHED = {
 """What the published policies are called there. Each of their runs is repeated and has to come out the same."""
 
 BEST = PolicyName.LEAST_WASTE
+ALL = (PolicyName.RANDOM, *reversed(PUBLISHED), BEST)
 QUICK_TRACES = ("default", "gpuspec33")
 QUICK_SEEDS = 1
 
@@ -41,7 +42,9 @@ Runs = dict[tuple[str, PolicyName, int], NDArray[np.float64]]
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--traces", help="names with commas between them, all their seeds; else those of the folder")
+    options.add_argument("--policies", help="names with commas between them; fgd and least_waste always run")
     chosen = options.parse_args()
+    policies = chosen_policies(chosen.policies)
     folder = chosen.data / "fgd"
     known = names(folder)
     few = chosen.quick and not chosen.traces
@@ -62,7 +65,7 @@ def main() -> None:
         trace = load(folder, name)
         seeds = list(trace.arrivals)[: QUICK_SEEDS if few else None]
         for seed in seeds:
-            for policy in (*PUBLISHED, PolicyName.RANDOM, BEST):
+            for policy in policies:
                 made = make(policy, mix=trace.mix, seed=1000 * chosen.seed + seed)
                 runs[name, policy, seed] = experiment.run(folder, trace, seed, made)
         tell(figures, runs, name, len(seeds), time.process_time() - began)
@@ -70,10 +73,18 @@ def main() -> None:
     figures.write(chosen.json)
 
 
+def chosen_policies(names: str | None) -> list[PolicyName]:
+    if names is None:
+        return list(ALL)
+    if unknown := sorted(set(names.split(",")) - {policy.value for policy in ALL}):
+        raise SystemExit(f"--policies: {', '.join(unknown)}: there are {', '.join(ALL)}")
+    return [policy for policy in ALL if policy in (PolicyName.FGD, BEST) or policy.value in names.split(",")]
+
+
 def tell(figures: Figures, runs: Runs, trace: str, seeds: int, cpu_s: float) -> None:
     """One line a trace: allocation at 100 and 130% of each policy."""
     parts = []
-    for policy in (PolicyName.RANDOM, *reversed(PUBLISHED), BEST):
+    for policy in sorted({by for of, by, _ in runs if of == trace}, key=ALL.index):
         at = {load: mean(runs, policy, load, trace) for load in (100, 130)}
         parts.append(f"{policy} {at[100]:.2f}/{at[130]:.2f}")
     figures.note(f"{trace}: {', '.join(parts)}; {seeds} seeds, {cpu_s:.0f} s of CPU")

@@ -110,6 +110,7 @@ def routes(mirror: Mirror) -> Iterator[ModelRoute]:
                 health_path=health_path(spec),
                 resume=resumed(spec),
                 concurrency=spec.service.concurrency,
+                routing=spec.service.routing or "",
                 price=spec.service.price,
                 overload=spec.service.overload,
             )

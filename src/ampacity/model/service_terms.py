@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 MILLION = 1_000_000
+
+
+class Routing(StrEnum):
+    """How the gateway chooses among a service's replicas."""
+
+    LEAST_LOADED = "least_loaded"
+    ROUND_ROBIN = "round_robin"
+    SESSION = "session"
+    PREFIX = "prefix"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

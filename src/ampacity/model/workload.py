@@ -11,7 +11,7 @@ from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, DEFAULT_QUEUE, Owner, Project, 
 from .plan import Placement
 from .resources import Range, ResourceRequest
 from .rules import PlacementRules
-from .service_terms import Overload, Price
+from .service_terms import Overload, Price, Routing
 
 
 class WorkloadKind(StrEnum):
@@ -65,7 +65,8 @@ class ServiceSpec:
 
     ``model`` names a hub model (``name`` or ``name:version``); ``engine`` names who serves it. Without an engine
     ``run`` is the server. ``served_name`` is the model name that the gateway answers to; empty = not on the gateway.
-    ``concurrency``: so many requests a replica takes at once; 0 = no limit.
+    ``concurrency``: so many requests a replica takes at once; 0 = no limit. ``routing``: how the gateway chooses among
+    its replicas; ``None`` = as it does where nothing is said.
     """
 
     port: int = 0
@@ -75,6 +76,7 @@ class ServiceSpec:
     served_name: str = ""
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
     concurrency: int = 0
+    routing: Routing | None = None
     price: Price | None = None
     overload: Overload = field(default_factory=Overload)
 

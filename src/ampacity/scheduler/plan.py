@@ -18,6 +18,7 @@ from .gates import held_back
 from .moment import Moment
 from .order import Entries, Group, Want
 from .outlook import Outlook, names_of
+from .preempting.defragmenting import Defragmenting
 from .preempting.growing import Growth, grow
 from .preempting.preemptor import Preemptor
 from .promises import keep_promises
@@ -54,6 +55,8 @@ def plan(state: State, now: float) -> Plan:
     preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=state.policy.preemption)
     server = Server(moment, board, purse, _guard(moment, board, purse, given), preemptor)
     served = server.serve(others)
+    defragmenting = Defragmenting(state, board, purse, now, state.policy.preemption)
+    defragmenting.serve(served.reservations)
     growth = Growth()
     if not (served.crowded or served.barred or served.behind or kept.promises or preemptor.promises):
         growth = grow(state, board, purse, now, state.policy.preemption)
@@ -64,7 +67,8 @@ def plan(state: State, now: float) -> Plan:
         starts=(*(_lasting(moment, start) for start in kept.starts), *served.starts),
         stops=tuple(preemptor.stops),
         resizes=(*preemptor.resizes, *growth.resizes),
-        promises=(*kept.promises, *preemptor.promises),
+        moves=tuple(defragmenting.moves),
+        promises=(*kept.promises, *preemptor.promises, *defragmenting.promises),
         reservations=served.reservations,
         waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons, outlook.say).write_out),
         queues=queues,

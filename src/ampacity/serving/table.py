@@ -45,6 +45,7 @@ class ModelRoute:
     resume: Resume = Resume.ALL
     hedge_after_s: float = 0.0
     concurrency: int = 0
+    routing: str = ""
     price: Price | None = None
     overload: Overload = field(default_factory=Overload)
 

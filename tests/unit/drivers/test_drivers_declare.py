@@ -71,7 +71,7 @@ def test_what_is_declared_is_what_the_node_has(cpu_milli, memory_mb, counts):
 
 
 def test_this_machine_is_a_node_without_accelerators(tmp_path):
-    node = this_machine(tmp_path)
+    node = this_machine(tmp_path, vendors=())
     assert node.cpu_milli >= 1000
     assert node.memory_bytes > 0
     assert node.devices == ()

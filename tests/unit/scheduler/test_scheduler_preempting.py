@@ -13,6 +13,8 @@ from ampacity.model.fits import allocate, free_on
 from ampacity.model.ids import DEFAULT_QUEUE, QueueName, WorkloadId, attempt_id
 from ampacity.model.node import Node
 from ampacity.model.plan import Plan, WaitCode
+from ampacity.model.policy import SchedulerPolicy
+from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range
 from ampacity.model.workload import GivingWay, ReplicaPhase, SpecRevision, Workload, WorkloadKind
@@ -328,6 +330,28 @@ def test_a_gang_grows_only_after_a_while_and_when_it_has_saved_its_state_before(
     assert planned(n1, n2, *rest, replace(attempt, progress=None)).resizes == ()
     full = runs("elastic", "H100:8", [n1, n2], size=size)
     assert planned(n1, n2, full).resizes == ()
+
+
+def test_jobs_are_moved_to_make_a_room_whole_where_that_is_wanted_and_pays() -> None:
+    n1, n2, n3 = (node(f"n{index}", devices=8) for index in (1, 2, 3))
+    one, two = runs("one", "H100:4", [n1]), runs("two", "H100:4", [n2], lost_s=10)
+    long = runs("long", "H100:8", [n3])
+    whole = asks("whole", "H100:8")
+    assert planned(n1, n2, n3, one, two, long, whole).moves == ()
+    wanted = SchedulerPolicy(preemption=PreemptionPolicy(defragment=True))
+    made = planned(n1, n2, n3, wanted, one, two, long, whole)
+    (move,) = made.moves
+    assert (move.attempt, [place.node for place in move.placements]) == ("two.0.1", ["n1"])
+    assert [(each.workload, each.placements[0].node) for each in made.promises] == [("whole", "n2")]
+    assert made.stops == ()
+    dear = SchedulerPolicy(preemption=PreemptionPolicy(defragment=True, defragment_gain=1e9))
+    assert planned(n1, n2, n3, dear, one, two, long, whole).moves == ()
+    *rest, attempt = two
+    assert isinstance(attempt, Attempt)
+    *others, first = one
+    assert isinstance(first, Attempt)
+    unsaved = [(*rest, replace(attempt, progress=None)), (*others, replace(first, progress=None))]
+    assert planned(n1, n2, n3, wanted, *unsaved, long, whole).moves == ()
 
 
 # Queues -----------------------------------------------------------------------------------------------------------

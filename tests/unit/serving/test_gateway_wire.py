@@ -23,7 +23,7 @@ from ampacity.serving.gateway.wire import (
 )
 
 LOTS = [
-    [Ask(1, "m", 2.5, 7, [2**64 - 1, 0], 0, "k", None, 9.0), Again(1, ["a", "b"])],
+    [Ask(1, "m", 2.5, 7, [2**64 - 1, 0], 0, "k", None, 9.0, True), Again(1, ["a", "b"])],
     [Answered(3), Ended(4, "complete", None, 1, 2, 0.5), Withdrawn(2**62)],
 ]
 

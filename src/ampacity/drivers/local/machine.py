@@ -5,25 +5,38 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from ampacity.drivers.supervisor.processes import boot_id
-from ampacity.model.ids import NodeId
-from ampacity.model.node import Node
+from ampacity.model.ids import DeviceId, NodeId
+from ampacity.model.node import Device, Node
+from ampacity.observe.discovery.accelerators import accelerators
 from ampacity.observe.discovery.machine import usable_cpu_milli, usable_memory_bytes
 from ampacity.observe.discovery.tree import Tree
 
 GIB = 1 << 30
 
 
-def this_machine(folder: Path, tree: Tree | None = None) -> Node:
-    """The CPUs and the memory that this process's CPU set and cgroups leave to it, and the disk under ``folder``."""
+def this_machine(folder: Path, tree: Tree | None = None, vendors: Sequence[str] | None = None) -> Node:
+    """The CPUs and the memory that this process's CPU set and cgroups leave to it, the disk under ``folder``, and the
+    accelerators. ``vendors``: see :func:`accelerators`."""
     tree = tree or Tree()
+    name = socket.gethostname() or "local"
     return Node(
-        id=NodeId(socket.gethostname() or "local"),
+        id=NodeId(name),
         driver="local",
         cpu_milli=usable_cpu_milli(tree, len(os.sched_getaffinity(0))),
         memory_bytes=usable_memory_bytes(tree),
         disk_bytes=shutil.disk_usage(folder).free // GIB * GIB,
         boot_id=boot_id(),
+        devices=tuple(
+            Device(
+                id=DeviceId(f"{name}/{found.index}"),
+                index=found.index,
+                kind=found.kind,
+                memory_bytes=found.memory_bytes,
+            )
+            for found in accelerators(vendors)
+        ),
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from ampacity.model.service_terms import Routing
 from ampacity.model.workload import WorkloadKind
 
 from .rule_keys import Apart, Label, PreferKeys, Selector, Toleration, TopologyKeys
@@ -60,6 +61,7 @@ ONLY_FOR = {
     "served_name": WorkloadKind.SERVICE,
     "readiness": WorkloadKind.SERVICE,
     "concurrency": WorkloadKind.SERVICE,
+    "routing": WorkloadKind.SERVICE,
     "price": WorkloadKind.SERVICE,
     "overload": WorkloadKind.SERVICE,
 }
@@ -246,6 +248,10 @@ class WorkloadKeys(_Keys):
     readiness: ReadinessKeys | None = Field(default=None, description="service only: when a replica counts as ready.")
     concurrency: Count | None = Field(
         default=None, description="service only: how many requests a replica takes at once. No limit where left out."
+    )
+    routing: Routing | None = Field(
+        default=None,
+        description="service only: how the gateway chooses among its replicas. least_loaded where left out.",
     )
     price: PriceKeys | None = Field(default=None, description="service only: what a million tokens cost.")
     overload: OverloadKeys | None = Field(

@@ -128,6 +128,7 @@ def _service(service: ServiceSpec) -> dict[str, Any]:
         "served_name": service.served_name,
         "readiness": None if probe == usual else readiness,
         "concurrency": service.concurrency or None,
+        "routing": None if service.routing is None else service.routing.value,
         "price": None if service.price is None else _price(service.price),
         "overload": _overload(service.overload),
     }

@@ -120,6 +120,7 @@ def _service(keys: WorkloadKeys) -> ServiceSpec:
         served_name=keys.served_name or model.partition(":")[0],
         readiness=_readiness(keys.readiness or ReadinessKeys()),
         concurrency=keys.concurrency or 0,
+        routing=keys.routing,
         price=None if keys.price is None else _price(keys.price),
         overload=_overload(keys.overload or OverloadKeys()),
     )

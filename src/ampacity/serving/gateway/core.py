@@ -7,6 +7,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from ampacity.model.access import ApiKey
+from ampacity.model.service_terms import Routing
 from ampacity.serving.admission import Refused
 from ampacity.serving.dispatch import RequestId
 from ampacity.serving.metering import Recorder
@@ -30,8 +31,8 @@ class Core:
     def __init__(self, tables: Tables, routing: str, desk: Desk, recorder: Recorder | None = None) -> None:
         """``routing``: the policy's name. ``recorder``: where what was used is written down."""
         self.recorder = recorder
-        self.tables, self._routing, self.desk = tables, routing, desk
-        self.wants_blocks = routing == "prefix"
+        self.tables, self.routing, self.desk = tables, routing, desk
+        self.wants_blocks = False
         self.wheel = Wheel(monotonic())
         self.clients: set[Client] = set()
         self.fleet = Fleet(self.wheel, self._spread, self._silent)
@@ -64,7 +65,9 @@ class Core:
     def _spread(self) -> None:
         """The table or the engines' shares have changed: tell the desk."""
         table = self.tables.table
-        self.desk.follow(table, lanes_of(table, self.fleet.members, self._routing))
+        lanes = lanes_of(table, self.fleet.members, self.routing)
+        self.wants_blocks = any(lane.routing == Routing.PREFIX for lane in lanes)
+        self.desk.follow(table, lanes)
 
     def _silent(self, engine: EngineId) -> None:
         """An engine answers no probes any more: who waits for it may go elsewhere."""

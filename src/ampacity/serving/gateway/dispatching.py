@@ -125,6 +125,7 @@ class Peer(asyncio.Protocol):
             key=self._hall.core.tables.key(asked.key) if asked.key else None,
             max_tokens=asked.max_tokens,
             deadline=asked.deadline,
+            streams=asked.streams,
         )
 
     def _tell(self, id: int, answer: Answer | None) -> None:

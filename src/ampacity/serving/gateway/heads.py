@@ -42,6 +42,7 @@ class RequestHead:
     request_id: bytes = b""
     authorization: bytes = b""
     timeout: bytes = b""
+    session: bytes = b""
 
 
 def request_head(method: bytes, target: bytes, headers: list[Header], *, keep_alive: bool, version: str) -> RequestHead:
@@ -58,6 +59,7 @@ def request_head(method: bytes, target: bytes, headers: list[Header], *, keep_al
         request_id=named.get(b"x-request-id", b""),
         authorization=named.get(b"authorization", b""),
         timeout=named.get(b"x-request-timeout", b"") or named.get(b"timeout", b""),
+        session=named.get(b"x-session-id", b""),
     )
 
 

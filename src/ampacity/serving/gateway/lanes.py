@@ -16,13 +16,13 @@ and none of them idles while the next one is fetched."""
 
 
 def lanes_of(table: RoutingTable, members: Callable[[ModelRoute], Iterable[Engine]], routing: str) -> list[Lane]:
-    """``members``: a model's engines with their shares."""
+    """``members``: a model's engines with their shares. ``routing``: the policy of models that name none."""
     served = {route.name for route in table.models if route.replicas}
     return [
         Lane(
             model=route.name,
             engines=tuple(members(route)),
-            routing=routing,
+            routing=route.routing or routing,
             room=_room(route),
             admission=_policy(route, served),
         )

@@ -58,6 +58,7 @@ class RemoteDesk:
                 key,
                 request.max_tokens,
                 request.deadline,
+                request.streams,
             )
         )
         return None

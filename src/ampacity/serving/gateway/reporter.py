@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
+from ampacity.model.service_terms import Routing
 from ampacity.serving.routing import Report
 from ampacity.serving.routing.base import EngineId
 from ampacity.serving.routing.reports import report_of
@@ -107,15 +108,19 @@ class Reporter:
 
 
 class Reporters:
-    """Those of all engines in the table. ``tell`` gets the model's name, the engine's id, its report and the time."""
+    """Those of the engines whose router heeds them. ``routing``: the policy of models that name none; ``tell`` gets the
+    model's name, the engine's id, its report and the time."""
 
-    def __init__(self, fleet: Fleet, wheel: Wheel, tell: Callable[[str, EngineId, Report, float], None]) -> None:
-        self._fleet, self._wheel, self._tell = fleet, wheel, tell
+    def __init__(
+        self, fleet: Fleet, wheel: Wheel, routing: str, tell: Callable[[str, EngineId, Report, float], None]
+    ) -> None:
+        self._fleet, self._wheel, self._routing, self._tell = fleet, wheel, routing, tell
         self._each: dict[Engine, Reporter] = {}
 
     def follow(self, table: RoutingTable) -> None:
         """The fleet has followed this table."""
-        named = {EngineId(replica.id): route.name for route in table.models for replica in route.replicas}
+        heeded = [route for route in table.models if (route.routing or self._routing) == Routing.PREFIX]
+        named = {EngineId(replica.id): route.name for route in heeded for replica in route.replicas}
         engines = {engine: named[id] for id, engine in self._fleet.engines.items() if id in named}
         for gone in self._each.keys() - engines.keys():
             self._each.pop(gone).stop()
@@ -130,8 +135,7 @@ class Reporters:
 
 
 def heed_reports(core: Core, desk: OwnDesk) -> None:
-    """Ask the engines, where the policy wants to know, and tell the desk."""
-    if core.wants_blocks:
-        reporters = Reporters(core.fleet, core.wheel, desk.report)
-        core.tables.on_change(reporters.follow)
-        reporters.follow(core.tables.table)
+    """Ask the engines, where a policy wants to know, and tell the desk."""
+    reporters = Reporters(core.fleet, core.wheel, core.routing, desk.report)
+    core.tables.on_change(reporters.follow)
+    reporters.follow(core.tables.table)

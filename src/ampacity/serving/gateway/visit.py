@@ -13,7 +13,7 @@ from ampacity.model.request_usage import RequestRecord
 from ampacity.serving.admission import Ending, Refused
 from ampacity.serving.admission.access import may_use, model_refused
 from ampacity.serving.dispatch import Answer, Request, Send
-from ampacity.serving.routing.blocks import TOKEN_BYTES, blocks_of
+from ampacity.serving.routing.blocks import TOKEN_BYTES, blocks_of, session_of
 
 from .answer import Answering
 from .answers import Refusal, failed, refusal_of
@@ -63,6 +63,7 @@ class Visit:
             asked.model,
             arrived=now,
             tokens=len(prompt) // TOKEN_BYTES,
+            session=session_of(self._head.session),
             blocks=blocks_of(memoryview(prompt)) if core.wants_blocks else (),
             key=who,
             max_tokens=asked.max_tokens,

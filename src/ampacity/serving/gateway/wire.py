@@ -23,6 +23,7 @@ class Ask(msgspec.Struct, tag=1, array_like=True, gc=False):
     key: str
     max_tokens: int | None
     deadline: float | None
+    streams: bool
 
 
 class Again(msgspec.Struct, tag=2, array_like=True, gc=False):

@@ -28,3 +28,8 @@ def blocks_of(text: bytes | memoryview) -> list[int]:
         state.update(view[start : start + BLOCK_BYTES])
         found.append(state.intdigest())
     return found
+
+
+def session_of(name: bytes) -> int:
+    """A session's number by its name; 0 = it has none."""
+    return xxhash.xxh3_64_intdigest(name) if name else 0

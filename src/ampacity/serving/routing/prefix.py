@@ -9,7 +9,7 @@ A ticket's place is where its prefill ends soonest, and on top of it:
 
 Held tickets are looked at in the order of ``order.py`` and planned together by ``plan.py``. Since all is counted in
 seconds of prefill, a first block that all prompts share draws nobody anywhere. Why it is so, and what was tried:
-docs/decisions/0010-prefix-routing.md.
+docs/decisions/0012-late-binding-by-prefixes.md.
 """
 
 from __future__ import annotations

@@ -1,0 +1,105 @@
+"""The accelerators of this machine, asked of their vendors' readers in a process with a time limit.
+
+Run as ``python -m ampacity.observe.discovery.accelerators READER`` it prints what it found as JSON: a vendor's library
+may hang in a sick driver, or bring its process down.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from ampacity.observe.devices.base import ReadFailed
+from ampacity.observe.devices.registry import open_reader, present
+
+LIMIT_S = 20.0
+log = logging.getLogger(__name__)
+
+_MODEL = re.compile(r"\b(RTX \w+|[A-Z]{1,3}\d{1,4}[A-Z]?)\b")
+
+
+class Accelerator(msgspec.Struct, frozen=True, kw_only=True):
+    """``kind``: as people ask for it (``H100``); ``name``: as the vendor calls it; ``memory_bytes`` 0 = not known."""
+
+    index: int
+    kind: str
+    name: str
+    memory_bytes: int
+    uuid: str
+    bus: str
+
+
+def accelerators(vendors: Sequence[str] | None = None, *, limit_s: float = LIMIT_S) -> tuple[Accelerator, ...]:
+    """Those of the first vendor that has any. What hangs or fails is logged, and counts as none.
+
+    Args:
+        vendors: whom to ask; all whose driver is loaded unless given. Also ``module:attribute`` of a reader.
+        limit_s: how long one vendor's reader may take.
+    """
+    for vendor in present() if vendors is None else vendors:
+        found = _ask(vendor, limit_s)
+        if found:
+            return found
+    return ()
+
+
+def _ask(vendor: str, limit_s: float) -> tuple[Accelerator, ...]:
+    command = [sys.executable, "-m", __name__, vendor]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        told, error = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()  # one that hangs in the kernel is not waited for
+        log.error("the devices of %s do not answer within %g s: none of them is used", vendor, limit_s)
+        return ()
+    if process.returncode != 0:
+        last = error.decode(errors="replace").strip().splitlines()[-1:]
+        log.error("the devices of %s cannot be read: %s", vendor, *last or [f"exit code {process.returncode}"])
+        return ()
+    return msgspec.json.decode(told, type=tuple[Accelerator, ...])
+
+
+def short_kind(name: str) -> str:
+    """As people write it in ``accelerators:`` (``NVIDIA A100-SXM4-80GB`` is ``A100``); else the name in one word."""
+    found = _MODEL.search(name)
+    return (found[1] if found else name.strip()).replace(" ", "")
+
+
+def look(vendor: str) -> tuple[Accelerator, ...]:
+    """In this very process. Raises ``ReadFailed``."""
+    reader = open_reader(vendor)
+    try:
+        found = []
+        for device in reader.devices():
+            values = reader.read(device.index)
+            memory = values.get("memory_used_bytes", 0.0) + values.get("memory_free_bytes", 0.0)
+            found.append(
+                Accelerator(
+                    index=device.index,
+                    kind=short_kind(device.kind),
+                    name=device.kind,
+                    memory_bytes=int(memory),
+                    uuid=device.uuid,
+                    bus=device.bus,
+                )
+            )
+        return tuple(found)
+    finally:
+        reader.close()
+
+
+def main(vendor: str) -> None:
+    try:
+        found = look(vendor)
+    except ReadFailed as error:
+        sys.exit(str(error))
+    sys.stdout.buffer.write(msgspec.json.encode(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
