@@ -225,9 +225,10 @@ class Prefix:
             likely = [slot for slot in likely if slot not in excluded]
         return likely
 
-    def _job(self, held: _Held, places: Sequence[int], fade: float, *, fixed: bool = False) -> Job:
-        special, common_s, factors = held.special, held.common_s, self._slots.factors
-        models_s = [special.get(slot, common_s) for slot in places]
+    def _burdens(self, held: _Held, places: Sequence[int], fade: float) -> tuple[list[float], list[float]]:
+        """What its prefill takes in these places by the model, and what it costs there in all."""
+        special, common_s = held.special, held.common_s
+        models_s = [special.get(slot, common_s) for slot in places] if special else [common_s] * len(places)
         burdens = self._slots.burdens(
             places,
             models_s,
@@ -236,6 +237,11 @@ class Prefix:
             blocked=BLOCKED * RETURNS * fade,
             most_s=BLOCKED * RETURNS * self._block_s * len(held.ticket.blocks),
         )
+        return models_s, burdens
+
+    def _job(self, held: _Held, places: Sequence[int], fade: float, *, fixed: bool = False) -> Job:
+        models_s, burdens = self._burdens(held, places, fade)
+        factors = self._slots.factors
         costs = [model_s * factors[slot] for slot, model_s in zip(places, models_s, strict=True)]
         return Job(held.ticket.id, places, costs, burdens, fixed=fixed)
 
@@ -245,15 +251,15 @@ class Prefix:
         places = self._places(held, slots.likely(now), now)
         if not places:
             return None
-        job = self._job(held, places, slots.fade(now))
+        models_s, burdens = self._burdens(held, places, slots.fade(now))
         ends = [
             slots.done_at(slot, now) + awaited.get(slot, 0.0) + burden
-            for slot, burden in zip(places, job.burdens, strict=True)
+            for slot, burden in zip(places, burdens, strict=True)
         ]
         best = ends.index(min(ends))
         slot = places[best]
         if slot in awaited or not slots.takes(slot):
-            awaited[slot] = awaited.get(slot, 0.0) + job.costs[best]
+            awaited[slot] = awaited.get(slot, 0.0) + models_s[best] * slots.factors[slot]
             return None
         return self._bind(held, slot, now)
 

@@ -319,12 +319,15 @@ class Slots:
         if slot is None:
             return
         self._answering[slot] = state.answering
-        self._take_out(state)
         if state.member.full:
+            self._take_out(state)
             return
         # nobody waits by a guess
         open_ = slot in self._unknown or state.work_s < (self._lead_s or _JUST_AFTER_S)
         entry = ((self._claims[slot] if open_ else state.busy_until) + self._aside_s[slot], slot)
+        if state.place == (open_, entry):
+            return
+        self._take_out(state)
         insort(self._open if open_ else self._busy, entry)
         state.place = (open_, entry)
 
