@@ -30,3 +30,32 @@ class Gang:
     def shape(self) -> Gang:
         """Gangs of one shape find room together or not at all: how far they would grow makes no difference."""
         return replace(self, size=Range.exactly(self.size.minimum))
+
+
+def asks_no_less(gang: Gang, than: Gang) -> bool:
+    """Whether wherever ``gang`` finds room, ``than`` would find room as well: it asks for no less of anything.
+    ``False`` also where the two are too different to be held against each other."""
+    more, less = gang.resources, than.resources
+    if (gang.rules, gang.name, more.licences, more.counted, more.power_w) != (
+        than.rules,
+        than.name,
+        less.licences,
+        less.counted,
+        less.power_w,
+    ):
+        return False
+    return (
+        gang.size.minimum >= than.size.minimum
+        and more.cpu_milli.minimum >= less.cpu_milli.minimum
+        and more.memory_bytes.minimum >= less.memory_bytes.minimum
+        and more.disk_bytes >= less.disk_bytes
+        and _devices_no_less(more, less)
+    )
+
+
+def _devices_no_less(more: ResourceRequest, less: ResourceRequest) -> bool:
+    if len(more.accelerators) != 1 or len(less.accelerators) != 1:
+        return more.accelerators == less.accelerators or not less.accelerators
+    one, other = more.accelerators[0], less.accelerators[0]
+    same = (one.kind, one.memory_bytes) == (other.kind, other.memory_bytes)
+    return same and one.count.minimum >= other.count.minimum and one.milli >= other.milli

@@ -13,6 +13,7 @@ from ampacity.model.resources import Range
 
 from .backfill.guard import Guard
 from .board import Board, Fit
+from .gang import asks_no_less
 from .moment import Moment
 from .order import Group, Shape, Want
 from .place import has_room, place_as, placements
@@ -60,6 +61,8 @@ class Server:
     _queues: dict[str, Heads] = field(default_factory=dict)
     _done: set[Group] = field(default_factory=set)
     _kept_out: set[int] = field(default_factory=set)
+    _least_crowded: list[Shape] = field(default_factory=list)
+    _least_kept_out: list[Shape] = field(default_factory=list)
     _roomy: list[int] = field(default_factory=list)
     _unhelped: set[str] = field(default_factory=set)
     _ends: dict[Group, float] = field(default_factory=dict)
@@ -74,7 +77,7 @@ class Server:
             if group.queue not in self._queues:
                 self._queues[group.queue] = self.moment.heads(group.queue)
             self._queues[group.queue].add(group, ((line.turn(want), want),))
-        self._roomy = list(self.served.shapes)
+        self._roomy = sorted(self.served.shapes, key=lambda number: _bulk(self.served.shapes[number]), reverse=True)
         rivals = contest(policy.sharing, list(self._queues), self._peek, self.purse, lambda head: wanted(head.want))
         left = policy.backfill.tests
         while left and not (self.guard.is_full and self._is_over()):
@@ -101,10 +104,16 @@ class Server:
 
     def is_crowded(self, number: int) -> bool:
         """Whether nobody of this shape finds room. Room only shrinks while a plan is made."""
-        crowded = self.served.crowded
-        if number not in crowded and not has_room(self.board, self.served.shapes[number]):
-            crowded.add(number)
-        return number in crowded
+        if number not in self.served.crowded:
+            shape = self.served.shapes[number]
+            if any(asks_no_less(shape, each) for each in self._least_crowded) or not has_room(self.board, shape):
+                self._crowd(number)
+        return number in self.served.crowded
+
+    def _crowd(self, number: int) -> None:
+        """A shape finds no room: then none does that asks for no less."""
+        self.served.crowded.add(number)
+        _keep_least(self._least_crowded, self.served.shapes[number])
 
     def _is_over(self) -> bool:
         """Whether nobody finds room, whatever its shape, and nobody gives way to any of them."""
@@ -126,8 +135,10 @@ class Server:
             return True
         if not self.guard.is_full:
             return False
+        if group.queue in self._unhelped and self.is_crowded(group.shape):
+            return True
         if group.shape in self.served.crowded:
-            return group.queue in self._unhelped
+            return False
         return group.shape in self._kept_out and self.guard.delays(self._until(group))
 
     def _until(self, group: Group) -> float:
@@ -165,13 +176,15 @@ class Server:
         if not self.guard.delays(self._until(head.group)):
             fits = place_as(self.board, want.gang, size, want.spread)
             if fits is None:
-                self.served.crowded.add(shape)
+                self._crowd(shape)
             return fits
         if shape in self._kept_out or self.guard.barred(head.group.queue, wanted(want)):
             return None
-        fits = self.guard.place(want, size)
+        least = self._least_kept_out
+        fits = None if any(asks_no_less(want.gang, each) for each in least) else self.guard.place(want, size)
         if fits is None:
             self._kept_out.add(shape)
+            _keep_least(least, want.shape)
         return fits
 
     def _start(self, head: Head, fits: tuple[Fit, ...], amounts: Amounts) -> None:
@@ -235,6 +248,19 @@ class Server:
             self._done.add(head.group)
             heads.done(head)
         return False
+
+
+def _bulk(shape: Shape) -> tuple[int, int, int]:
+    """For looking at those first that ask for the least."""
+    request = shape.resources
+    devices = request.accelerators[0].count.minimum * request.accelerators[0].milli if request.accelerators else 0
+    return shape.size.minimum * devices, shape.size.minimum * request.cpu_milli.minimum, request.memory_bytes.minimum
+
+
+def _keep_least(least: list[Shape], shape: Shape) -> None:
+    """Of shapes that find no room only those that do not ask for as much as another one."""
+    if not any(asks_no_less(shape, each) for each in least):
+        least[:] = [*(each for each in least if not asks_no_less(each, shape)), shape]
 
 
 def _why(fits: tuple[Fit, ...], placement: PlacementName) -> str:

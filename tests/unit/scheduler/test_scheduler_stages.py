@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ampacity.model.fits import capacity, free_on, less
-from ampacity.model.ids import WorkloadId
+from ampacity.model.ids import Project, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.quantities import parse_accelerators
 from ampacity.model.resources import Allocation, DeviceShare, Range, ResourceRequest
@@ -16,7 +16,7 @@ from ampacity.scheduler import build
 from ampacity.scheduler.board import Board, Fit
 from ampacity.scheduler.fit import NO_ROOM, best, fits_on, keys_of
 from ampacity.scheduler.fleet import Fleet
-from ampacity.scheduler.gang import Gang
+from ampacity.scheduler.gang import Gang, asks_no_less
 from ampacity.scheduler.place import place
 from ampacity.scheduler.shortfall import Dimension, most_to_ask, shortfall
 from ampacity.scheduler.words import listed, say_request
@@ -126,3 +126,18 @@ def test_words() -> None:
     assert say_request(request("A100:80GB:2", cpus=0)) == "2 A100 of 80GB"
     assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert listed([]) == ""
+
+
+def test_what_asks_for_no_less_finds_room_nowhere_else() -> None:
+    def gang(ask: str, *, cpus: float = 1, nodes: int = 1) -> Gang:
+        return Gang(resources=request(ask, cpus=cpus), size=Range.exactly(nodes))
+
+    assert asks_no_less(gang("H100:4"), gang("H100:2"))
+    assert asks_no_less(gang("H100"), gang("H100:0.5"))
+    assert asks_no_less(gang("H100"), gang(""))
+    assert asks_no_less(gang("H100", nodes=2), gang("H100"))
+    assert not asks_no_less(gang("H100:2"), gang("H100:4"))
+    assert not asks_no_less(gang("H100:4"), gang("H100:2", cpus=2))
+    assert not asks_no_less(gang("H100:4"), gang("A100"))
+    assert not asks_no_less(gang(""), gang("H100"))
+    assert not asks_no_less(gang("H100:4"), replace(gang("H100"), name=(Project("p"), "x")))
