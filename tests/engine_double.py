@@ -31,7 +31,7 @@ class EngineDouble:
     name: str = "engine"
     fault: str = ""
     close_after: bool = False
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list, repr=False)
     gone: int = 0
     frozen: bool = False
     metrics: bytes = b""

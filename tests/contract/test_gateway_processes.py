@@ -137,6 +137,14 @@ def test_the_workers_have_one_view_and_go_on_while_it_is_gone(shared: Gateway, e
     assert sorted(answers(shared, 16)) == [200] * 12 + [429] * 4
 
 
+def test_metrics_are_those_of_all_workers(shared: Gateway) -> None:
+    assert [shared.ask().status_code for _ in range(12)] == [200] * 12
+    line = 'gen_ai_server_request_duration_seconds_count{gen_ai_request_model="tiny"} 12'
+    eventually(lambda: all(line in httpx.get(shared.url + "/metrics").text for _ in range(4)))
+    text = httpx.get(shared.url + "/metrics").text
+    assert 'gen_ai_client_token_usage_sum{gen_ai_request_model="tiny",gen_ai_token_type="output"} 48' in text
+
+
 def test_a_port_in_use_is_one_clear_line_for_workers_too(shared: Gateway) -> None:
     command = [sys.executable, "-m", "ampacity.serving.gateway", "--table", "x", "--port", str(shared.port)]
     done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)

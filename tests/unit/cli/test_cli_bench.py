@@ -103,7 +103,7 @@ def test_streams_and_whole_answers_are_measured() -> None:
         asked = json.loads(seen.body)
         assert (asked["max_tokens"], len(asked["messages"][0]["content"].split())) == (4, 5)
         assert len({each.body for each in engine.seen[:6]}) == 6, "no two prompts are the same"
-        sent(engine, AT_ONCE[:1], chat=False, timeout_s=3.0, tell_timeout=True)
+        sent(engine, AT_ONCE[:1], chat=False, timeout_s=30.0, told_s=3.0)
         assert engine.seen[-1].path == "/v1/completions"
         assert 2.0 < float(engine.seen[-1].headers["x-request-timeout"]) <= 3.0
 

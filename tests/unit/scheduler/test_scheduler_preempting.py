@@ -17,6 +17,7 @@ from ampacity.model.policy import SchedulerPolicy
 from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range
+from ampacity.model.rules import PlacementRules, TopologyMode, TopologyRule
 from ampacity.model.workload import GivingWay, ReplicaPhase, SpecRevision, Workload, WorkloadKind
 from ampacity.scheduler import build, plan
 from scheduler_cluster import node, request, rows_of, workload
@@ -354,6 +355,23 @@ def test_jobs_are_moved_to_make_a_room_whole_where_that_is_wanted_and_pays() -> 
     assert planned(n1, n2, n3, wanted, *unsaved, long, whole).moves == ()
 
 
+def test_a_gang_that_has_to_be_in_one_place_is_made_room_for_there_though_others_lose_less_elsewhere() -> None:
+    nodes = [
+        replace(node(f"n{index}", devices=8), trees={"fabric": ("spine", f"leaf{index // 2}")}) for index in range(4)
+    ]
+    lost = [10, 900, 500, 500]
+    runners = [runs(f"w{index}", "H100:8", [nodes[index]], lost_s=lost[index]) for index in range(4)]
+    rule = TopologyRule(tree="fabric", level="leaf", mode=TopologyMode.REQUIRED)
+    asker = asks("big", "H100:8", nodes=2, priority=HIGH, rules=PlacementRules(topology=rule))
+    made = planned(*nodes, *runners, asker)
+    assert stopped(made) in (["w0", "w1"], ["w2", "w3"]), "two that are neighbours"
+    assert {place.node for place in made.promises[0].placements} == {f"n{id[1]}" for id in stopped(made)}
+    kept = runs("w3", "H100:8", [nodes[3]], lost_s=500, priority=HIGH)
+    assert stopped(planned(*nodes, *runners[:3], kept, asker)) == ["w0", "w1"]
+    other = runs("w1", "H100:8", [nodes[1]], priority=HIGH)
+    assert planned(*nodes, runners[0], other, runners[2], kept, asker).stops == ()
+
+
 # Queues -----------------------------------------------------------------------------------------------------------
 
 
@@ -371,6 +389,8 @@ def test_a_queue_has_back_what_another_one_borrows_but_no_more() -> None:
     assert made.stops[0].reason == "makes room for name-back (back): the queue a has borrowed what b has a right to"
     made = planned(*nodes, a, b, own, *more, asks("back", "H100:8", nodes=3, queue="b"))
     assert made.stops == (), "it would itself be over its quota"
+    made = planned(*nodes, a, queue("b", 24), own, *more, asks("back", "H100:8", nodes=3, queue="b"))
+    assert made.stops == (), "the other one is at its quota once two are gone, and keeps the third"
     shy = queue("b", 16, reclaims=False)
     assert planned(*nodes, a, shy, own, *more, asks("back", "H100:8", queue="b")).stops == ()
     kept = [

@@ -18,14 +18,14 @@ TICK_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What is asked for. ``timeout_s``: how long an answer is waited for, from the time at which it was to be sent;
-    ``tell_timeout``: the endpoint is told of it, and may refuse what it cannot answer in time."""
+    """What is asked for. ``timeout_s``: how long an answer is waited for, from the time at which it was to be sent.
+    ``told_s``: how long the endpoint is told that it is waited for: it may refuse what it cannot answer in time."""
 
     model: str
     chat: bool = True
     stream: bool = True
     timeout_s: float = 600.0
-    tell_timeout: bool = False
+    told_s: float | None = None
     seed: int = 0
 
     def body(self, arrival: Arrival, draw: random.Random) -> bytes:
@@ -97,7 +97,7 @@ class Load:
             async with asyncio.timeout_at(due + self._ask.timeout_s):
                 exchange = await self._connections.take()
                 sent_s = max(0.0, loop.time() - due)
-                exchange.ask(self._request(body, self._ask.timeout_s - sent_s))
+                exchange.ask(self._request(body, sent_s))
                 await exchange.done
         except TimeoutError:
             outcome = Outcome(ending=Ending.LATE, sent_s=sent_s, total_s=loop.time() - due, error="no answer in time")
@@ -113,10 +113,10 @@ class Load:
         self._answered += outcome.ending is Ending.ANSWERED
         self.outcomes.append(outcome)
 
-    def _request(self, body: bytes, left_s: float) -> bytes:
+    def _request(self, body: bytes, sent_s: float) -> bytes:
         head = self._target.head(self._path, len(body))
-        if self._ask.tell_timeout:
-            head = head[:-2] + b"x-request-timeout: %.6f\r\n\r\n" % max(left_s, 0.001)
+        if self._ask.told_s is not None:
+            head = head[:-2] + b"x-request-timeout: %.6f\r\n\r\n" % max(self._ask.told_s - sent_s, 0.001)
         return head + body
 
     async def _tell_now_and_then(self, began: float, under_way: set[asyncio.Task[None]]) -> None:

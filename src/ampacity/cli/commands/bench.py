@@ -112,12 +112,13 @@ def serve(session: Session, /, url: str | None, model: str | None, key: str | No
     slo = _slo(options)
     secret = key or next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "")
     target = target_of(url or _own_endpoint(session), secret)
+    timeout_s = parse_duration(options["timeout"])
     ask = Ask(
         model=model or only_model(target),
         chat=not options["completions"],
         stream=not options["no_stream"],
-        timeout_s=parse_duration(options["timeout"]),
-        tell_timeout=options["tell_timeout"],
+        timeout_s=timeout_s,
+        told_s=timeout_s if options["tell_timeout"] else None,
         seed=seed,
     )
     summary = measure(target, ask, arrivals, slo, quiet=session.json)

@@ -115,13 +115,15 @@ class Chooser:
         node = self.board.fleet.node(row).id
         mark = self.board.mark()
         pieces = []
-        asked = Taken(shrunk=self.taken.shrunk, replicas=self.taken.replicas.copy())
+        taken = self.taken
+        asked = Taken(stopped=dict(taken.stopped), shrunk=taken.shrunk, replicas=taken.replicas.copy())
         for runner, spot in self._holders(row):
             if self.taken.has(runner.attempt.id, node):
                 self.board.give_place(spot)
             elif (piece := self.rules.piece(runner, spot, asked)) is not None:
                 pieces.append(piece)
-                if piece.stops:  # of a service's replicas not more than it can do without
+                if piece.stops:  # of replicas and of a debtor's not more than they can do without
+                    asked.stopped[runner.attempt.id] = runner
                     asked.replicas[runner.attempt.workload] += 1
         offer = cheapest(self.board, row, request, pieces)
         self.board.rollback(mark)

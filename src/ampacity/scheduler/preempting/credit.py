@@ -11,7 +11,7 @@ from ..board import Fit
 from ..order import Want
 from ..place import placements
 from ..queues.purse import Purse, wanted
-from ..queues.rules import Barred, debtors
+from ..queues.rules import Barred, borrowed, debtors
 from .ahead import spend
 from .claims import Claim
 from .pieces import Taken
@@ -52,7 +52,8 @@ class Credit:
             if name in tree.chain(other.attempt.queue):
                 for resource, amount in self._held(other).items():
                     used[resource] = used.get(resource, 0) - amount
-        return any(used.get(resource, 0) > tree.quota(name, resource) for resource in self._held(runner))
+        over = borrowed(tree, {**self.purse.used, name: used}, name)
+        return any(resource in over for resource in self._held(runner))
 
     def bar(self, taken: Taken, fits: tuple[Fit, ...] | None = None) -> Barred | None:
         """Why its queue may not use so much, though all that is gone; of its least where it has no places."""

@@ -64,8 +64,10 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def read_body(body: bytes) -> Asked:
-    """Raises ``Refusal`` (400) for what is no JSON object with a ``model``."""
+    """Raises ``Refusal`` (400) for what is no JSON object with a ``model``, in UTF-8."""
     try:
+        if not body.isascii():
+            body.decode()  # values that are not read here are not checked below, and engines have to live with them
         return _asked.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _what_is_wrong(body, error) from error
@@ -76,6 +78,8 @@ def _what_is_wrong(body: bytes, error: Exception) -> Refusal:
         fields = _fields.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as worse:
         return Refusal(400, f"The body is not a JSON object: {worse}.")
+    if isinstance(error, UnicodeDecodeError):
+        return Refusal(400, f"The body is not UTF-8: {error}.")
     if "model" not in fields:
         return Refusal(400, "The body names no 'model'.")
     return Refusal(400, f"The body's 'model' is not a string: {error}.")

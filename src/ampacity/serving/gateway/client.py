@@ -17,7 +17,7 @@ from .answers import CLOSED, CONTINUE, KEPT, Header, Refusal, failed, whole
 from .body import read_body
 from .core import Core
 from .flight import Flight
-from .heads import RequestHead, request_head
+from .heads import RequestHead, refuse_unsound, request_head
 from .pages import local_answer
 from .repeats import Repeat, repeat_of
 from .visit import Visit
@@ -177,9 +177,10 @@ class Client(asyncio.Protocol):
         if not self._head_bytes:
             self._new_request()
         self._read = data
+        if self._head is not None or not self._head_bytes:
+            self.limit(monotonic() + READ_LIMIT_S)  # a head has to come as a whole: a drop now and then is none
         if self._head is None:
             self._head_bytes += len(data)
-        self.limit(monotonic() + READ_LIMIT_S)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -221,6 +222,7 @@ class Client(asyncio.Protocol):
         declared = next((value for name, value in self._headers if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > MOST_BODY_BYTES:
             raise _too_large()
+        refuse_unsound(parser.get_http_version(), self._headers)
         if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers):
             self.write(CONTINUE)
 
@@ -253,7 +255,7 @@ class Client(asyncio.Protocol):
                 self._visit = visit = Visit(self._core, self, head, body, read_body(body))
                 visit.begin(who)
             else:
-                self.answer(*local_answer(head, self._core))
+                self.answer(*local_answer(head, self._core, near=self._is_near))
         except Refusal as refusal:
             self.refuse(refusal)
         except Exception:
@@ -261,6 +263,11 @@ class Client(asyncio.Protocol):
             if self._flight is not None:
                 self._flight.leave()
             self.refuse(failed())
+
+    def _is_near(self) -> bool:
+        """Whether the client is on this machine."""
+        peer = None if self._transport is None else self._transport.get_extra_info("peername")
+        return isinstance(peer, tuple) and peer[0] in ("127.0.0.1", "::1")
 
     def fly(self, flight: Flight) -> None:
         self._flight = flight

@@ -10,7 +10,7 @@ from ampacity.model.access import ApiKey
 from ampacity.model.service_terms import Routing
 from ampacity.serving.admission import Refused
 from ampacity.serving.dispatch import RequestId
-from ampacity.serving.metering import Recorder
+from ampacity.serving.metering import MeterBoard, Recorder
 from ampacity.serving.routing.base import EngineId
 
 from .answers import refusal_of
@@ -28,9 +28,16 @@ if TYPE_CHECKING:
 class Core:
     """One process's gateway, without its sockets."""
 
-    def __init__(self, tables: Tables, routing: str, desk: Desk, recorder: Recorder | None = None) -> None:
-        """``routing``: the policy's name. ``recorder``: where what was used is written down."""
-        self.recorder = recorder
+    def __init__(
+        self,
+        tables: Tables,
+        routing: str,
+        desk: Desk,
+        recorder: Recorder | None = None,
+        board: MeterBoard | None = None,
+    ) -> None:
+        """``routing``: the policy's name. ``recorder``: where what was used is written down; ``board``: its sums."""
+        self.recorder, self.board = recorder, board
         self.tables, self.routing, self.desk = tables, routing, desk
         self.wants_blocks = False
         self.wheel = Wheel(monotonic())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .answers import Header
+from .answers import Header, Refusal
 
 HOP_BY_HOP = frozenset(
     (
@@ -61,6 +61,20 @@ def request_head(method: bytes, target: bytes, headers: list[Header], *, keep_al
         timeout=named.get(b"x-request-timeout", b"") or named.get(b"timeout", b""),
         session=named.get(b"x-session-id", b""),
     )
+
+
+def refuse_unsound(version: str, headers: list[Header]) -> None:
+    """What the parser lets pass, and what engines may read in another way (RFC 9112, sections 3.2 and 6.1). Raises
+    ``Refusal``."""
+    if version not in ("1.1", "1.0"):
+        raise Refusal(505, "HTTP/1.1 and HTTP/1.0 are spoken here.", close=True)
+    names = [name for name, _ in headers]
+    if names.count(b"host") != 1 and (version == "1.1" or b"host" in names):
+        raise Refusal(400, "A request names its host, once.", close=True)
+    if b"transfer-encoding" in names:
+        codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+        if codings != [b"chunked"]:
+            raise Refusal(501, "Of transfer codings only 'chunked' is understood here, once.", close=True)
 
 
 def _connection_options(named: dict[bytes, bytes]) -> frozenset[bytes]:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from ampacity.model.errors import PortInUse
-from ampacity.serving.metering import Recorder
+from ampacity.serving.metering import MeterBoard, Recorder
 from ampacity.serving.metering.spent import SpentFile
 
 from .client import Client
@@ -37,8 +37,9 @@ async def run(options: Options) -> None:
     allow_many_connections()
     folder = options.table.parent
     desk = OwnDesk() if options.dispatcher is None else RemoteDesk(str(options.dispatcher))
-    recorder = Recorder(folder / "usage")
-    core = Core(Tables(options.table), options.router, desk, recorder)
+    board = MeterBoard(None if options.dispatcher is None else options.dispatcher.parent)
+    recorder = Recorder(folder / "usage", board=board)
+    core = Core(Tables(options.table), options.router, desk, recorder, board)
     if isinstance(desk, OwnDesk):
         heed_reports(core, desk)
     certificate = None if options.tls is None else Certificate(options.tls)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .meter_board import MeterBoard
 from .recorder import Recorder
 from .spool import Spool
 
-__all__ = ["Recorder", "Spool"]
+__all__ = ["MeterBoard", "Recorder", "Spool"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ampacity.model.request_usage import RequestRecord
 
+from .meter_board import MeterBoard
 from .spool import Line, SpoolWriter
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ class Recorder:
     ``lost``: so many since the start.
     """
 
-    def __init__(self, folder: Path, *, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, folder: Path, *, most_waiting: int = MOST_WAITING, board: MeterBoard | None = None) -> None:
+        self._board = board
         self._writer = SpoolWriter(folder)
         self._most_waiting = most_waiting
         self._waiting: deque[RequestRecord] = deque()
@@ -71,8 +73,17 @@ class Recorder:
                 return
             with self._counting:
                 self._untold -= untold
+            self._meter(lot)
         try:
             self._writer.close_file()
+        except OSError as error:
+            self._complain(str(error))
+
+    def _meter(self, lot: list[RequestRecord]) -> None:
+        if self._board is None:
+            return
+        try:
+            self._board.observe(lot, self.lost)
         except OSError as error:
             self._complain(str(error))
 
