@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -98,6 +99,7 @@ class PlaneDouble:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self._numbers = itertools.count()
         self.reset()
 
     def reset(self) -> None:
@@ -182,7 +184,7 @@ class PlaneDouble:
     ) -> tuple[WorkloadView, ...]:
         if indices:
             specs = [replace(spec, name=element_name(spec.name, index)) for spec in specs for index in indices]
-        views = tuple(self._view(spec, project, owner, number) for number, spec in enumerate(specs, len(self._views)))
+        views = tuple(self._view(spec, project, owner, next(self._numbers)) for spec in specs)
         if indices:
             places = [ArrayPlace(array="a", index=index, size=len(indices)) for index in indices]
             views = tuple(
