@@ -1,4 +1,4 @@
-"""A large cluster as rows: nodes in a tree of three tiers, what runs there, and what waits."""
+"""A large cluster as rows: nodes in a tree of three tiers, queues in three levels, what runs there, and what waits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.event import Row, Rows, put
-from ampacity.model.ids import DeviceId, NodeId, WorkloadId, attempt_id
+from ampacity.model.ids import DeviceId, NodeId, Owner, QueueName, WorkloadId, attempt_id
 from ampacity.model.node import Device, Node
+from ampacity.model.queue import Queue
 from ampacity.model.resources import AcceleratorRequest, Allocation, DeviceShare, Range, ResourceRequest
+from ampacity.model.site import Site
 from ampacity.model.workload import (
     Desired,
     Replica,
@@ -26,11 +28,15 @@ DEVICES = 8
 NODES = 12_500
 RUNNING = 20_000
 WAITING = 10_000
-NODES_A_RACK = 16
-RACKS_A_ROOM = 32
+NODES_A_LEAF = 16
+LEAVES_A_SPINE = 32
+SPINES_A_POD = 4
+QUEUES = (5, 3, 2)
+"""So many queues at the top, so many parts of each, and parts of those: 50 in all, and work is in the lowest 30."""
 CPU_MILLI = 192_000
 MEMORY_BYTES = 2 * 10**12
 KIND = "H100"
+OWNERS_A_QUEUE = 4
 
 # How many of 20,000 running workloads have so many devices: mostly small ones, and most devices in large ones. The
 # rest have one device.
@@ -50,6 +56,9 @@ SIZES = {
 }
 
 
+SITE = Site(levels={"fabric": ("pod", "spine", "leaf")})
+
+
 @dataclass(frozen=True)
 class Scale:
     """How large the cluster is and how much there is to do on it."""
@@ -63,8 +72,8 @@ class Scale:
 
 
 def node(index: int) -> Node:
-    rack = index // NODES_A_RACK
-    room = rack // RACKS_A_ROOM
+    leaf = index // NODES_A_LEAF
+    spine = leaf // LEAVES_A_SPINE
     id = f"n{index:06}"
     return Node(
         id=NodeId(id),
@@ -75,8 +84,29 @@ def node(index: int) -> Node:
             Device(id=DeviceId(f"{id}/{slot}"), index=slot, kind=KIND, memory_bytes=80 * 10**9)
             for slot in range(DEVICES)
         ),
-        trees={"site": ("dc", f"room-{room:03}", f"rack-{rack:05}")},
+        trees={"fabric": (f"pod-{spine // SPINES_A_POD:03}", f"spine-{spine:04}", f"leaf-{leaf:05}")},
     )
+
+
+def queues(nodes: int) -> Iterator[Queue]:
+    """The tree: everybody has a quota, all quotas together are the cluster, and what is left is lent."""
+    devices_milli = nodes * DEVICES * 1000
+    tops, parts, leaves = QUEUES
+    for top in range(tops):
+        name = QueueName(f"q{top}")
+        yield Queue(name=name, weight=1.0 + top % 2, quota={KIND: devices_milli // tops})
+        for part in range(parts):
+            inner = QueueName(f"{name}-{part}")
+            yield Queue(name=inner, parent=name, quota={KIND: devices_milli // tops // parts})
+            for leaf in range(leaves):
+                quota = {KIND: devices_milli // tops // parts // leaves}
+                yield Queue(name=QueueName(f"{inner}-{leaf}"), parent=inner, quota=quota)
+
+
+def queue_names() -> list[QueueName]:
+    """Those that work goes into."""
+    tops, parts, leaves = QUEUES
+    return [QueueName(f"q{a}-{b}-{c}") for a in range(tops) for b in range(parts) for c in range(leaves)]
 
 
 def sizes(count: int, random_: random.Random) -> list[int]:
@@ -87,21 +117,50 @@ def sizes(count: int, random_: random.Random) -> list[int]:
     return found
 
 
-def request(devices: int, random_: random.Random) -> tuple[ResourceRequest, int]:
-    """What one member asks for, and how many members there are: whole nodes where it needs more than one. CPUs and
-    memory a device vary as people's guesses do."""
+@dataclass(frozen=True)
+class Habit:
+    """People ask for about the same again and again: CPUs and memory a device, and a limit of time."""
+
+    queue: QueueName
+    owner: Owner
+    cpu_milli: int
+    memory_bytes: int
+    limit_s: float
+
+
+def _habits() -> list[Habit]:
+    random_ = random.Random(1)
+    return [
+        Habit(
+            queue=queue,
+            owner=Owner(f"{queue}-u{index}"),
+            cpu_milli=random_.choice((4_000, 8_000, 12_000, 16_000)),
+            memory_bytes=random_.choice((32, 64, 100, 128, 200)) * 10**9,
+            limit_s=random_.choice((1, 4, 12, 24, 72)) * 3600.0,
+        )
+        for queue in queue_names()
+        for index in range(OWNERS_A_QUEUE)
+    ]
+
+
+def request(devices: int, habit: Habit) -> tuple[ResourceRequest, int]:
+    """What one member asks for, and how many members there are: whole nodes where it needs more than one."""
     each = min(devices, DEVICES)
     return ResourceRequest(
         accelerators=(AcceleratorRequest(kind=KIND, count=Range.exactly(each)),),
-        cpu_milli=Range.exactly(each * random_.choice((4_000, 8_000, 12_000, 16_000))),
-        memory_bytes=Range.exactly(each * random_.choice((32, 64, 100, 128, 200)) * 10**9),
+        cpu_milli=Range.exactly(each * habit.cpu_milli),
+        memory_bytes=Range.exactly(each * habit.memory_bytes),
     ), -(-devices // DEVICES)
+
+
+HABITS = _habits()
 
 
 def workload(id: str, devices: int, created_at: float, random_: random.Random) -> tuple[Row, ...]:
     """The rows of a workload that waits."""
     key = WorkloadId(id)
-    asked, members = request(devices, random_)
+    habit = random_.choice(HABITS)
+    asked, members = request(devices, habit)
     spec = WorkloadSpec(
         name=id,
         kind=WorkloadKind.TRAIN,
@@ -109,10 +168,11 @@ def workload(id: str, devices: int, created_at: float, random_: random.Random) -
         resources=asked,
         num_nodes=Range.exactly(members),
         priority=random_.choice((-100, 0, 0, 0, 100)),
-        max_duration_s=random_.choice((1, 4, 12, 24, 72)) * 3600.0,
+        queue=habit.queue,
+        max_duration_s=habit.limit_s,
     )
     return (
-        Workload(id=key, name=id, kind=spec.kind, created_at=created_at),
+        Workload(id=key, name=id, kind=spec.kind, owner=habit.owner, created_at=created_at),
         SpecRevision(workload=key, revision=1, spec=spec),
         Desired(workload=key),
         Replica(workload=key, index=0),
@@ -181,7 +241,9 @@ def running(
         started_at=at + random_.uniform(1, 60),
     )
     active = Replica(workload=row.id, index=0, phase=ReplicaPhase.ACTIVE, epoch=1)
-    begun = Workload(id=row.id, name=row.name, kind=row.kind, created_at=at, phase=WorkloadPhase.RUNNING)
+    begun = Workload(
+        id=row.id, name=row.name, kind=row.kind, owner=row.owner, created_at=at, phase=WorkloadPhase.RUNNING
+    )
     return begun, spec, desired, active, attempt
 
 
@@ -196,6 +258,8 @@ def cluster(scale: Scale, random_: random.Random, now: float) -> Rows:
 
 def _cluster(scale: Scale, random_: random.Random, now: float) -> Iterator[Row]:
     nodes = [node(index) for index in range(scale.nodes)]
+    yield SITE
+    yield from queues(scale.nodes)
     yield from nodes
     filling = Filling(nodes)
     for index, devices in enumerate(sorted(sizes(scale.running, random_), reverse=True)):

@@ -5,9 +5,12 @@ python benchmarks/scale/run.py [--quick] [--growth] [--json FILE] [--seed N]
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
-import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +31,19 @@ from ampacity.model.workload import Replica, ReplicaPhase, Workload, WorkloadPha
 from ampacity.scheduler import State, build, plan
 
 NOW = 1_800_000_000.0
+GOALS = {
+    "full_plan_s": "< 1",
+    "incremental_plan_p50_ms": "< 20",
+    "incremental_plan_p99_ms": "< 100",
+    "peak_rss_gb": "< 2",
+}
+"""For a cluster of 12,500 nodes."""
+SETTLING = 3
+"""So many plans follow the full one, with nothing new, before single changes are timed."""
+FACTORS = (0.08, 0.4, 1.0, 2.0, 4.0, 8.0)
+"""Of the cluster that the goals are for: 1,000 to 100,000 nodes."""
+SEEN = ("full_plan_s", "incremental_plan_p50_ms", "incremental_plan_p99_ms", "peak_rss_gb")
+"""What the picture shows."""
 
 
 class Loop:
@@ -131,6 +147,8 @@ def timed(scale: Scale, seed: int, changes: int) -> dict[str, float]:
     full_s = time.perf_counter() - began
     starts = len(made.starts)
     loop.commit(made)
+    for _ in range(SETTLING):
+        loop.commit(plan(state, NOW))
     took_ms = sorted(_incremental(loop, random_, changes))
     return {
         "full_plan_s": full_s,
@@ -139,8 +157,15 @@ def timed(scale: Scale, seed: int, changes: int) -> dict[str, float]:
         "incremental_plan_p50_ms": took_ms[len(took_ms) // 2],
         "incremental_plan_p99_ms": took_ms[int(len(took_ms) * 0.99)],
         "incremental_plan_max_ms": took_ms[-1],
-        "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak_rss_gb": peak_rss_gb(),
     }
+
+
+def peak_rss_gb() -> float:
+    """Of this process alone: what getrusage says begins with what the parent had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peak) * 1024 / 1e9
 
 
 def _incremental(loop: Loop, random_: random.Random, changes: int, prefix: str = "x") -> Iterator[float]:
@@ -163,23 +188,51 @@ def _incremental(loop: Loop, random_: random.Random, changes: int, prefix: str =
         loop.commit(made)
 
 
+def growth(options: argparse.Namespace, figures: Figures) -> None:
+    """Each size in a process of its own; the picture lies beside the results."""
+    found: list[tuple[int, dict[str, float]]] = []
+    for factor in FACTORS:
+        scale = Scale().times(factor)
+        with tempfile.TemporaryDirectory() as folder:
+            told = Path(folder) / "figures.json"
+            command = [sys.executable, __file__, "--nodes", str(scale.nodes), "--seed", str(options.seed)]
+            subprocess.run([*command, "--changes", "40", "--json", str(told)], check=True, stdout=subprocess.DEVNULL)
+            found.append((scale.nodes, json.loads(told.read_text())["figures"]))
+        for name in SEEN:
+            figures.add(f"{name}_at_{scale.nodes}", found[-1][1][name])
+    draw(found, HERE / "results" / "growth.png")
+
+
+def draw(found: list[tuple[int, dict[str, float]]], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(SEEN), figsize=(16, 4), layout="constrained")
+    for axis, name in zip(axes, SEEN, strict=True):
+        axis.loglog([nodes for nodes, _ in found], [values[name] for _, values in found], marker="o", label="measured")
+        limit = float(GOALS[name].split()[-1])
+        axis.loglog([NODES], [limit], marker="v", color="tab:red", linestyle="", label=f"goal: {GOALS[name]}")
+        axis.set(title=name, xlabel="nodes (8 accelerators each; work grows with them)")
+        axis.grid(visible=True, which="both", alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--nodes", type=int, default=NODES, help="workloads grow with them")
     options.add_argument("--changes", type=int, default=0, help="how many arrivals and ends")
-    options.add_argument("--profile", action="store_true")
+    options.add_argument("--growth", action="store_true", help="also 1,000 to 100,000 nodes, and a picture")
     chosen = options.parse_args()
     figures = Figures("scale")
     scale = Scale().times(chosen.nodes / NODES)
     figures.note(f"{scale.nodes} nodes, {scale.running} workloads run, {scale.waiting} wait")
-    goals = {
-        "full_plan_s": "< 1",
-        "incremental_plan_p50_ms": "< 20",
-        "incremental_plan_p99_ms": "< 100",
-        "peak_rss_gb": "< 2",
-    }
     for name, value in timed(scale, chosen.seed, chosen.changes or (100 if chosen.quick else 400)).items():
-        figures.add(name, value, goals.get(name, ""))
+        figures.add(name, value, GOALS.get(name, ""))
+    if chosen.growth:
+        growth(chosen, figures)
     figures.write(chosen.json)
 
 

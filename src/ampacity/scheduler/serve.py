@@ -135,8 +135,10 @@ class Server:
             return True
         if not self.guard.is_full:
             return False
+        if group.queue in self._unhelped and self.is_crowded(group.shape):
+            return True
         if group.shape in self.served.crowded:
-            return group.queue in self._unhelped
+            return False
         return group.shape in self._kept_out and self.guard.delays(self._until(group))
 
     def _until(self, group: Group) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -103,6 +104,7 @@ class PlaneDouble:
     def reset(self) -> None:
         """Forget everything."""
         self._views: dict[str, WorkloadView] = {}
+        self._numbers = itertools.count()
         self._events: list[EventView] = []
         self._logs: dict[str, list[LogRecord]] = {}
         self._models: list[ModelVersion] = []
@@ -182,7 +184,7 @@ class PlaneDouble:
     ) -> tuple[WorkloadView, ...]:
         if indices:
             specs = [replace(spec, name=element_name(spec.name, index)) for spec in specs for index in indices]
-        views = tuple(self._view(spec, project, owner, number) for number, spec in enumerate(specs, len(self._views)))
+        views = tuple(self._view(spec, project, owner, next(self._numbers)) for spec in specs)
         if indices:
             places = [ArrayPlace(array="a", index=index, size=len(indices)) for index in indices]
             views = tuple(

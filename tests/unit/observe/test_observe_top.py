@@ -19,10 +19,13 @@ from ampacity.cli.top.gather import DeviceUse, JobUse, NodeUse, Scene, Speeds, g
 from ampacity.cli.top.screen import Screen, Sort, energy_text, sorted_jobs
 from ampacity.model.attempt import Attempt, AttemptPhase, Member, Progress
 from ampacity.model.errors import NotRunning
-from ampacity.model.ids import NodeId, WorkloadId, attempt_id
+from ampacity.model.ids import NodeId, QueueName, WorkloadId, attempt_id
 from ampacity.model.node import Device, DeviceId, Node
+from ampacity.model.plan import QueueStanding
+from ampacity.model.policy import DEFAULT_POLICY
+from ampacity.model.queue import Queue
 from ampacity.model.resources import Allocation, DeviceShare
-from ampacity.model.view import NodeView, WorkloadView
+from ampacity.model.view import NodeView, QueueTreeView, WorkloadView
 from ampacity.model.workload import Desired, Workload, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements, Series
 
@@ -82,6 +85,14 @@ class ClientDouble:
 
     def workloads(self, *, phases: object, project: str | None) -> list[WorkloadView]:
         return [view for view in self.views if project in (None, view.workload.project)]
+
+    def queues(self) -> QueueTreeView:
+        vision = Queue(name=QueueName("vision"), quota={"H100": 4000})
+        standing = QueueStanding(
+            queue=vision, quota={"H100": 4000}, used={"H100": 6000}, borrowed={"H100": 2000}, share=0.75
+        )
+        other = QueueStanding(queue=Queue(name=QueueName("default")), waiting=3)
+        return QueueTreeView(queues=(standing, other), policy=DEFAULT_POLICY)
 
     def nodes(self) -> tuple[NodeView, ...]:
         used = Allocation(cpu_milli=1000, memory_bytes=0, devices=(SHARE,))
@@ -153,6 +164,13 @@ def test_it_fits_every_width_and_shows_what_matters(width: int) -> None:
         for told in ("pretrain", "0.5", "2.5", "1Wh", "q quit"):
             assert told in text, told
         assert "…" not in text
+
+
+def test_queues_and_what_is_free_are_shown_where_there_are_several() -> None:
+    text = drawn(Screen(scene()), 120)
+    for told in ("QUEUE", "vision", "75%", "6 H100", "4 H100", "2 H100", "default", "accelerators free"):
+        assert told in text, told
+    assert "QUEUE" not in drawn(Screen(replace(scene(), queues=())), 120)
 
 
 def test_a_laptop_without_accelerators_has_no_empty_columns() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ampacity.model.attempt import Attempt, Progress
+from ampacity.model.plan import QueueStanding
 from ampacity.model.resources import WHOLE_MILLI
 from ampacity.model.view import NodeView, ProgressPoint, WorkloadView
 from ampacity.model.workload import WorkloadPhase
@@ -85,13 +86,14 @@ class JobUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """All of one look. ``watched``: a collector is at work."""
+    """All of one look. ``watched``: a collector is at work. ``queues``: where there are several, how each stands."""
 
     at: float
     watched: bool
     nodes: tuple[NodeUse, ...]
     devices: tuple[DeviceUse, ...]
     jobs: tuple[JobUse, ...]
+    queues: tuple[QueueStanding, ...] = ()
 
 
 class Speeds:
@@ -120,6 +122,7 @@ class Speeds:
 def gather(client: Client, speeds: Speeds, *, project: str | None, past: bool = False) -> Scene:
     """One look. ``project`` ``None``: of all. ``past``: read what training jobs reported before, for their speed."""
     seen = client.measurements(points=POINTS, step_s=STEP_S)
+    queues = client.queues().queues
     views = []
     for view in client.workloads(phases=LIVE, project=project):
         views.append(view)
@@ -137,6 +140,7 @@ def gather(client: Client, speeds: Speeds, *, project: str | None, past: bool = 
         nodes=_nodes(client.nodes(), seen),
         devices=tuple(_device(series) for series in seen.devices),
         jobs=_jobs(views, seen, speeds),
+        queues=queues if len(queues) > 1 else (),
     )
 
 

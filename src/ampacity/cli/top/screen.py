@@ -14,7 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ampacity.cli.render.phase import phase_text
+from ampacity.cli.render.queues import amounts_text
 from ampacity.cli.render.units import about_bytes, about_duration, loss_text
+from ampacity.model.node import NodeCondition
+from ampacity.model.plan import QueueStanding
 
 from .bars import bar, level, spark
 from .gather import STEP_S, DeviceUse, JobUse, NodeUse, Scene
@@ -66,7 +69,7 @@ class Screen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, scene = options.max_width, self.scene
-        parts: list[RenderableType] = [self._headline()]
+        parts: list[RenderableType] = [self._headline(width)]
         if self.problem:
             parts.append(Text(self.problem, style="red"))
         elif not scene.watched:
@@ -74,6 +77,8 @@ class Screen:
         parts += [Text(), _nodes_table(scene.nodes, width)]
         if scene.devices:
             parts += [Text(), _devices_table(scene.devices, width)]
+        if scene.queues:
+            parts += [Text(), _queues_table(scene.queues)]
         jobs = sorted_jobs(scene.jobs, self.sort)
         room = len(jobs) if self.height is None else max(1, self.height - self._used(len(parts)))
         parts.append(Text())
@@ -90,9 +95,9 @@ class Screen:
     def _used(self, parts: int) -> int:
         """Lines that all but the jobs take."""
         scene = self.scene
-        return parts + len(scene.nodes) + len(scene.devices) + 2 + (2 if self.keys else 0) + 1
+        return parts + len(scene.nodes) + len(scene.devices) + len(scene.queues) + 2 + (2 if self.keys else 0) + 1
 
-    def _headline(self) -> Text:
+    def _headline(self, width: int) -> Text:
         scene = self.scene
         running = sum(job.phase != "waiting" for job in scene.jobs)
         text = Text("ampacity", style="bold cyan")
@@ -102,7 +107,35 @@ class Screen:
         watts = [power_w for power_w in known if power_w is not None]
         if watts:
             text.append(f"   {sum(watts):,.0f} W", style="yellow")
+        if width >= WIDE:
+            text.append(_free_text(scene.nodes))
         return text
+
+
+def _free_text(nodes: Sequence[NodeUse]) -> str:
+    """``12 accelerators free, 4 at most on one node``: how scattered what is free is."""
+    free = [node.devices - node.devices_given for node in nodes if node.condition == NodeCondition.READY]
+    if not any(node.devices for node in nodes):
+        return ""
+    return f"   {sum(free):g} accelerators free" + (f", {max(free):g} at most on one node" if len(free) > 1 else "")
+
+
+def _queues_table(queues: Sequence[QueueStanding]) -> Table:
+    columns = [_Column("QUEUE"), *(_Column(name, right=True) for name in ("SHARE", "RUNNING", "WAITING"))]
+    columns += [_Column(name) for name in ("USED", "QUOTA", "BORROWED", "LENT")]
+    rows: list[list[Text | str]] = [
+        [
+            str(each.queue.name),
+            f"{100 * each.share:.0f}%",
+            str(each.running),
+            str(each.waiting),
+            *(amounts_text(part) for part in (each.used, each.quota)),
+            Text(amounts_text(each.borrowed), style="yellow"),
+            Text(amounts_text(each.lent), style="cyan"),
+        ]
+        for each in queues
+    ]
+    return _fitted(columns, rows)
 
 
 @dataclass(frozen=True, slots=True)

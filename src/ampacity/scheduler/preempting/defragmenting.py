@@ -19,7 +19,7 @@ from .choose import Choice, Chooser
 from .cost import CPUS_PER_DEVICE, cost_of
 from .credit import Credit
 from .pieces import Rules, Taken
-from .rows import promising
+from .rows import promising, reclaimable
 from .runners import Runner
 
 
@@ -77,7 +77,8 @@ class Defragmenting:
             is_held=self._is_held,
         )
         for request in alternatives(want.spec.resources):
-            rows = promising(self.board, self.state.runners, list(held.values()), (), want.gang, request)
+            reclaimed = reclaimable(self.board, self.state.runners, list(held.values()))
+            rows = promising(self.board, reclaimed, list(held.values()), (), want.gang, request)
             chooser = Chooser(
                 board=self.board,
                 held=list(held.values()),

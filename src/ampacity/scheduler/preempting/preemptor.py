@@ -9,6 +9,7 @@ from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.resources import ResourceRequest
 
 from ..board import Board
+from ..columns import Ints
 from ..order import Shape, Want
 from ..place import alternatives, place, placements
 from ..promises import wait_for
@@ -20,7 +21,7 @@ from .claims import Claim, may_shrink, may_stop, say_claim
 from .cost import cost_of
 from .credit import Credit
 from .pieces import Rules, Taken, places_of
-from .rows import promising
+from .rows import promising, reclaimable
 from .runners import Held, Runner
 
 LOOKED_AT = 8
@@ -52,6 +53,7 @@ class Preemptor:
     next_at: float | None = None
     _ahead: Ahead = field(init=False)
     _rows: dict[ResourceRequest, list[int] | None] = field(default_factory=dict)
+    _reclaimable: dict[frozenset[Claim], Ints] = field(default_factory=dict)
     _held_by: dict[Claim, list[tuple[Claim, Held]]] = field(default_factory=dict)
     _hopeless: set[tuple[Shape, Claim]] = field(default_factory=set)
     _tries: int = 0
@@ -142,10 +144,13 @@ class Preemptor:
 
     def _promising(self, want: Want, request: ResourceRequest, held: list[tuple[Claim, Held]]) -> bool:
         board = self._ahead.board() if self._ahead.differs else self.board
+        claims, parts = frozenset(claim for claim, _ in held), [each for _, each in held]
+        if claims not in self._reclaimable:
+            self._reclaimable[claims] = reclaimable(self.board, self.state.runners, parts)
         rows = promising(
             board,
-            self.state.runners,
-            [each for _, each in held],
+            self._reclaimable[claims],
+            parts,
             self._ahead.chosen.values(),
             want.gang,
             request,

@@ -19,7 +19,7 @@ LOOKED_AT = 16
 
 def promising(
     board: Board,
-    runners: Runners,
+    reclaimed: Ints,
     held: Sequence[Held],
     gone: Iterable[Runner],
     gang: Gang,
@@ -31,11 +31,12 @@ def promising(
     neighbours are not looked at.
 
     Args:
+        reclaimed: all that ``held`` holds, as :func:`reclaimable` gives it.
         gone: those that hold nothing any more on this board.
         request: that of the gang with one of its alternatives of accelerators.
     """
     fleet, members = board.fleet, gang.size.minimum
-    reclaimed = _by_row(board, runners, held, gone)
+    reclaimed = _without(reclaimed, board, held, gone)
     wanted = request.accelerators[0] if request.accelerators else None
     devices = 0 if wanted is None else wanted.count.minimum * wanted.milli
     needs = {
@@ -46,7 +47,7 @@ def promising(
     }
     may = fleet.open & fleet.marked.allowed(gang.rules)
     for column, (needed, left) in needs.items():
-        may &= left + reclaimed[:, column] >= needed
+        may &= left + reclaimed[column] >= needed
     rows = np.flatnonzero(may)
     if len(rows) < members:
         return None
@@ -57,8 +58,8 @@ def promising(
     return chosen
 
 
-def _by_row(board: Board, runners: Runners, held: Sequence[Held], gone: Iterable[Runner]) -> Ints:
-    """What those claims hold, by the fleet's rows."""
+def reclaimable(board: Board, runners: Runners, held: Sequence[Held]) -> Ints:
+    """(4, rows): what those claims hold, by the fleet's rows."""
     rows = runners.rows_in(board.fleet)
     found = np.zeros((board.fleet.size, 4), np.int64)
     for each in held:
@@ -66,9 +67,17 @@ def _by_row(board: Board, runners: Runners, held: Sequence[Held], gone: Iterable
         places = rows[: len(amounts)]
         known = np.flatnonzero(places >= 0)
         found[places[known]] += amounts[known]
-    for runner in gone:
-        if any(runner.attempt.id in each.runners for each in held):
-            for member in runner.attempt.members:
-                if (row := board.fleet.row_of.get(member.node)) is not None:
-                    found[row] -= amounts_of(member.allocation)
+    return np.ascontiguousarray(found.T)
+
+
+def _without(reclaimed: Ints, board: Board, held: Sequence[Held], gone: Iterable[Runner]) -> Ints:
+    """Without what those hold who are gone."""
+    mine = [runner for runner in gone if any(runner.attempt.id in each.runners for each in held)]
+    if not mine:
+        return reclaimed
+    found = reclaimed.copy()
+    for runner in mine:
+        for member in runner.attempt.members:
+            if (row := board.fleet.row_of.get(member.node)) is not None:
+                found[:, row] -= amounts_of(member.allocation)
     return found
