@@ -1,4 +1,4 @@
-"""Does a client see anything when engines, a worker and the control plane die under its stream?
+"""Does a client see anything when engines, a worker, the dispatcher and the control plane die under its stream?
 
 python benchmarks/failover/run.py [--quick] [--json FILE]
 """
@@ -120,7 +120,8 @@ class Faults(threading.Thread):
 
     def run(self) -> None:
         try:
-            for fault in (self._kill, self._freeze, self._cut_off, self._kill_worker, self._kill_control_plane):
+            faults = (self._kill, self._freeze, self._cut_off, self._kill_worker, self._kill_dispatcher)
+            for fault in (*faults, self._kill_control_plane):
                 time.sleep(self._every_s)
                 fault()
         except (psutil.Error, OSError) as error:
@@ -142,6 +143,11 @@ class Faults(threading.Thread):
             if each.raddr and each.laddr.port == self._port:
                 self.own.add(each.raddr.port)
         worker.kill()
+
+    def _kill_dispatcher(self) -> None:
+        parent = self._platform.workers()[0].parent()
+        assert parent is not None, "the workers have one"
+        next(each for each in parent.children() if "--dispatches" in each.cmdline()).kill()
 
     def _kill_control_plane(self) -> None:
         self._platform.control_plane().kill()

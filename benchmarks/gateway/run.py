@@ -23,13 +23,26 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from load import Run, closed_loop, open_loop, require_wrk
 from memory import idle_mb_per_10k, rss_growth
 from reporting import Figures, parser
-from targets import KEY, Target, engines, litellm, ours, sglang_router, vllm_router
+from targets import (
+    KEY,
+    Target,
+    compile_hot_path,
+    engines,
+    free_port,
+    is_compiled,
+    litellm,
+    ours,
+    sglang_router,
+    tls_arguments,
+    vllm_router,
+)
 
-PARTS = ("saturation", "streams", "latency", "litellm", "memory")
+PARTS = ("saturation", "streams", "prefix", "latency", "litellm", "memory", "tls", "workers")
 CPUS = sorted(os.sched_getaffinity(0))
 GATEWAY_CPUS, LOAD_CPUS = {CPUS[0]}, set(CPUS[1:]) or {CPUS[0]}
 """The gateway on one core; engines and load on the others."""
 
+ROUND_ROBIN = ("--router", "round_robin")
 Starting = Callable[[], AbstractContextManager[Target]]
 
 
@@ -49,7 +62,7 @@ class Scene:
 
     @property
     def seconds(self) -> float:
-        return 1.0 if self.quick else 2.0
+        return 1.0
 
     def ours(self, name: str, *more: str, cpus: set[int] | None = None) -> AbstractContextManager[Target]:
         return ours(name, self.ports, self.folder, cpus or GATEWAY_CPUS, *more)
@@ -69,6 +82,9 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if soft < hard else (soft, hard))
     figures = Figures("gateway")
+    if not chosen.quick:
+        compile_hot_path()
+    figures.note(f"the hot path is {'compiled' if is_compiled() else 'not compiled'}")
     with tempfile.TemporaryDirectory(prefix="gateway-") as name, engines(2, Path(name), LOAD_CPUS) as ports:
         scene = Scene(figures, ports, Path(name), chosen.seed, chosen.quick)
         for part in chosen.only.split(","):
@@ -118,7 +134,7 @@ def versus(runs: dict[str, list[Run]], own: str) -> float | None:
 def measure_saturation(scene: Scene) -> None:
     """Not streaming, both sizes, few and many connections."""
     ratios: list[float] = []
-    with started([partial(scene.ours, "ours"), *scene.routers("round_robin")]) as targets:
+    with started([partial(scene.ours, "ours", *ROUND_ROBIN), *scene.routers("round_robin")]) as targets:
         for size in (200, 4096):
             runs = interleaved(scene, targets, size=size, kind="whole", connections=64)
             scene.figures.add(f"requests_per_cpu_s_{size}", rate(runs["ours"]))
@@ -139,7 +155,7 @@ def measure_saturation(scene: Scene) -> None:
 
 def measure_streams(scene: Scene) -> None:
     """50 chunks at once, and 50 chunks 2 ms apart."""
-    with started([partial(scene.ours, "ours"), *scene.routers("round_robin")]) as targets:
+    with started([partial(scene.ours, "ours", *ROUND_ROBIN), *scene.routers("round_robin")]) as targets:
         for kind, goal in (("burst", ">= 4"), ("paced", ">= 1.1")):
             runs = interleaved(scene, targets, size=200, kind=kind, connections=64)
             scene.figures.add(f"requests_per_cpu_s_{kind}", rate(runs["ours"]))
@@ -147,9 +163,48 @@ def measure_streams(scene: Scene) -> None:
                 scene.figures.add(f"vs_best_router_{kind}", ratio, goal)
 
 
+def measure_prefix(scene: Scene) -> None:
+    """All with prefix routing."""
+    with started([partial(scene.ours, "ours", "--router", "prefix"), *scene.routers("cache_aware")]) as targets:
+        ratios = []
+        for size in (200, 4096):
+            runs = interleaved(scene, targets, size=size, kind="whole", connections=64)
+            scene.figures.add(f"prefix_requests_per_cpu_s_{size}", rate(runs["ours"]))
+            if (ratio := versus(runs, "ours")) is not None:
+                ratios.append(ratio)
+        if ratios:
+            scene.figures.add("prefix_vs_best_router_prefix", min(ratios), ">= 3")
+
+
+def measure_tls(scene: Scene) -> None:
+    """The same requests over kept TLS connections."""
+    port = free_port()
+    with started([partial(scene.ours, "ours", *ROUND_ROBIN, *tls_arguments(scene.folder, port))]) as targets:
+        plain = targets[0]
+        secret = Target("ours over TLS", port, plain.process, "https")
+        runs = interleaved(scene, [plain, secret], size=200, kind="whole", connections=64)
+        scene.figures.add("tls_cost_percent", 100.0 * (rate(runs["ours"]) / rate(runs["ours over TLS"]) - 1.0))
+
+
+def measure_workers(scene: Scene) -> None:
+    """Two workers and their dispatcher, on one core as all others; and what the dispatcher takes of it."""
+    workers = ("--workers", "2", *ROUND_ROBIN)
+    with started([partial(scene.ours, "ours", *workers), *scene.routers("round_robin")]) as targets:
+        found = next(each for each in targets[0].processes() if "--dispatches" in each.cmdline())
+        dispatcher = Target("dispatcher", 0, found)
+        before = dispatcher.cpu_s()
+        runs = interleaved(scene, targets, size=200, kind="whole", connections=64)
+        requests = sum(run.requests for run in runs["ours"])
+        scene.figures.add("dispatcher_us", 1e6 * (dispatcher.cpu_s() - before) / requests, "<= 10")
+        scene.figures.add("requests_per_cpu_s_2_workers", rate(runs["ours"]))
+        scene.figures.add("rss_mb_2_workers", targets[0].rss_mb())
+        if (ratio := versus(runs, "ours")) is not None:
+            scene.figures.add("vs_best_router_2_workers", ratio)
+
+
 def measure_latency(scene: Scene) -> None:
     """An open loop of 1,000 requests/s over 64 connections: what each adds to the direct way."""
-    with started([partial(scene.ours, "ours"), *scene.routers("round_robin")]) as targets:
+    with started([partial(scene.ours, "ours", *ROUND_ROBIN), *scene.routers("round_robin")]) as targets:
         ports = {"direct": scene.ports[0], **{target.name: target.port for target in targets}}
         p50: dict[str, list[float]] = {name: [] for name in ports}
         p99: dict[str, list[float]] = {name: [] for name in ports}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import socket
@@ -15,9 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from ampacity.model.access import ApiKey, Limits, ProjectLimits, digest_of, key_id
 from ampacity.model.ids import DEFAULT_PROJECT
+from ampacity.serving import compiled
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, write_table
 
 HERE = Path(__file__).parent
@@ -129,6 +135,31 @@ def ours(name: str, ports: list[int], folder: Path, cpus: set[int], *more: str) 
     with running(command, log, cpus) as process:
         until_healthy(port, log)
         yield Target(name, port, process)
+
+
+def is_compiled() -> bool:
+    """Whether gateways that start now find their hot path compiled."""
+    found = compiled.folder()
+    return found is not None and (found / "complete").exists()
+
+
+def compile_hot_path() -> None:
+    """As whoever installs it for production does."""
+    subprocess.run([sys.executable, "-m", "ampacity.serving.compiling"], check=True)
+
+
+def tls_arguments(folder: Path, port: int) -> tuple[str, ...]:
+    """A port with TLS and a certificate made for it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    certificate, secret = folder / "cert.pem", folder / "key.pem"
+    secret.write_bytes(key.private_bytes(*form))
+    certificate.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return ("--tls", f"127.0.0.1:{port}", "--tls-cert", str(certificate), "--tls-key", str(secret))
 
 
 def peer_python(which: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from scene import Engines, running_engines, running_gateway
 from ampacity.cli.bench.arrivals import poisson
 from ampacity.cli.bench.exchange import target_of
 from ampacity.cli.bench.load import Ask, Load
-from ampacity.cli.bench.outcome import Ending, Outcome, Slo, Summary, summed_up
+from ampacity.cli.bench.outcome import Ending, Outcome, Slo, spread_of
 
 RATES = "0.5,1,1.5,2,3,4"
 QUICK_RATES = "0.5,1,2,4"
@@ -46,31 +47,25 @@ class Stream:
 async def offer(
     url: str, engines: Engines, streams: list[Stream], lasts_s: float, *, told_s: float | None = SLO_S
 ) -> dict[str, list[Outcome]]:
-    """All streams at once; outcomes by project, without those of the first moments."""
+    """All streams at once; outcomes by project."""
 
     async def one(stream: Stream) -> list[Outcome]:
         ask = Ask(model="mock", stream=False, timeout_s=PATIENCE_S, told_s=told_s, seed=stream.seed)
         drawn = poisson(stream.load * engines.per_s, seed=stream.seed, input_tokens=16, output_tokens=10)
-        warming = Load(target_of(url, stream.project), ask)
         load = Load(target_of(url, stream.project), ask)
-        arrivals = list(takewhile(lambda arrival: arrival.at < lasts_s + WARM_UP_S, drawn))
-        first = [arrival for arrival in arrivals if arrival.at < WARM_UP_S]
-        rest = [arrival for arrival in arrivals if arrival.at >= WARM_UP_S]
-        await asyncio.gather(warming.run(first), load.run(rest))
+        await load.run(takewhile(lambda arrival: arrival.at < WARM_UP_S + lasts_s, drawn))
         return load.outcomes
 
     found = await asyncio.gather(*(one(stream) for stream in streams))
     return {stream.project: outcomes for stream, outcomes in zip(streams, found, strict=True)}
 
 
-def measured(
-    url: str, engines: Engines, load: float, lasts_s: float, seed: int, *, told_s: float | None
-) -> tuple[Summary, int]:
-    """One project at one load: what was answered within the objective, and how many were left without any answer."""
-    found = uvloop.run(offer(url, engines, [Stream(project=FLOOD, load=load, seed=seed)], lasts_s, told_s=told_s))
-    outcomes = found[FLOOD]
-    summary = summed_up(outcomes, came_s=lasts_s, lasted_s=lasts_s, slo=Slo(total_s=SLO_S))
-    return summary, unanswered(outcomes)
+def goodput_of(outcomes: list[Outcome], lasts_s: float) -> float:
+    """Answers within the objective, a second, that came while the load was steady: after the warm-up, and before the
+    last requests were sent."""
+    slo = Slo(total_s=SLO_S)
+    came = (outcome.due_s + outcome.total_s for outcome in outcomes if slo.met(outcome))
+    return sum(WARM_UP_S <= at < WARM_UP_S + lasts_s for at in came) / lasts_s
 
 
 def unanswered(outcomes: list[Outcome]) -> int:
@@ -91,14 +86,17 @@ def sweep(figures: Figures, engines: Engines, rates: list[float], lasts_s: float
             running_engines(engines) as urls,
             running_gateway(Path(folder), urls, concurrency=concurrency, projects=(FLOOD,)) as url,
         ):
-            told_s = SLO_S if guarded else None
-            summary, without = measured(url, engines, rate, lasts_s, seed, told_s=told_s)
-        goodput[rate] = summary.goodput_per_s
+            stream = Stream(project=FLOOD, load=rate, seed=seed)
+            offered = offer(url, engines, [stream], lasts_s, told_s=SLO_S if guarded else None)
+            outcomes = uvloop.run(offered)[FLOOD]
+        goodput[rate] = goodput_of(outcomes, lasts_s)
+        without = unanswered(outcomes)
         left += without
-        behind = 0.0 if summary.behind is None else summary.behind.p99
+        refused = sum(outcome.ending is Ending.REFUSED for outcome in outcomes)
+        behind = spread_of(outcomes, lambda outcome: outcome.sent_s)
         figures.note(
-            f"load {rate:g}{suffix}: {summary.requests} asked, {summary.goodput_per_s:.1f}/s in time, "
-            f"{summary.refused} refused, {without} without an answer; generator late by {behind * 1000:.1f} ms (p99)"
+            f"load {rate:g}{suffix}: {len(outcomes)} asked, {goodput[rate]:.1f}/s in time, {refused} refused, "
+            f"{without} without an answer; generator late by {1000 * behind.p99 if behind else 0:.1f} ms (p99)"
         )
     best = max(goodput.values())
     for rate, goal in ((2.0, 95), (4.0, 90)):
@@ -123,9 +121,9 @@ def beside_a_flood(figures: Figures, engines: Engines, lasts_s: float, seed: int
     ):
         found = uvloop.run(offer(url, engines, streams, lasts_s))
     slo = Slo(total_s=SLO_S)
-    good = {project: sum(slo.met(outcome) for outcome in outcomes) for project, outcomes in found.items()}
-    figures.add("modest_tenant_success_percent", 100 * good[MODEST] / len(found[MODEST]), ">= 99")
-    figures.add("flood_share_of_capacity_percent", 100 * good[FLOOD] / lasts_s / engines.per_s)
+    good = sum(slo.met(outcome) for outcome in found[MODEST])
+    figures.add("modest_tenant_success_percent", 100 * good / len(found[MODEST]), ">= 99")
+    figures.add("flood_share_of_capacity_percent", 100 * goodput_of(found[FLOOD], lasts_s) / engines.per_s)
     return sum(unanswered(outcomes) for outcomes in found.values())
 
 
@@ -133,6 +131,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--rates", help=f"loads, of the capacity [{RATES}]")
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends, too
     rates = [float(rate) for rate in (given.rates or (QUICK_RATES if given.quick else RATES)).split(",")]
     lasts_s = QUICK_LASTS_S if given.quick else LASTS_S
     engines = Engines()

@@ -13,7 +13,7 @@ from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.event import Draft, Event, EventKind, Row, put
 from ampacity.model.ids import QueueName, WorkloadId, attempt_id
 from ampacity.model.plan import Plan, Start
-from ampacity.model.policy import BackfillName, BackfillPolicy, OrderName, SchedulerPolicy, Sharing
+from ampacity.model.policy import BackfillName, BackfillPolicy, OrderName, Points, SchedulerPolicy, Sharing
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, ReplicaPhase, Workload, WorkloadPhase
@@ -33,6 +33,7 @@ class Job:
     part: float
     queue: str
     owner: str
+    priority: int = 0
 
 
 jobs = st.builds(
@@ -93,6 +94,7 @@ class World:
                 limit_s=float(job.limit_s),
                 queue=job.queue,
                 owner=job.owner,
+                priority=job.priority,
             )
         )
 
@@ -211,3 +213,22 @@ class _Watched(World):
                     held["H100"] = held.get("H100", 0) + sum(share.milli for share in member.allocation.devices)
         assert held.get("cpus", 0) <= 8000
         assert held.get("H100", 0) <= 4000
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    size=st.sampled_from(["H100:4", "H100:2"]), every_s=st.sampled_from([6, 7]), backfill=st.sampled_from(BackfillName)
+)
+def test_with_its_age_nobody_starves(size: str, every_s: int, backfill: BackfillName) -> None:
+    """One of low priority behind a stream of what is more urgent and keeps all devices busy: it starts once its age has
+    made up for two classes of priority, and what is held for it has come free."""
+    points = Points(ageing_s=200.0)
+    world = World(SchedulerPolicy(points=points, backfill=BackfillPolicy(name=backfill)))
+    world.promised = _Forgetful()
+    usual = Job(after_s=every_s, ask="H100", cpus=1, nodes=1, limit_s=60, part=1.0, queue="a", owner="anna")
+    poor = replace(usual, after_s=0, ask=size, nodes=2, owner="ben", priority=-100)
+    stream = [replace(usual, priority=100) for _ in range(150)]
+    world.play([*stream[:20], poor, *stream])
+    ages = world.started["w20"] - world.rows.workloads["w20"].created_at
+    if backfill is not BackfillName.NONE:
+        assert ages <= 2 * points.ageing_s + 2 * usual.limit_s + every_s

@@ -13,10 +13,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.event import Change, Draft, Event, EventKind, Row, Rows, Table, Touch, put, remove
-from ampacity.model.ids import NodeId, WorkloadId, attempt_id
+from ampacity.model.history import RuntimeHistory, Usage
+from ampacity.model.ids import DEFAULT_PROJECT, NodeId, Owner, QueueName, WorkloadId, attempt_id
 from ampacity.model.node import Health, Node, NodeCondition
 from ampacity.model.plan import Placement, Plan, Wait
-from ampacity.model.policy import POLICY_KEY, PlacementName
+from ampacity.model.policy import (
+    POLICY_KEY,
+    BackfillName,
+    BackfillPolicy,
+    OrderName,
+    PlacementName,
+    Points,
+    SchedulerPolicy,
+    Sharing,
+)
+from ampacity.model.queue import Queue
 from ampacity.model.resources import Range
 from ampacity.model.workload import Replica, ReplicaPhase, Wish, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
@@ -26,6 +37,7 @@ from scheduler_cluster import node, request, workload
 ASKS = ["", "", "H100", "H100:2", "H100:4", "H100:0.5", "H100:0.3", "A100:2", "2", "B200"]
 SIZES = [Range.exactly(1), Range.exactly(1), Range.exactly(2), Range(minimum=2, maximum=3), Range.at_least(1)]
 NODE_IDS = [f"n{index}" for index in range(5)]
+QUEUES = ["a", "b", "c"]
 
 
 def grouped(line: Line) -> dict[object, list[Want]]:
@@ -70,9 +82,22 @@ class History(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         delay_s=st.sampled_from([0.0, 0.0, 5.0]),
         after=st.lists(st.integers(0, 12), max_size=2),
+        queue=st.sampled_from(["default", *QUEUES]),
+        limit_s=st.sampled_from([None, 10.0, 100.0]),
+        deadline=st.sampled_from([None, None, 50.0]),
     )
     def submit(
-        self, ask: str, cpus: float, size: Range, replicas: int, priority: int, delay_s: float, after: list[int]
+        self,
+        ask: str,
+        cpus: float,
+        size: Range,
+        replicas: int,
+        priority: int,
+        delay_s: float,
+        after: list[int],
+        queue: str = "default",
+        limit_s: float | None = None,
+        deadline: float | None = None,
     ) -> None:
         parts = workload(
             f"w{self.submitted}",
@@ -83,6 +108,10 @@ class History(RuleBasedStateMachine):
             replicas=replicas,
             not_before=self.now + delay_s if delay_s else 0.0,
             after=tuple(f"w{index}" for index in after if self.lives(f"w{index}")),
+            queue=queue,
+            owner=["anna", "ben"][self.submitted % 2],
+            limit_s=limit_s,
+            deadline=deadline,
         )
         self.submitted += 1
         self.write(*parts)
@@ -95,6 +124,60 @@ class History(RuleBasedStateMachine):
     def place_by(self, name: PlacementName) -> None:
         version = self.rows.version(Table.POLICIES, POLICY_KEY) + 1
         self.write(replace(self.state.policy, placement=name, version=version))
+
+    @rule(
+        name=st.sampled_from(QUEUES),
+        parent=st.sampled_from(["", QUEUES[0]]),
+        quota=st.sampled_from([{}, {"H100": 2000}, {"cpus": 3000, "A100": 1000}]),
+        borrows=st.booleans(),
+        lends=st.booleans(),
+    )
+    def queue_changes(self, name: str, parent: str, quota: dict[str, int], borrows: bool, lends: bool) -> None:
+        row = Queue(
+            name=QueueName(name),
+            parent=parent if name != QUEUES[0] else "",
+            quota=quota,
+            borrows=borrows,
+            lends=lends,
+            version=self.rows.version(Table.QUEUES, name) + 1,
+        )
+        self.write(row, kind=EventKind.QUEUES_CHANGED)
+
+    @precondition(lambda self: self.rows.queues)
+    @rule(index=st.integers(0, 2))
+    def queue_goes(self, index: int) -> None:
+        keys = sorted(self.rows.queues)
+        self.write(removed=[self.rows.queues[keys[index % len(keys)]]], kind=EventKind.QUEUES_CHANGED)
+
+    @rule(
+        order=st.sampled_from(list(OrderName)),
+        sharing=st.sampled_from(list(Sharing)),
+        backfill=st.sampled_from(list(BackfillName)),
+        critical_path=st.sampled_from([0.0, 5.0]),
+    )
+    def settings_change(self, order: OrderName, sharing: Sharing, backfill: BackfillName, critical_path: float) -> None:
+        row = SchedulerPolicy(
+            order=order,
+            sharing=sharing,
+            backfill=BackfillPolicy(name=backfill),
+            points=Points(critical_path=critical_path),
+            version=self.rows.version(Table.POLICIES, POLICY_KEY) + 1,
+        )
+        self.write(row, kind=EventKind.QUEUES_CHANGED)
+
+    @rule(queue=st.sampled_from(["default", *QUEUES]), owner=st.sampled_from(["anna", "ben"]), used_s=st.just(9.0))
+    def somebody_has_used(self, queue: str, owner: str, used_s: float) -> None:
+        row = Usage(queue=QueueName(queue), project=DEFAULT_PROJECT, owner=Owner(owner), used_s=used_s, at=self.now)
+        version = self.rows.version(Table.USAGE, row.key) + 1
+        self.write(replace(row, version=version))
+
+    @rule(owner=st.sampled_from(["anna", "ben"]), lasted_s=st.sampled_from([5.0, 50.0]))
+    def somebody_has_learned(self, owner: str, lasted_s: float) -> None:
+        key = f"default/{owner}/train/name-w"
+        row = self.rows.runtimes.get(key, RuntimeHistory(key=key, version=0))
+        for _ in range(5):
+            row = row.with_run(lasted_s, self.now)
+        self.write(replace(row, version=row.version + 1))
 
     @rule(seconds=st.sampled_from([1.0, 10.0]))
     def time_passes(self, seconds: float) -> None:
@@ -116,6 +199,10 @@ class History(RuleBasedStateMachine):
                     Member(index=index, node=each.node, allocation=each.allocation)
                     for index, each in enumerate(start.placements)
                 ),
+                queue=self.rows.spec(start.workload).spec.queue,
+                owner=self.rows.workloads[start.workload].owner,
+                lasting=start.lasting,
+                placed_at=self.now,
             )
             active = replace(replica, phase=ReplicaPhase.ACTIVE, epoch=epoch, version=replica.version + 1)
             touches = [

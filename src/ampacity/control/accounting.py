@@ -12,6 +12,9 @@ from ampacity.model.workload import Workload, WorkloadKind
 
 from .batch import Batch
 
+MOST_KINDS = 5000
+"""Of so many kinds of jobs it is remembered how long they took."""
+
 
 def accounts(batch: Batch, before: Attempt, after: Attempt) -> tuple[Row, ...]:
     """The rows that go with the end of an attempt; none where it has not just ended."""
@@ -23,6 +26,18 @@ def accounts(batch: Batch, before: Attempt, after: Attempt) -> tuple[Row, ...]:
     if workload is None or not _tells(workload, after):
         return (usage,)
     return usage, _learned(batch, workload, after)
+
+
+def forgotten(batch: Batch, written: tuple[Row, ...]) -> tuple[Row, ...]:
+    """What is not remembered any more when jobs of a new kind come: the kind that nobody has run for the longest."""
+    known = batch.standing(Table.RUNTIMES)
+    fresh = any(isinstance(row, RuntimeHistory) and row.key not in known for row in written)
+    if not fresh or len(known) < MOST_KINDS:
+        return ()
+    kept = [
+        row for key, row in known.items() if isinstance(row, RuntimeHistory) and batch.get(Table.RUNTIMES, key) is row
+    ]
+    return tuple(sorted(kept, key=lambda row: (row.at, row.key))[:1])
 
 
 def _charged(batch: Batch, attempt: Attempt, policy: SchedulerPolicy) -> Usage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TypedDict, cast
 
@@ -40,6 +40,10 @@ class Batch:
         if (table, key) in self._changed:
             return self._changed[table, key]
         return self._rows.table(table).get(key)
+
+    def standing(self, table: Table) -> Mapping[str, Row]:
+        """The rows of a table as they were before this batch."""
+        return self._rows.table(table)
 
     def attempt(self, key: str) -> Attempt | None:
         return cast("Attempt | None", self.get(Table.ATTEMPTS, key))

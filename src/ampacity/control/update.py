@@ -18,7 +18,7 @@ from ampacity.model.event import EventKind
 from ampacity.model.evolve import evolve, order_stop
 from ampacity.model.ids import WorkloadId
 
-from .accounting import accounts
+from .accounting import accounts, forgotten
 from .batch import Batch
 from .handles import Handles
 from .health import give_up
@@ -39,7 +39,8 @@ def apply_facts(batch: Batch, facts: Iterable[AttemptFact], handles: Handles) ->
         if changed is handed:
             continue
         kind, text = _describe(attempt, changed, fact)
-        batch.write(kind, text, changed, *accounts(batch, attempt, changed))
+        written = accounts(batch, attempt, changed)
+        batch.write(kind, text, changed, *written, removed=forgotten(batch, written))
         touched.add(attempt.workload)
         if isinstance(fact, ReadinessChanged) and attempt.ready and not fact.ready:
             _give_up(batch, changed, was_ready=True)

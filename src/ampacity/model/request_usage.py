@@ -6,17 +6,21 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+import msgspec
+
 from .ids import Project
 
 HOUR_S = 3600
 DAY_S = 86400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRecord:
-    """One request. ``at``: when it ended, seconds since the epoch. ``key`` empty = nobody's; ``replica`` empty = it
-    came to none. ``cached_tokens`` are some of the ``input_tokens``. ``counted``: the engine counted the tokens; else
-    they are estimated. ``ttft_s``: time to the first token. ``money`` in the currency of the model's price."""
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One request; a struct, since one is made for each.
+
+    ``at``: when it ended, seconds since the epoch. ``key`` empty = nobody's; ``replica`` empty = it came to none.
+    ``cached_tokens`` are some of the ``input_tokens``. ``counted``: the engine counted the tokens; else they are
+    estimated. ``ttft_s``: time to the first token. ``money`` in the currency of the model's price.
+    """
 
     at: float
     project: Project

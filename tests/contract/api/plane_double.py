@@ -99,12 +99,12 @@ class PlaneDouble:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._numbers = itertools.count()
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self._views: dict[str, WorkloadView] = {}
+        self._numbers = itertools.count()
         self._events: list[EventView] = []
         self._logs: dict[str, list[LogRecord]] = {}
         self._models: list[ModelVersion] = []

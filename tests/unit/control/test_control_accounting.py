@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from control_bench import Bench, gang, service, task
 
+from ampacity.control import accounting
 from ampacity.model.lasting import Basis
 
 
@@ -31,6 +33,16 @@ def test_what_failed_is_charged_and_teaches_nothing(tmp_path: Path) -> None:
     rows = bench.store.rows()
     assert [usage.used_s > 0 for usage in rows.usage.values()] == [True]
     assert rows.runtimes == {}
+
+
+def test_of_many_kinds_the_one_that_nobody_runs_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounting, "MOST_KINDS", 2)
+    bench = Bench(tmp_path)
+    for name in ("a", "b", "a-2", "c"):
+        ident = bench.submit(task(name))
+        bench.pass_time(10.0)
+        bench.finish(ident)
+    assert sorted(bench.store.rows().runtimes) == ["default/default/task/a", "default/default/task/c"]
 
 
 def test_a_start_says_how_long_it_is_expected_to_last(tmp_path: Path) -> None:

@@ -227,6 +227,41 @@ def test_who_had_to_leave_before_keeps_its_next_place_for_a_while() -> None:
     assert stopped(planned(n1, low, asks("big", "H100:8", priority=HIGH), now=NOW + 500)) == ["low"]
 
 
+def test_a_plan_comes_when_the_first_of_several_may_be_stopped_again() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    ages = (100.0, 300.0, 200.0)
+    held = [runs(f"w{i}", "H100:8", [nodes[i]], preempted=1, placed_at=NOW - ages[i]) for i in range(3)]
+    assert planned(*nodes, *held, asks("big", "H100:8", priority=HIGH)).next_wake == NOW + 300
+
+
+def test_who_is_leaving_by_its_owners_wish_makes_no_difference_to_a_promise() -> None:
+    n1, n2, n3 = (node(f"n{index}", devices=8) for index in (1, 2, 3))
+    given_up = StopOrder(reason="", by="scheduler", grace_s=9.0, at=NOW, cause=Cause(kind=CauseKind.PREEMPTED))
+    stopped_by = StopOrder(reason="stopped by anna", by="anna", grace_s=9.0, at=NOW)
+    parts: list[Row] = []
+    for id, on, order in (("one", n1, given_up), ("two", n2, stopped_by)):
+        *rest, attempt = runs(id, "H100:8", [on])
+        assert isinstance(attempt, Attempt)
+        parts += [*rest, replace(attempt, phase=AttemptPhase.STOPPING, stop=order)]
+    other = runs("other", "H100:8", [n3])
+    made = planned(n1, n2, n3, *parts, other, asks("big", "H100:8", nodes=2, priority=HIGH))
+    assert made.stops == ()
+    assert [place.node for place in made.promises[0].placements] == ["n1", "n2"]
+
+
+def test_the_rows_of_nodes_are_known_anew_when_runners_come_and_nodes_go() -> None:
+    n1, n2, n3 = (node(f"n{index}", devices=8) for index in (1, 2, 3))
+    state = build(rows_of(n1, n2, n3, runs("a", "H100:8", [n2])))
+    assert state.runners.rows_in(state.fleet).tolist() == [state.fleet.row_of[n2.id]]
+    more = build(rows_of(n1, n2, n3, runs("b", "H100:8", [n3]))).runners
+    for held in more.held.values():
+        state.runners.put(WorkloadId("b"), held.runners.values(), ())
+    expected = [state.fleet.row_of[id] for id in state.runners.numbers]
+    assert state.runners.rows_in(state.fleet).tolist() == expected
+    state.fleet.remove_node(n2.id)
+    assert state.runners.rows_in(state.fleet).tolist() == [-1, state.fleet.row_of[n3.id]]
+
+
 # By their owners' word --------------------------------------------------------------------------------------------
 
 TRAIN, SERVICE, TASK = WorkloadKind.TRAIN, WorkloadKind.SERVICE, WorkloadKind.TASK

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .arrivals import Arrival, prompt_of
 from .exchange import Connections, Exchange, Target
@@ -111,7 +111,7 @@ class Load:
             else:
                 self._connections.give_back(exchange)
         self._answered += outcome.ending is Ending.ANSWERED
-        self.outcomes.append(outcome)
+        self.outcomes.append(replace(outcome, due_s=arrival.at))
 
     def _request(self, body: bytes, sent_s: float) -> bytes:
         head = self._target.head(self._path, len(body))

@@ -22,7 +22,8 @@ class Ending(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """Times in seconds since the time at which the request was to be sent, whether it was or not: a generator or an
-    endpoint that is late makes its own latencies no better. ``sent_s``: how late it was sent. ``first_s``: to the first
+    endpoint that is late makes its own latencies no better. ``due_s``: that time, since the beginning. ``sent_s``: how
+    late it was sent. ``first_s``: to the first
     token, ``None`` = there was none. ``status`` 0 = no answer."""
 
     ending: Ending
@@ -32,6 +33,7 @@ class Outcome:
     output_tokens: int = 0
     status: int = 0
     error: str = ""
+    due_s: float = 0.0
 
     @property
     def tpot_s(self) -> float | None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ampacity.model.amounts import ACCELERATORS, IN_BYTES, KINDLESS, print_amount
 from ampacity.model.plan import QueueStanding
+from ampacity.model.resources import WHOLE_MILLI
 from ampacity.model.view import QueueChanges, QueueTreeView, WorkloadRef
 
 from .table import Column, Listing
@@ -57,7 +58,8 @@ def amounts_text(amounts: Mapping[str, int]) -> str:
 def _amount(name: str, amount: int) -> str:
     if name in IN_BYTES:
         return about_bytes(amount) + (" disk" if name == "disk" else "")
-    return f"{print_amount(name, amount)} {'CPUs' if name == 'cpus' else name}"
+    word = ("CPU" if amount == WHOLE_MILLI else "CPUs") if name == "cpus" else name
+    return f"{print_amount(name, amount)} {word}"
 
 
 def _waiting(standing: QueueStanding) -> Text:

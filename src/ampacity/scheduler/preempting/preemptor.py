@@ -24,11 +24,11 @@ from .pieces import Rules, Taken, places_of
 from .rows import promising, reclaimable
 from .runners import Held, Runner
 
-LOOKED_AT = 8
+LOOKED_AT = 3
 """So many of those that find no room are looked at in each plan, the first of them, and as many of the others in turn:
 from one second to the next the following ones. So a plan stays short, and nobody is forgotten."""
 
-TRIES, HELPED = 2, 8
+TRIES, HELPED = 1, 4
 """For so many somebody is looked for in one plan, and so many get a promise. Where there may be more, another plan
 follows at once."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ampacity.model.amounts import CPUS, IN_BYTES, print_amount
 from ampacity.model.plan import WaitCode
 from ampacity.model.quantities import about_bytes
+from ampacity.model.resources import WHOLE_MILLI
 from ampacity.scheduler.words import listed
 
 from .rules import Bar, Barred
@@ -43,7 +44,8 @@ def say(resource: str, amount: int) -> str:
     """``2 H100``, ``8 CPUs``, ``1TB of memory``."""
     if resource in IN_BYTES:
         return f"{about_bytes(amount)} of {resource}"
-    return f"{print_amount(resource, amount)} {'CPUs' if resource == CPUS else resource}"
+    name = ("CPU" if amount == WHOLE_MILLI else "CPUs") if resource == CPUS else resource
+    return f"{print_amount(resource, amount)} {name}"
 
 
 def _bare(bar: Barred, amount: int) -> str:

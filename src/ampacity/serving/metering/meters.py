@@ -45,20 +45,27 @@ class Meters(msgspec.Struct):
     lost: int = 0
 
     def observe(self, records: Iterable[RequestRecord]) -> None:
+        alike: dict[tuple[str, int], list[RequestRecord]] = {}
         for record in records:
-            model = f'gen_ai_request_model="{_escaped(record.model)}"'
-            outcome = model + (f',error_type="{record.status}"' if record.failed else "")
-            self._note("gen_ai_server_request_duration_seconds", outcome, record.total_s)
-            self._note("gen_ai_client_token_usage", model + ',gen_ai_token_type="input"', record.input_tokens)
-            self._note("gen_ai_client_token_usage", model + ',gen_ai_token_type="output"', record.output_tokens)
+            alike.setdefault((record.model, record.status), []).append(record)
+        for (model, _), found in alike.items():
+            self._observe_alike(f'gen_ai_request_model="{_escaped(model)}"', found)
+
+    def _observe_alike(self, model: str, records: list[RequestRecord]) -> None:
+        """Records of one model and status: their labels are written once."""
+        outcome = model + (f',error_type="{records[0].status}"' if records[0].failed else "")
+        duration = self._of("gen_ai_server_request_duration_seconds", outcome)
+        given = self._of("gen_ai_client_token_usage", model + ',gen_ai_token_type="input"')
+        made = self._of("gen_ai_client_token_usage", model + ',gen_ai_token_type="output"')
+        for record in records:
+            duration.observe(record.total_s, DURATION_S)
+            given.observe(record.input_tokens, TOKENS)
+            made.observe(record.output_tokens, TOKENS)
             if record.ttft_s is not None:
-                self._note("gen_ai_server_time_to_first_token_seconds", model, record.ttft_s)
+                self._of("gen_ai_server_time_to_first_token_seconds", model).observe(record.ttft_s, TTFT_S)
                 if record.output_tokens > 1:
                     each_s = (record.total_s - record.ttft_s) / (record.output_tokens - 1)
-                    self._note("gen_ai_server_time_per_output_token_seconds", model, each_s)
-
-    def _note(self, name: str, labels: str, value: float) -> None:
-        self._of(name, labels).observe(value, HISTOGRAMS[name][0])
+                    self._of("gen_ai_server_time_per_output_token_seconds", model).observe(each_s, TPOT_S)
 
     def _of(self, name: str, labels: str) -> Histogram:
         found = self.series.setdefault(name, {}).get(labels)
