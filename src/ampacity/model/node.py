@@ -59,7 +59,8 @@ TopologyPath = tuple[str, ...]
 class Device:
     """One accelerator, or one instance of a partitioned one. ``index`` is its number on the node (what
     ``CUDA_VISIBLE_DEVICES`` counts). ``profile``: which part of a whole it is (``1g.10gb``, a MIG profile); its kind is
-    then of its own (``A100-1g.10gb``). Empty = the whole device."""
+    then of its own (``A100-1g.10gb``). Empty = the whole device. ``bus``: its PCI address (``0000:1b:00.0``), empty
+    where it is not known, as on a declared node; so are its vendor and its NUMA node."""
 
     id: DeviceId
     index: int
@@ -67,6 +68,9 @@ class Device:
     memory_bytes: int
     health: Health = Health.OK
     profile: str = ""
+    vendor: str = ""
+    bus: str = ""
+    numa_node: int | None = None
     feed: str = ""
     trees: Mapping[str, TopologyPath] = field(default_factory=dict)
 

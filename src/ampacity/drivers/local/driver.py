@@ -31,7 +31,7 @@ from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
 
-from .confine import Confinement, given_indices
+from .confine import Confinement, given_indices, seen_through
 from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
 from .log_lines import read_log
@@ -272,7 +272,7 @@ class LocalDriver:
         given = given_indices(launch, node) if node.devices else None
         env = dict(launch.env)
         if given is not None:
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in given)
+            env |= seen_through(node, given)
         confinement = self._confinement.of(launch, device_indices=given)
         folder.write_launch(launch, env=env, address=node.address, facts=self._facts.path, confinement=confinement)
         answer = self._parent.ask(folder.path, self._base_env, _handed_over(launch))

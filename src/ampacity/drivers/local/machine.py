@@ -36,6 +36,9 @@ def this_machine(folder: Path, tree: Tree | None = None, vendors: Sequence[str] 
                 index=found.index,
                 kind=found.kind,
                 memory_bytes=found.memory_bytes,
+                vendor=found.vendor,
+                bus=found.bus,
+                numa_node=found.numa_node,
             )
             for found in accelerators(vendors)
         ),

@@ -9,13 +9,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceIdentity:
-    """``index`` counts as the vendor's tools do; ``uuid`` names it for good where the vendor gives such a name."""
+    """``index`` counts as the vendor's tools do; ``uuid`` names it for good where the vendor gives such a name.
+    ``memory_bytes``: all that it has, where its live values do not tell it; 0 = not known."""
 
     index: int
     vendor: str
     kind: str
     uuid: str = ""
     bus: str = ""
+    memory_bytes: int = 0
 
 
 class ReadFailed(Exception):

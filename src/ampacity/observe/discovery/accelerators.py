@@ -17,21 +17,28 @@ import msgspec
 from ampacity.observe.devices.base import ReadFailed
 from ampacity.observe.devices.registry import open_reader, present
 
+from .pci import DEVICES, address_of, numa_node
+from .tree import Tree
+
 LIMIT_S = 20.0
 log = logging.getLogger(__name__)
 
-_MODEL = re.compile(r"\b(RTX \w+|[A-Z]{1,3}\d{1,4}[A-Z]?)\b")
+_MODEL = re.compile(r"\b(RTX \w+|(?:Max|Flex) \d+|[A-Z]{1,3}\d{1,4}[A-Z]?)\b")
+_APPLE = re.compile(r"Apple (M\d+( (Pro|Max|Ultra))?)")
 
 
 class Accelerator(msgspec.Struct, frozen=True, kw_only=True):
-    """``kind``: as people ask for it (``H100``); ``name``: as the vendor calls it; ``memory_bytes`` 0 = not known."""
+    """``kind``: as people ask for it (``H100``); ``name``: as the vendor calls it; ``memory_bytes`` 0 = not known.
+    ``bus``: its PCI address as the kernel writes it, empty for what is not on PCI."""
 
     index: int
+    vendor: str
     kind: str
     name: str
     memory_bytes: int
     uuid: str
     bus: str
+    numa_node: int | None = None
 
 
 def accelerators(vendors: Sequence[str] | None = None, *, limit_s: float = LIMIT_S) -> tuple[Accelerator, ...]:
@@ -66,26 +73,29 @@ def _ask(vendor: str, limit_s: float) -> tuple[Accelerator, ...]:
 
 def short_kind(name: str) -> str:
     """As people write it in ``accelerators:`` (``NVIDIA A100-SXM4-80GB`` is ``A100``); else the name in one word."""
-    found = _MODEL.search(name)
+    found = _APPLE.match(name) or _MODEL.search(name)
     return (found[1] if found else name.strip()).replace(" ", "")
 
 
-def look(vendor: str) -> tuple[Accelerator, ...]:
+def look(vendor: str, tree: Tree | None = None) -> tuple[Accelerator, ...]:
     """In this very process. Raises ``ReadFailed``."""
-    reader = open_reader(vendor)
+    tree, reader = tree or Tree(), open_reader(vendor)
     try:
         found = []
         for device in reader.devices():
             values = reader.read(device.index)
             memory = values.get("memory_used_bytes", 0.0) + values.get("memory_free_bytes", 0.0)
+            bus = address_of(device.bus) if device.bus else ""
             found.append(
                 Accelerator(
                     index=device.index,
+                    vendor=device.vendor,
                     kind=short_kind(device.kind),
                     name=device.kind,
-                    memory_bytes=int(memory),
+                    memory_bytes=device.memory_bytes or int(memory),
                     uuid=device.uuid,
-                    bus=device.bus,
+                    bus=bus,
+                    numa_node=numa_node(tree, f"{DEVICES}/{bus}") if bus else None,
                 )
             )
         return tuple(found)
