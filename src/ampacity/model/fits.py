@@ -42,36 +42,30 @@ def free_on(node: Node, used: Iterable[Allocation]) -> Free:
 
 def less(free: Free, allocation: Allocation) -> Free:
     """``free`` without the allocation. May go below zero: that is for :func:`fits` to refuse."""
-    devices = dict(free.device_milli)
-    for share in allocation.devices:
-        if share.device in devices:
-            devices[share.device] -= share.milli
-    counted = dict(free.counted)
-    for each in allocation.counted:
-        if each.name in counted:
-            counted[each.name] -= each.amount
-    return Free(
-        cpu_milli=free.cpu_milli - allocation.cpu_milli,
-        memory_bytes=free.memory_bytes - allocation.memory_bytes,
-        disk_bytes=free.disk_bytes - allocation.disk_bytes,
-        device_milli=devices,
-        counted=counted,
-    )
+    return _changed(free, allocation, -1)
 
 
 def more(free: Free, allocation: Allocation) -> Free:
     """``free`` with the allocation given back."""
-    devices = tuple(replace(share, milli=-share.milli) for share in allocation.devices)
-    counted = tuple(replace(each, amount=-each.amount) for each in allocation.counted)
-    back = replace(
-        allocation,
-        cpu_milli=-allocation.cpu_milli,
-        memory_bytes=-allocation.memory_bytes,
-        disk_bytes=-allocation.disk_bytes,
-        devices=devices,
+    return _changed(free, allocation, 1)
+
+
+def _changed(free: Free, allocation: Allocation, sign: int) -> Free:
+    devices = dict(free.device_milli)
+    for share in allocation.devices:
+        if share.device in devices:
+            devices[share.device] += sign * share.milli
+    counted = dict(free.counted)
+    for each in allocation.counted:
+        if each.name in counted:
+            counted[each.name] += sign * each.amount
+    return Free(
+        cpu_milli=free.cpu_milli + sign * allocation.cpu_milli,
+        memory_bytes=free.memory_bytes + sign * allocation.memory_bytes,
+        disk_bytes=free.disk_bytes + sign * allocation.disk_bytes,
+        device_milli=devices,
         counted=counted,
     )
-    return less(free, back)
 
 
 def fits(free: Free, allocation: Allocation) -> bool:
