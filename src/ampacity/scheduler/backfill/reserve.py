@@ -11,7 +11,7 @@ from math import inf
 import numpy as np
 
 from ampacity.model.attempt import Attempt
-from ampacity.model.fits import Free, allocate, more
+from ampacity.model.fits import Free, holds, more
 from ampacity.model.ids import AttemptId, NodeId
 from ampacity.model.lasting import Basis
 from ampacity.model.plan import Placement, Reservation
@@ -152,12 +152,11 @@ class Reserve:
             return inf
         node, steps = fleet.node(row), self._steps_of(row)
 
-        def holds(step: tuple[float, Free]) -> bool:
-            return allocate(node, step[1], request) is not None
-
-        if not holds(steps[-1]):
+        if not holds(node, steps[-1][1], request):
             return inf
-        at, _ = steps[bisect_left(steps, True, key=holds)]  # what ends only adds to what is free
+        at, _ = steps[
+            bisect_left(steps, True, key=lambda step: holds(node, step[1], request))
+        ]  # what ends only adds to what is free
         return at if at == NOW else expected(at, self.now)
 
     def _steps_of(self, row: int) -> list[tuple[float, Free]]:
