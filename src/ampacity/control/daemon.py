@@ -34,6 +34,7 @@ from .metering import Metering
 from .reading import Reading
 from .state_folder import Settings, StateFolder
 from .step import Control
+from .storm import Storm
 from .telemetry import FeedSource, open_telemetry
 from .writing import Writing
 
@@ -76,7 +77,8 @@ class Daemon:
     ) -> None:
         nodes = [parse_declaration(text) for text in settings.nodes]
         self.folder, self.figures = folder, Figures()
-        self._bell, self._ending, self._ended = threading.Event(), threading.Event(), threading.Event()
+        self._bell, self._news = threading.Event(), threading.Event()
+        self._ending, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
         with ExitStack() as stack:
             folder.hold()
@@ -97,8 +99,8 @@ class Daemon:
         prober = Prober()
         stack.callback(prober.close)
         for driver in drivers.values():
-            driver.on_wake(self._bell.set)
-        prober.on_wake(self._bell.set)
+            driver.on_wake(self._wake)
+        prober.on_wake(self._wake)
         checkpoints = folder.file("checkpoints")
         self._writing = writing = Writing(
             self._store,
@@ -111,7 +113,7 @@ class Daemon:
         secrets = open_secrets(folder.path, clock)
         launcher = Launcher(folder.path, hub, secrets=secrets)
         launcher.tidy(self._store.live().attempts)
-        gateway = GatewayKeeper(writing, gateway_spec(table, settings, host=HOST, port=port), self._bell.set)
+        gateway = GatewayKeeper(writing, gateway_spec(table, settings, host=HOST, port=port), self._wake)
         self.control = Control(
             store=self._store,
             drivers=drivers,
@@ -119,14 +121,14 @@ class Daemon:
             sources=(prober,),
             followers=(ProbeFeed(prober), RoutingFeed(table), gateway, self.figures),
             node_lost_after_s=settings.node_lost_after_s,
-            wake=self._bell.set,
+            wake=self._wake,
             at=at,
         )
         stack.callback(self.control.close)
         metrics = MetricsFolder(folder.path)
         stack.callback(metrics.close)
         self._clock = clock
-        keys = Keys(self._store, clock, self._bell.set)
+        keys = Keys(self._store, clock, self._wake)
         self._housekeeping = Housekeeping(
             self._store,
             drivers,
@@ -177,7 +179,7 @@ class Daemon:
     def stop(self) -> None:
         """End the loop and let go of everything. What runs, runs on. Safe to call twice."""
         self._ending.set()
-        self._bell.set()
+        self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout=LONGEST_PAUSE_S)
         self._closing.close()
@@ -185,14 +187,17 @@ class Daemon:
     # The loop ------------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        troubles = 0
+        troubles, storm = 0, Storm()
         while not self._ending.is_set():
             self._bell.clear()
+            self._news.clear()
             began = time.monotonic()
             try:
                 report = self.control.step(self._clock())
                 pause_s = report.next_wake - self._clock()
-                self.figures.stepped(ended_at=time.time(), lasted_s=time.monotonic() - began, wrote=report.wrote)
+                ended = time.monotonic()
+                self.figures.stepped(ended_at=time.time(), lasted_s=ended - began, wrote=report.wrote)
+                storm.stepped(began_at=began, ended_at=ended, futile=report.futile)
                 troubles = 0
             except Exception:
                 troubles += 1
@@ -203,7 +208,13 @@ class Daemon:
                 pause_s = 0.0
             if self._bell.is_set():  # in a storm of news, long steps leave as much time to the API
                 self._ending.wait(max(0.0, min(time.monotonic() - began - SHORT_STEP_S, LONGEST_BREATH_S)))
-            self._bell.wait(max(0.0, min(pause_s, LONGEST_PAUSE_S)))
+            if self._bell.wait(max(0.0, min(pause_s, LONGEST_PAUSE_S))):
+                self._news.wait(storm.gathering_s(time.monotonic()))
+
+    def _wake(self) -> None:
+        """There is news of what runs, which is looked at at once. (Wishes ring the bell alone.)"""
+        self._news.set()
+        self._bell.set()
 
     def _end(self, workloads: bool) -> None:
         if workloads:
