@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .hardware import Hardware
 from .ids import DEFAULT_POOL, DeviceId, NodeId, PoolName
 
 
@@ -70,6 +71,7 @@ class Device:
     profile: str = ""
     vendor: str = ""
     bus: str = ""
+    pci_path: str = ""
     numa_node: int | None = None
     feed: str = ""
     trees: Mapping[str, TopologyPath] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class Node:
     ``cordoned``.
     ``labels``, ``taints``: those that it came with, beside its ``marks``. ``counted``: how many it has of what is
     counted by a name. ``feed``: what it draws its power from.
+    ``hardware``: what the machine is made of; empty on a declared node.
     ``address`` is where the other nodes reach it.
     ``version`` grows by one with every change and with every placement that uses the node.
     """
@@ -113,6 +116,7 @@ class Node:
     counted: Mapping[str, int] = field(default_factory=dict)
     feed: str = ""
     marks: Marks = Marks()
+    hardware: Hardware = field(default_factory=Hardware)
     declared: bool = False
     boot_id: str = ""
     isolation: str = "none"

@@ -143,7 +143,7 @@ def test_discovery_tells_kind_memory_address_and_numa_node(
     }
     readers["habana"] = habana_machine(machine)
     monkeypatch.setattr(accelerators, "open_reader", readers.__getitem__)
-    told = accelerators.look(vendor, Tree(machine.root))
+    told = accelerators.look(vendor, Tree(machine.root)).devices
     assert [(each.kind, each.memory_bytes, each.bus, each.numa_node) for each in told] == found
     assert {each.vendor for each in told} == {vendor}
 

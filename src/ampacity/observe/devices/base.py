@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from ampacity.model.hardware import DeviceLink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +42,12 @@ class DeviceReader(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class LinkReader(Protocol):
+    """A reader that also tells which of its devices are linked with each other."""
+
+    def links(self) -> Sequence[DeviceLink]:
+        """Raises ``ReadFailed``."""
+        ...
