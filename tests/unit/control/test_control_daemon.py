@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,9 @@ def test_the_clock_set_forward_and_back_loses_nothing_and_runs_nothing_twice(
     told = Counter(starts.read_text().split())
     assert told == {"holds": 1, "ahead": 2, "back": 2, "far-back": 2, "right": 2}
     times = [event.at for event in second.plane.events(after=0, ref=None, project=DEFAULT_PROJECT, limit=10_000)]
-    assert times == sorted(times)
     assert len(times) > 20
+    for earlier, later in pairwise(times):
+        assert later > earlier - 600.0, "a step's events bear the time at which it began; none bears another day's"
 
 
 def test_what_runs_outlives_the_control_plane_and_is_found_again(start: Callable[..., Daemon], tmp_path: Path) -> None:
