@@ -49,14 +49,26 @@ WISH_AGAIN_S = 1.0
 
 
 class Clock:
-    """Seconds since the epoch that never go back, whatever is done to the machine's clock. ``floor``: the least."""
+    """Seconds since the epoch that never go back, whatever is done to the machine's clock. ``floor``: the least.
 
-    def __init__(self, floor: float = 0.0, source: Callable[[], float] = time.time) -> None:
-        self._source, self._last, self._lock = source, floor, threading.Lock()
+    While the machine's clock is behind what was told before, time goes on at half its speed until that has caught up:
+    standing still, no pause between two tries would ever end.
+    """
+
+    def __init__(
+        self,
+        floor: float = 0.0,
+        source: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source, self._steady, self._lock = source, steady, threading.Lock()
+        self._last, self._steady_at = floor, steady()
 
     def __call__(self) -> float:
         with self._lock:
-            self._last = max(self._last, self._source())
+            steady_at = self._steady()
+            slowed = self._last + (steady_at - self._steady_at) / 2
+            self._last, self._steady_at = max(slowed, self._source()), steady_at
             return self._last
 
 
@@ -73,7 +85,12 @@ class Daemon:
     """
 
     def __init__(
-        self, folder: StateFolder, settings: Settings, *, at: Callable[[str], None] = lambda point: None
+        self,
+        folder: StateFolder,
+        settings: Settings,
+        *,
+        at: Callable[[str], None] = lambda point: None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         nodes = [parse_declaration(text) for text in settings.nodes]
         self.folder, self.figures = folder, Figures()
@@ -83,14 +100,21 @@ class Daemon:
         with ExitStack() as stack:
             folder.hold()
             stack.callback(folder.release)
-            self._build(stack, settings, nodes, at)
+            self._build(stack, settings, nodes, at, wall_clock)
             self._closing = stack.pop_all()
 
-    def _build(self, stack: ExitStack, settings: Settings, nodes: list[Node], at: Callable[[str], None]) -> None:
+    def _build(
+        self,
+        stack: ExitStack,
+        settings: Settings,
+        nodes: list[Node],
+        at: Callable[[str], None],
+        wall_clock: Callable[[], float],
+    ) -> None:
         folder = self.folder
         self._store = FeedStore(open_store(settings.store or str(folder.file("store.db"))))
         stack.callback(self._store.close)
-        clock = Clock(floor=_last_event_at(self._store))
+        clock = Clock(floor=_last_event_at(self._store), source=wall_clock)
         port = gateway_port(folder, self._store, settings.gateway_port)
         table = folder.file("gateway") / "table.json"
         hub = Hub(folder.file("hub"))
