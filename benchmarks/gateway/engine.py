@@ -1,7 +1,7 @@
 """An engine that costs next to nothing: ``python engine.py PORT``. It answers any chat request with fixed bytes.
 
-Not streaming: 300 bytes at once. With ``"stream": true``: 50 chunks at once, or, where the body's ``user`` is
-``paced``, 50 chunks 2 ms apart, all streams in step, as a real engine's steps have it.
+Not streaming: 300 bytes at once. With ``"stream": true``: 50 chunks at once, or, where the prompt says ``[paced]``
+(what else a request has, a router may leave out), 50 chunks 2 ms apart, all in step, as a real engine's steps are.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Engine(asyncio.Protocol):
             self._transport.write(HEALTHY)
         elif b'"stream": true' not in request and b'"stream":true' not in request:
             self._transport.write(ANSWER)
-        elif b'"paced"' in request:
+        elif b"[paced]" in request:
             self._steps.add(self._transport)
         else:
             self._transport.write(BURST)

@@ -19,8 +19,9 @@ function request()
   local own = string.format("%09d ", count) .. shared[count % 64]
   local rest = ""
   if kind == "burst" then rest = ', "stream": true' end
-  if kind == "paced" then rest = ', "stream": true, "user": "paced"' end
-  local body = '{"model": "mock", "max_tokens": 50, "messages": [{"role": "user", "content": "'
+  local mark = ""
+  if kind == "paced" then rest, mark = ', "stream": true', "[paced] " end
+  local body = '{"model": "mock", "max_tokens": 50, "messages": [{"role": "user", "content": "' .. mark
     .. shared[(count * 7) % 64]:sub(1, half) .. own:sub(1, room - half) .. '"}]' .. rest .. "}"
   return wrk.format("POST", "/v1/chat/completions", nil, body)
 end

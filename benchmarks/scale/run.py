@@ -6,6 +6,7 @@ python benchmarks/scale/run.py [--quick] [--growth] [--json FILE] [--seed N]
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import subprocess
@@ -141,6 +142,8 @@ def timed(scale: Scale, seed: int, changes: int) -> dict[str, float]:
     state = build(rows)
     built_s = time.perf_counter() - began
     del rows
+    gc.collect()
+    gc.freeze()  # as the daemon does once it has loaded its state
     loop = Loop(state, NOW)
     began = time.perf_counter()
     made = plan(state, NOW)

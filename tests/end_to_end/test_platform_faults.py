@@ -7,9 +7,12 @@ import signal
 import urllib.request
 from pathlib import Path
 
+import psutil
+
 from ampacity.model.workload import WorkloadPhase
 from whole_platform import Platform, eventually
 
+LIMIT_S = 120.0
 COUNTING = "echo started >> {starts}; while [ ! -e {go} ]; do sleep 0.05; done; echo done"
 
 
@@ -74,6 +77,58 @@ def test_a_killed_rank_is_restarted_in_place(platform: Platform) -> None:
     view = platform.client.wait("gang", timeout_s=120)
     assert view.workload.phase is WorkloadPhase.SUCCEEDED
     assert [(attempt.epoch, attempt.incarnation) for attempt in view.attempts] == [(1, 1)]
+
+
+def supervisor_of(platform: Platform, name: str) -> psutil.Process:
+    """The process that holds a job: the first above its own that does not bear its mark."""
+    above: psutil.Process | None = platform.marked(AMPACITY_WORKLOAD_NAME=name)[0]
+    while above is not None and above.environ().get("AMPACITY_WORKLOAD_NAME") == name:
+        above = above.parent()
+    assert above is not None
+    return above
+
+
+def test_control_plane_parent_supervisor_and_rank_die_at_once(platform: Platform) -> None:
+    platform.up("n1:cpus=6,memory=4GB")
+    stays, stays_starts, stays_go = counting_job(platform, "stays")
+    falls, falls_starts, falls_go = counting_job(platform, "falls")
+    go = platform.work / "gang.go"
+    platform.file(
+        "job.yaml",
+        f"name: gang\ntype: train\nranks_per_node: 2\nretry: {{max: 2}}\n"
+        f"run: 'echo $RANK $AMPACITY_INCARNATION >> gang.starts; while [ ! -e {go} ]; do sleep 0.05; done'\n"
+        f"workdir: {platform.work}\n",
+    )
+    for name, command in (("stays", stays), ("falls", falls)):
+        done = platform.ampacity("run", "--name", name, "--retry", "2", "--detach", "--", "sh", "-c", command)
+        assert done.code == 0, done.err
+    assert platform.ampacity("apply", "job.yaml").code == 0
+    ranks = platform.work / "gang.starts"
+    eventually(stays_starts.exists, "the start of the job that is left alone", LIMIT_S)
+    eventually(falls_starts.exists, "the start of the job whose supervisor is killed", LIMIT_S)
+    eventually(lambda: ranks.exists() and len(ranks.read_text().splitlines()) == 2, "both ranks", LIMIT_S)
+
+    supervisor = supervisor_of(platform, "falls")
+    parent = psutil.Process(int((platform.state_dir / "local" / "parent.lock").read_text()))
+    assert parent.name() == "ampacity-parent"
+    rank = platform.marked(AMPACITY_WORKLOAD_NAME="gang", RANK="1")[0]
+    control = psutil.Process(platform.client.status().pid)
+    for process in (control, parent, supervisor, rank):
+        process.send_signal(signal.SIGKILL)
+
+    platform.up()
+    eventually(lambda: falls_starts.read_text() == "started\nstarted\n", "the second start", LIMIT_S)
+    eventually(lambda: sorted(ranks.read_text().splitlines()) == ["0 0", "0 1", "1 0", "1 1"], "the ranks", LIMIT_S)
+    for each in (stays_go, falls_go, go):
+        each.touch()
+    epochs = {}
+    for name in ("stays", "falls", "gang"):
+        view = platform.client.wait(name, timeout_s=LIMIT_S)
+        assert view.workload.phase is WorkloadPhase.SUCCEEDED
+        epochs[name] = [(attempt.epoch, attempt.incarnation) for attempt in view.attempts]
+    assert epochs == {"stays": [(1, 0)], "falls": [(1, 0), (2, 0)], "gang": [(1, 1)]}
+    assert stays_starts.read_text() == "started\n"
+    assert falls_starts.read_text() == "started\nstarted\n"
 
 
 SERVER = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,11 @@ from soak_jobs import Job
 from soak_oracle import Deeds, Start, judge
 
 from ampacity.model.workload import WorkloadPhase
+from whole_platform import Platform, eventually
+
+SETTLE_S = 120.0
+AROUND_S = 120.0
+"""For all that the soak does before and after it settles."""
 
 RUN = Path(__file__).parents[1] / "soak" / "run.py"
 OK = Job(name="a", shape="task", end=WorkloadPhase.SUCCEEDED, tries=1, retries=1, starts=1)
@@ -84,7 +90,26 @@ def test_a_seed_is_a_sequence_of_actions() -> None:
 
 
 def test_random_work_and_random_kills_for_some_seconds_break_nothing() -> None:
-    command = [sys.executable, str(RUN), "--minutes", "0.15", "--seed", "20"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "nothing was lost, doubled, orphaned or overcommitted" in done.stdout
+    command = [sys.executable, str(RUN), "--minutes", "0.15", "--seed", "20", "--settle-s", str(SETTLE_S)]
+    soak = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said, _ = soak.communicate(timeout=SETTLE_S + AROUND_S)
+    except subprocess.TimeoutExpired:
+        soak.terminate()  # it takes its platform down before it ends; killed, it would leave all of it behind
+        said, _ = soak.communicate(timeout=AROUND_S)
+    assert soak.returncode == 0, said
+    assert "nothing was lost, doubled, orphaned or overcommitted" in said
+
+
+def test_a_soak_that_is_told_to_end_leaves_no_process_behind() -> None:
+    soak = subprocess.Popen([sys.executable, str(RUN), "--minutes", "5"], stdout=subprocess.PIPE, text=True)
+    assert soak.stdout is not None
+    folder = soak.stdout.readline().partition(", in ")[2].partition(";")[0]
+    try:
+        eventually(lambda: Path(folder, "state", "store.db").exists(), "the platform's start", limit_s=120.0)
+    finally:
+        soak.terminate()
+        soak.communicate(timeout=AROUND_S)
+    assert soak.returncode == 1
+    assert not Platform(Path(folder, "state"), Path(folder, "work")).processes()
+    shutil.rmtree(folder)

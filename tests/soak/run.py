@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -59,8 +60,9 @@ def look(scene: Scene) -> None:
         scene.done["looks while the control plane was away"] += 1
 
 
-def settle(scene: Scene) -> None:
-    """Nothing is killed any more: what ends by itself must end, services must be whole, and then all is stopped."""
+def settle(scene: Scene, settle_s: float) -> None:
+    """Nothing is killed any more: what ends by itself must end, services must be whole, and then all is stopped; all
+    within ``settle_s``."""
     scene.settle_kills()
     for _ in range(2):  # a control plane that was killed in its last moment may still have answered
         scene.ensure_up()
@@ -70,20 +72,20 @@ def settle(scene: Scene) -> None:
     for name in sorted(scene.live):
         if scene.entries[name].job.end is None and not scene.entries[name].job.serves:
             scene.stop(name)
-    expect(scene, lambda: all(scene.entries[name].job.serves for name in scene.live), "jobs that do not end")
+    until = time.monotonic() + settle_s
+    expect(scene, lambda: all(scene.entries[name].job.serves for name in scene.live), until, "jobs that do not end")
     for name in sorted(scene.live):
-        expect(scene, lambda name=name: whole(scene, name), f"service {name} is not whole")
+        expect(scene, lambda name=name: whole(scene, name), until, f"service {name} is not whole")
     for name in sorted(scene.live):
         scene.stop(name)
-    expect(scene, lambda: not scene.live, "services that do not end")
+    expect(scene, lambda: not scene.live, until, "services that do not end")
 
 
-def expect(scene: Scene, true: Callable[[], bool], what: str) -> None:
+def expect(scene: Scene, true: Callable[[], bool], until: float, what: str) -> None:
     """Wait for it; a trouble when it does not come."""
-    until = time.monotonic() + SETTLE_S
     while not true():
         if time.monotonic() >= until:
-            scene.trouble.append(f"{what}, {SETTLE_S:g} s after the last kill: {sorted(scene.live)}")
+            scene.trouble.append(f"{what} in time after the last kill: {sorted(scene.live)}")
             return
         time.sleep(0.2)
         look(scene)
@@ -138,7 +140,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Random work and random kills on a real platform.")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
+    parser.add_argument("--settle-s", type=float, default=SETTLE_S, help="how long all may take to end after it")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end before its time"))  # and takes all down first
     folder = Path(tempfile.mkdtemp(prefix="ampacity-soak-"))
     (folder / "work").mkdir()
     scene = Scene(Platform(folder / "state", folder / "work"), folder)
@@ -147,7 +151,7 @@ def main() -> int:
     try:
         scene.begin()
         soak(scene, options.seed, options.minutes * 60.0)
-        settle(scene)
+        settle(scene, options.settle_s)
     finally:
         finish(scene)
         report(scene)

@@ -7,6 +7,7 @@ import hmac
 import pwd
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import assert_never
 
 from ampacity.model.errors import Forbidden, Unauthorized
@@ -135,6 +136,7 @@ def _bearer(access: Access, authorization: str) -> Principal:
     return Principal(name="token", role=Role.OPERATOR)
 
 
+@lru_cache
 def _user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name

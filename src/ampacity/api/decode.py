@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar, get_origin
 
 import msgspec
@@ -24,7 +25,7 @@ def read_query(pairs: Iterable[tuple[str, str]], kind: type[T]) -> T:
 
     Raises ``InvalidSpec`` for an unknown, doubled or malformed parameter; the key is its name.
     """
-    types: dict[str, Any] = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    types = _types(kind)
     plain: dict[str, Any] = {}
     for key, value in pairs:
         if key not in types:
@@ -36,6 +37,12 @@ def read_query(pairs: Iterable[tuple[str, str]], kind: type[T]) -> T:
         else:
             plain[key] = True if types[key] is bool and not value else value
     return _convert(plain, kind, strict=False)
+
+
+@lru_cache
+def _types(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
+    """The types of the parameters by their names."""
+    return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
 
 
 def read_body(data: bytes, kind: type[T]) -> T:

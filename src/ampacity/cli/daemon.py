@@ -7,6 +7,7 @@ cannot: ``{}``, or ``{"error": …}`` as the API words errors.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -62,6 +63,7 @@ def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.Simp
     with ExitStack() as stack:
         daemon = Daemon(folder, replace(settings, store=os.environ.get(STORE_VARIABLE) or settings.store))
         stack.callback(daemon.stop)
+        _spare_the_loaded()
         server = _serve(daemon, folder, settings)
         stack.callback(server.stop)
         collector = CollectorKeeper(str(folder.path))
@@ -85,6 +87,14 @@ def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.Simp
         ready.answers()
         threading.Thread(target=_pass_on, args=(daemon, ends), name="end", daemon=True).start()
         log.info("going down: %s", ends.get())
+
+
+def _spare_the_loaded() -> None:
+    """What was loaded stays for as long as the daemon does, and is freed by its counts of references where it goes. A
+    full collection would go through all of it time and again, in the midst of a plan: at 12,500 nodes and 30,000
+    workloads that takes 0.4 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:

@@ -34,6 +34,7 @@ from .metering import Metering
 from .reading import Reading
 from .state_folder import Settings, StateFolder
 from .step import Control
+from .storm import Storm
 from .telemetry import FeedSource, open_telemetry
 from .writing import Writing
 
@@ -48,14 +49,26 @@ WISH_AGAIN_S = 1.0
 
 
 class Clock:
-    """Seconds since the epoch that never go back, whatever is done to the machine's clock. ``floor``: the least."""
+    """Seconds since the epoch that never go back, whatever is done to the machine's clock. ``floor``: the least.
 
-    def __init__(self, floor: float = 0.0, source: Callable[[], float] = time.time) -> None:
-        self._source, self._last, self._lock = source, floor, threading.Lock()
+    While the machine's clock is behind what was told before, time goes on at half its speed until that has caught up:
+    standing still, no pause between two tries would ever end.
+    """
+
+    def __init__(
+        self,
+        floor: float = 0.0,
+        source: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source, self._steady, self._lock = source, steady, threading.Lock()
+        self._last, self._steady_at = floor, steady()
 
     def __call__(self) -> float:
         with self._lock:
-            self._last = max(self._last, self._source())
+            steady_at = self._steady()
+            slowed = self._last + (steady_at - self._steady_at) / 2
+            self._last, self._steady_at = max(slowed, self._source()), steady_at
             return self._last
 
 
@@ -72,23 +85,36 @@ class Daemon:
     """
 
     def __init__(
-        self, folder: StateFolder, settings: Settings, *, at: Callable[[str], None] = lambda point: None
+        self,
+        folder: StateFolder,
+        settings: Settings,
+        *,
+        at: Callable[[str], None] = lambda point: None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         nodes = [parse_declaration(text) for text in settings.nodes]
         self.folder, self.figures = folder, Figures()
-        self._bell, self._ending, self._ended = threading.Event(), threading.Event(), threading.Event()
+        self._bell, self._news = threading.Event(), threading.Event()
+        self._ending, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
         with ExitStack() as stack:
             folder.hold()
             stack.callback(folder.release)
-            self._build(stack, settings, nodes, at)
+            self._build(stack, settings, nodes, at, wall_clock)
             self._closing = stack.pop_all()
 
-    def _build(self, stack: ExitStack, settings: Settings, nodes: list[Node], at: Callable[[str], None]) -> None:
+    def _build(
+        self,
+        stack: ExitStack,
+        settings: Settings,
+        nodes: list[Node],
+        at: Callable[[str], None],
+        wall_clock: Callable[[], float],
+    ) -> None:
         folder = self.folder
         self._store = FeedStore(open_store(settings.store or str(folder.file("store.db"))))
         stack.callback(self._store.close)
-        clock = Clock(floor=_last_event_at(self._store))
+        clock = Clock(floor=_last_event_at(self._store), source=wall_clock)
         port = gateway_port(folder, self._store, settings.gateway_port)
         table = folder.file("gateway") / "table.json"
         hub = Hub(folder.file("hub"))
@@ -97,8 +123,8 @@ class Daemon:
         prober = Prober()
         stack.callback(prober.close)
         for driver in drivers.values():
-            driver.on_wake(self._bell.set)
-        prober.on_wake(self._bell.set)
+            driver.on_wake(self._wake)
+        prober.on_wake(self._wake)
         checkpoints = folder.file("checkpoints")
         self._writing = writing = Writing(
             self._store,
@@ -111,7 +137,7 @@ class Daemon:
         secrets = open_secrets(folder.path, clock)
         launcher = Launcher(folder.path, hub, secrets=secrets)
         launcher.tidy(self._store.live().attempts)
-        gateway = GatewayKeeper(writing, gateway_spec(table, settings, host=HOST, port=port), self._bell.set)
+        gateway = GatewayKeeper(writing, gateway_spec(table, settings, host=HOST, port=port), self._wake)
         self.control = Control(
             store=self._store,
             drivers=drivers,
@@ -119,14 +145,14 @@ class Daemon:
             sources=(prober,),
             followers=(ProbeFeed(prober), RoutingFeed(table), gateway, self.figures),
             node_lost_after_s=settings.node_lost_after_s,
-            wake=self._bell.set,
+            wake=self._wake,
             at=at,
         )
         stack.callback(self.control.close)
         metrics = MetricsFolder(folder.path)
         stack.callback(metrics.close)
         self._clock = clock
-        keys = Keys(self._store, clock, self._bell.set)
+        keys = Keys(self._store, clock, self._wake)
         self._housekeeping = Housekeeping(
             self._store,
             drivers,
@@ -177,7 +203,7 @@ class Daemon:
     def stop(self) -> None:
         """End the loop and let go of everything. What runs, runs on. Safe to call twice."""
         self._ending.set()
-        self._bell.set()
+        self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout=LONGEST_PAUSE_S)
         self._closing.close()
@@ -185,14 +211,17 @@ class Daemon:
     # The loop ------------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        troubles = 0
+        troubles, storm = 0, Storm()
         while not self._ending.is_set():
             self._bell.clear()
+            self._news.clear()
             began = time.monotonic()
             try:
                 report = self.control.step(self._clock())
                 pause_s = report.next_wake - self._clock()
-                self.figures.stepped(ended_at=time.time(), lasted_s=time.monotonic() - began, wrote=report.wrote)
+                ended = time.monotonic()
+                self.figures.stepped(ended_at=time.time(), lasted_s=ended - began, wrote=report.wrote)
+                storm.stepped(began_at=began, ended_at=ended, futile=report.futile)
                 troubles = 0
             except Exception:
                 troubles += 1
@@ -203,7 +232,13 @@ class Daemon:
                 pause_s = 0.0
             if self._bell.is_set():  # in a storm of news, long steps leave as much time to the API
                 self._ending.wait(max(0.0, min(time.monotonic() - began - SHORT_STEP_S, LONGEST_BREATH_S)))
-            self._bell.wait(max(0.0, min(pause_s, LONGEST_PAUSE_S)))
+            if self._bell.wait(max(0.0, min(pause_s, LONGEST_PAUSE_S))):
+                self._news.wait(storm.gathering_s(time.monotonic()))
+
+    def _wake(self) -> None:
+        """There is news of what runs, which is looked at at once. (Wishes ring the bell alone.)"""
+        self._news.set()
+        self._bell.set()
 
     def _end(self, workloads: bool) -> None:
         if workloads:

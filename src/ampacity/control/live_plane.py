@@ -108,9 +108,9 @@ class LivePlane:
     # Reading -------------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:
-        live = [row for row in self._store.live_workloads() if row.project != SYSTEM_PROJECT]
+        live = {of: count for of, count in self._store.live_counts().items() if of[0] != SYSTEM_PROJECT}
         keys = self.keys.all()
-        waiting = sum(row.phase is WorkloadPhase.WAITING for row in live)
+        waiting = sum(count for (_, phase), count in live.items() if phase is WorkloadPhase.WAITING)
         return Status(
             version=ampacity.__version__,
             pid=os.getpid(),
@@ -118,7 +118,7 @@ class LivePlane:
             started_at=self._place.started_at,
             seq=self._store.last_seq,
             waiting=waiting,
-            running=len(live) - waiting,
+            running=sum(live.values()) - waiting,
             nodes=len(self._control.nodes),
             socket=self._place.socket,
             api_url=self._place.api_url,

@@ -3,14 +3,14 @@ asking what has to be fenced."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ampacity.model.attempt import AttemptPhase, Cause, CauseKind, StopOrder
 from ampacity.model.event import EventKind
 from ampacity.model.evolve import order_stop
 from ampacity.model.ids import NodeId
-from ampacity.model.node import Node, NodeCondition
+from ampacity.model.node import Health, Node, NodeCondition
 
 from .batch import Batch
 from .fencing import Fences
@@ -66,7 +66,20 @@ def _seen(batch: Batch, known: Node | None, seen: Node, fences: Fences) -> None:
     )
     if now != known:
         text = f"node {seen.id} is back" if back else f"node {seen.id} changed"
+        text += "".join(f"; {words}" for words in _devices_told(known, now))
         batch.write(EventKind.NODE_CHANGED, text, now)
+
+
+def _devices_told(before: Node, after: Node) -> Iterator[str]:
+    """What changed in the health of devices, in words."""
+    was = {device.id: device.health for device in before.devices}
+    for device in after.devices:
+        if device.health is was.get(device.id, device.health):
+            continue
+        if device.health is Health.FAILED:
+            yield f"device {device.id} is gone or does not answer, and nothing is placed on it"
+        else:
+            yield f"device {device.id} is {device.health}"
 
 
 def _silent(batch: Batch, known: Node) -> None:

@@ -22,14 +22,14 @@ PAGE = 1000
 class Record:
     """Keeps the mirror of the live rows and the scheduler's state equal to the store. Used by one thread.
 
-    ``at`` is told before and after each write: ``<part>.decided``, ``<part>.written``.
+    ``at`` is told before and after each write: ``<part>.decided``, ``<part>.written``. ``written``: how often it wrote.
     """
 
     mirror: Mirror
     state: State
 
     def __init__(self, store: Store, at: Callable[[str], None]) -> None:
-        self._store, self._at = store, at
+        self._store, self._at, self.written = store, at, 0
         self._load()
 
     def _load(self) -> None:
@@ -87,6 +87,7 @@ class Record:
                     log.info("written by another first, trying anew: %s", error)
                     self.catch_up()
                     continue
+                self.written += 1
                 self._at(f"{part}.written")
             if settles:
                 self.mirror.changed.clear()

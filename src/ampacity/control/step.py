@@ -53,10 +53,12 @@ POINTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """``wrote``: how many events. ``next_wake``: when to step again though nothing happens."""
+    """``wrote``: how many events. ``next_wake``: when to step again though nothing happens. ``futile``: the step itself
+    wrote nothing, and there was nothing to start or to stop."""
 
     wrote: int
     next_wake: float
+    futile: bool
 
 
 class Control:
@@ -103,7 +105,7 @@ class Control:
         Raises:
             StoreError: the store cannot be read or written now. Nothing is half done; step again later.
         """
-        before = self.mirror.rows.seq
+        before, written = self.mirror.rows.seq, self._record.written
         seen = self._observe(now)
         self._at("observe.done")
         self._update(seen, now)
@@ -115,7 +117,11 @@ class Control:
         self._at("commit.done")
         again = _earliest(again, self._act(now))
         self._at("act.done")
-        return StepReport(wrote=self.mirror.rows.seq - before, next_wake=self._next_wake(now, seen, again))
+        return StepReport(
+            wrote=self.mirror.rows.seq - before,
+            next_wake=self._next_wake(now, seen, again),
+            futile=self._record.written == written and not self.mirror.in_motion,
+        )
 
     def close(self) -> None:
         self._actor.close()

@@ -104,6 +104,8 @@ ROW_TYPES: dict[Table, type[Row]] = {
     Table.PROJECT_LIMITS: ProjectLimits,
 }
 
+_TABLES = {kind: table for table, kind in ROW_TYPES.items()}
+
 
 def row_key(row: Row) -> str:
     """The key of a row in its table."""
@@ -192,7 +194,7 @@ def remove(row: Row) -> Change:
 
 
 def _table_of(row: Row) -> Table:
-    return next(table for table, kind in ROW_TYPES.items() if type(row) is kind)
+    return _TABLES[type(row)]
 
 
 @dataclass(slots=True)

@@ -42,36 +42,30 @@ def free_on(node: Node, used: Iterable[Allocation]) -> Free:
 
 def less(free: Free, allocation: Allocation) -> Free:
     """``free`` without the allocation. May go below zero: that is for :func:`fits` to refuse."""
-    devices = dict(free.device_milli)
-    for share in allocation.devices:
-        if share.device in devices:
-            devices[share.device] -= share.milli
-    counted = dict(free.counted)
-    for each in allocation.counted:
-        if each.name in counted:
-            counted[each.name] -= each.amount
-    return Free(
-        cpu_milli=free.cpu_milli - allocation.cpu_milli,
-        memory_bytes=free.memory_bytes - allocation.memory_bytes,
-        disk_bytes=free.disk_bytes - allocation.disk_bytes,
-        device_milli=devices,
-        counted=counted,
-    )
+    return _changed(free, allocation, -1)
 
 
 def more(free: Free, allocation: Allocation) -> Free:
     """``free`` with the allocation given back."""
-    devices = tuple(replace(share, milli=-share.milli) for share in allocation.devices)
-    counted = tuple(replace(each, amount=-each.amount) for each in allocation.counted)
-    back = replace(
-        allocation,
-        cpu_milli=-allocation.cpu_milli,
-        memory_bytes=-allocation.memory_bytes,
-        disk_bytes=-allocation.disk_bytes,
-        devices=devices,
+    return _changed(free, allocation, 1)
+
+
+def _changed(free: Free, allocation: Allocation, sign: int) -> Free:
+    devices = dict(free.device_milli)
+    for share in allocation.devices:
+        if share.device in devices:
+            devices[share.device] += sign * share.milli
+    counted = dict(free.counted)
+    for each in allocation.counted:
+        if each.name in counted:
+            counted[each.name] += sign * each.amount
+    return Free(
+        cpu_milli=free.cpu_milli + sign * allocation.cpu_milli,
+        memory_bytes=free.memory_bytes + sign * allocation.memory_bytes,
+        disk_bytes=free.disk_bytes + sign * allocation.disk_bytes,
+        device_milli=devices,
         counted=counted,
     )
-    return less(free, back)
 
 
 def fits(free: Free, allocation: Allocation) -> bool:
@@ -125,14 +119,32 @@ def allocate(node: Node, free: Free, request: ResourceRequest) -> Allocation | N
     return None
 
 
+def holds(node: Node, free: Free, request: ResourceRequest) -> bool:
+    """Whether :func:`allocate` finds something, which this does not write out."""
+    return (
+        request.cpu_milli.minimum <= free.cpu_milli
+        and request.memory_bytes.minimum <= free.memory_bytes
+        and request.disk_bytes <= free.disk_bytes
+        and all(each.amount <= free.counted.get(each.name, 0) for each in request.counted)
+        and (not request.accelerators or any(_has(node, free, wanted) for wanted in request.accelerators))
+    )
+
+
+def _has(node: Node, free: Free, wanted: AcceleratorRequest) -> bool:
+    left = free.device_milli
+    enough = [device for device in node.devices if left.get(device.id, 0) >= wanted.milli]
+    return len(enough) >= wanted.count.minimum and sum(_is(device, wanted) for device in enough) >= wanted.count.minimum
+
+
 def matching(node: Node, wanted: AcceleratorRequest) -> tuple[Device, ...]:
     """The node's devices of the wanted kind and memory, healthy or not. Instances of a partitioned device are asked
     for by their own kind alone."""
-    return tuple(
-        device
-        for device in node.devices
-        if (wanted.kind == device.kind or (wanted.kind == ANY_KIND and not device.profile))
-        and (wanted.memory_bytes is None or device.memory_bytes >= wanted.memory_bytes)
+    return tuple(device for device in node.devices if _is(device, wanted))
+
+
+def _is(device: Device, wanted: AcceleratorRequest) -> bool:
+    return (wanted.kind == device.kind or (wanted.kind == ANY_KIND and not device.profile)) and (
+        wanted.memory_bytes is None or device.memory_bytes >= wanted.memory_bytes
     )
 
 

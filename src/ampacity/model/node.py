@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .hardware import Hardware
 from .ids import DEFAULT_POOL, DeviceId, NodeId, PoolName
 
 
@@ -59,7 +60,8 @@ TopologyPath = tuple[str, ...]
 class Device:
     """One accelerator, or one instance of a partitioned one. ``index`` is its number on the node (what
     ``CUDA_VISIBLE_DEVICES`` counts). ``profile``: which part of a whole it is (``1g.10gb``, a MIG profile); its kind is
-    then of its own (``A100-1g.10gb``). Empty = the whole device."""
+    then of its own (``A100-1g.10gb``). Empty = the whole device. ``bus``: its PCI address (``0000:1b:00.0``), empty
+    where it is not known, as on a declared node; so are its vendor and its NUMA node."""
 
     id: DeviceId
     index: int
@@ -67,6 +69,10 @@ class Device:
     memory_bytes: int
     health: Health = Health.OK
     profile: str = ""
+    vendor: str = ""
+    bus: str = ""
+    pci_path: str = ""
+    numa_node: int | None = None
     feed: str = ""
     trees: Mapping[str, TopologyPath] = field(default_factory=dict)
 
@@ -89,6 +95,7 @@ class Node:
     ``cordoned``.
     ``labels``, ``taints``: those that it came with, beside its ``marks``. ``counted``: how many it has of what is
     counted by a name. ``feed``: what it draws its power from.
+    ``hardware``: what the machine is made of; empty on a declared node.
     ``address`` is where the other nodes reach it.
     ``version`` grows by one with every change and with every placement that uses the node.
     """
@@ -109,6 +116,7 @@ class Node:
     counted: Mapping[str, int] = field(default_factory=dict)
     feed: str = ""
     marks: Marks = Marks()
+    hardware: Hardware = field(default_factory=Hardware)
     declared: bool = False
     boot_id: str = ""
     isolation: str = "none"

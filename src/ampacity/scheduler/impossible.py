@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ampacity.model.fits import allocate, capacity
+from ampacity.model.fits import capacity, holds
 from ampacity.model.node import Health, Node
 from ampacity.model.resources import ANY_KIND, ResourceRequest
 from ampacity.model.workload import WorkloadSpec
@@ -44,7 +44,7 @@ def could_ever_fit(spec: WorkloadSpec, nodes: Iterable[Node], *, size: int | Non
 
 def able(nodes: Iterable[Node], request: ResourceRequest) -> list[Node]:
     """The nodes that hold one member when they are empty."""
-    return [node for node in nodes if allocate(node, capacity(node), request) is not None]
+    return [node for node in nodes if holds(node, capacity(node), request)]
 
 
 def _refuse(request: ResourceRequest, nodes: Sequence[Node], count: int) -> Refusal:

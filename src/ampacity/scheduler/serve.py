@@ -66,6 +66,7 @@ class Server:
     _roomy: list[int] = field(default_factory=list)
     _unhelped: set[str] = field(default_factory=set)
     _ends: dict[Group, float] = field(default_factory=dict)
+    _demands: dict[int, Amounts] = field(default_factory=dict)
 
     def serve(self, others: Iterable[Want]) -> Served:
         """``others``: who may start now, and is in no group of the line."""
@@ -78,7 +79,7 @@ class Server:
                 self._queues[group.queue] = self.moment.heads(group.queue)
             self._queues[group.queue].add(group, ((line.turn(want), want),))
         self._roomy = sorted(self.served.shapes, key=lambda number: _bulk(self.served.shapes[number]), reverse=True)
-        rivals = contest(policy.sharing, list(self._queues), self._peek, self.purse, lambda head: wanted(head.want))
+        rivals = contest(policy.sharing, list(self._queues), self._peek, self.purse, self._demand)
         left = policy.backfill.tests
         while left and not (self.guard.is_full and self._is_over()):
             found = rivals.next()
@@ -140,6 +141,13 @@ class Server:
         if group.shape in self.served.crowded:
             return False
         return group.shape in self._kept_out and self.guard.delays(self._until(group))
+
+    def _demand(self, head: Head) -> Amounts:
+        """What a head would take at least: those of one shape the same."""
+        shape = head.group.shape
+        if shape not in self._demands:
+            self._demands[shape] = wanted(head.want)
+        return self._demands[shape]
 
     def _until(self, group: Group) -> float:
         """When those of a group have ended for sure, if they start now."""

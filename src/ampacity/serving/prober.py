@@ -54,13 +54,17 @@ class Prober:
         self._facts: list[ReadinessChanged] = []
         self._wake: Callable[[], None] = lambda: None
         self._watched: dict[MemberKey, _Watched] = {}
+        self._told: dict[MemberKey, Target] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="prober", daemon=True)
         self._thread.start()
 
     def watch(self, targets: Sequence[Target]) -> None:
         """Probe these and no others."""
-        self._loop.call_soon_threadsafe(self._follow, {target.key: target for target in targets})
+        told = {target.key: target for target in targets}
+        if told != self._told:  # else its thread would be woken after each step
+            self._told = told
+            self._loop.call_soon_threadsafe(self._follow, told)
 
     def facts(self) -> tuple[ReadinessChanged, ...]:
         """What changed since the last call."""

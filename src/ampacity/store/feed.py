@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from ampacity.model.errors import StoreError
@@ -35,6 +36,7 @@ class FeedStore:
         self._events: list[Event] = []
         self._in_doubt = False
         self._live = {row.id: row for row in rows.workloads.values() if not row.phase.ended}
+        self._counts = Counter((row.project, row.phase) for row in self._live.values())
 
     @property
     def last_seq(self) -> int:
@@ -50,6 +52,11 @@ class FeedStore:
         """Those that have not ended, as they were written last (their versions may be higher by now)."""
         with self._news:
             return tuple(self._live.values())
+
+    def live_counts(self) -> dict[tuple[Project, WorkloadPhase], int]:
+        """How many of a project are in a phase, of those that have not ended. Costs the same however many there are."""
+        with self._news:
+            return {of: count for of, count in self._counts.items() if count}
 
     def lives(self, workload: WorkloadId) -> bool:
         """Whether there is such a workload that has not ended."""
@@ -104,10 +111,14 @@ class FeedStore:
         for change in event.draft.changes:
             if change.table is not Table.WORKLOADS:
                 continue
+            before = self._live.get(WorkloadId(change.key))
+            if before is not None:
+                self._counts[before.project, before.phase] -= 1
             if isinstance(change.row, Workload) and not change.row.phase.ended:
                 self._live[change.row.id] = change.row
-            else:
-                self._live.pop(WorkloadId(change.key), None)
+                self._counts[change.row.project, change.row.phase] += 1
+            elif before is not None:
+                del self._live[before.id]
 
     # Reading -------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from ampacity.cli.render.units import about_count, about_duration
 from ampacity.cli.render.workloads import note_text
 from ampacity.model.attempt import AttemptPhase, Progress
 from ampacity.model.event import EventKind
+from ampacity.model.hardware import DeviceLink, Hardware, RdmaPort
+from ampacity.model.ids import DeviceId
+from ampacity.model.node import Device
 from ampacity.model.resources import Range
 from ampacity.model.workload import WorkloadKind, WorkloadSpec
 
@@ -165,6 +169,37 @@ def test_logs_say_whose_line_it_is(amp: Amp, client: ClientDouble) -> None:
     assert amp("logs", "t").stdout == "node 0 | setting up\nrank 0 | loss 1\nrank 1 | loss 2\n"
     assert amp("logs", "t", "--rank", "1").stdout == "rank 1 | loss 2\n"
     assert amp("logs", "t", "--tail", "1", "--timestamps").stdout == "2026-09-21T14:13:22.000Z rank 1 | loss 2\n"
+
+
+def test_a_node_shows_its_devices_their_links_and_the_nearest_network(
+    amp: Amp, amp_json: Amp, client: ClientDouble
+) -> None:
+    view = a_node("n1")
+    places = ("pci0000:10/0000:10:01.0/0000:11:00.0", "pci0000:80/0000:80:01.0/0000:81:00.0")
+    devices = tuple(
+        Device(
+            id=DeviceId(f"n1/{index}"),
+            index=index,
+            kind="H100",
+            memory_bytes=80 * 10**9,
+            bus=place[-12:],
+            pci_path=place,
+        )
+        for index, place in enumerate(places)
+    )
+    near = RdmaPort(device="mlx5_0", link_layer="InfiniBand", speed_bit_per_s=400 * 10**9, pci_path=places[0] + "x")
+    link = DeviceLink(a=devices[0].bus, b=devices[1].bus, kind="NVLink", lanes=18)
+    node = replace(view.node, devices=devices, hardware=Hardware(rdma=(near,), links=(link,)))
+    client.node_views["n1"] = replace(view, node=node)
+    told = amp("nodes", "show", "n1").stdout
+    assert "mlx5_0 (bridge)" in told
+    assert "mlx5_0 (system)" in told
+    assert "n1/0 - n1/1: NVLink x18" in told
+    assert "mlx5_0 port 1: InfiniBand, unknown, 400 Gbit/s" in told
+    as_json = amp_json("nodes", "show", "n1")
+    assert as_json["nearest"]["n1/0"] == {"rdma": {"names": ["mlx5_0"], "by": "bridge"}}
+    assert as_json["node"]["node"]["hardware"]["links"][0]["lanes"] == 18
+    assert amp("nodes", "show", "n9").stderr.startswith("error: There is no node 'n9'.")
 
 
 def test_logs_of_several_replicas_and_nodes(amp: Amp, client: ClientDouble) -> None:

@@ -7,9 +7,12 @@ import os
 import socket
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +38,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     """Starts control planes on one folder; all that they run is stopped in the end."""
     begun: list[Daemon] = []
 
-    def start(settings: Settings = SETTINGS, **keys: Callable[[str], None]) -> Daemon:
+    def start(settings: Settings = SETTINGS, **keys: Callable[..., Any]) -> Daemon:
         daemon = Daemon(StateFolder(tmp_path / "state"), settings, **keys)
         begun.append(daemon)
         daemon.start()
@@ -64,8 +67,42 @@ def phase(daemon: Daemon, ref: str) -> WorkloadPhase:
 
 def test_time_never_goes_back() -> None:
     told = iter([10.0, 12.0, 11.0, 3.0, 13.0])
-    clock = Clock(floor=11.5, source=lambda: next(told))
+    clock = Clock(floor=11.5, source=lambda: next(told), steady=lambda: 0.0)
     assert [clock() for _ in range(5)] == [11.5, 12.0, 12.0, 12.0, 13.0]
+
+
+def test_time_goes_on_slowly_until_a_clock_that_was_set_back_has_caught_up() -> None:
+    told = iter([100.0, 40.0, 60.0, 200.0])
+    steady = iter([0.0, 1.0, 11.0, 31.0, 41.0])
+    clock = Clock(source=lambda: next(told), steady=lambda: next(steady))
+    assert [clock() for _ in range(4)] == [100.0, 105.0, 115.0, 200.0]
+
+
+def test_the_clock_set_forward_and_back_loses_nothing_and_runs_nothing_twice(
+    start: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    set_by_s = 0.0
+    first = start(wall_clock=lambda: time.time() + set_by_s)
+    starts, go = tmp_path / "starts", tmp_path / "go"
+    holds = submit(first, job("holds", f"echo holds >> {starts}; while ! test -e {go}; do sleep 0.05; done"))
+    eventually(starts.exists, "the start")
+    for name, jump_s in (("ahead", 86_400.0), ("back", -86_400.0), ("far-back", -10 * 86_400.0), ("right", 0.0)):
+        set_by_s = jump_s
+        spec = replace(job(name, f"echo {name} >> {starts}; test $AMPACITY_EPOCH = 2"), retry=RetryPolicy(maximum=1))
+        ident = submit(first, spec)
+        eventually(lambda ident=ident: phase(first, ident) is WorkloadPhase.SUCCEEDED, f"the end of {name}", 120.0)
+        assert phase(first, holds) is WorkloadPhase.RUNNING
+    set_by_s = -5 * 86_400.0
+    first.stop()
+    second = start(wall_clock=lambda: time.time() + set_by_s)
+    go.touch()
+    eventually(lambda: phase(second, holds) is WorkloadPhase.SUCCEEDED, "the end of what ran all along", 120.0)
+    told = Counter(starts.read_text().split())
+    assert told == {"holds": 1, "ahead": 2, "back": 2, "far-back": 2, "right": 2}
+    times = [event.at for event in second.plane.events(after=0, ref=None, project=DEFAULT_PROJECT, limit=10_000)]
+    assert len(times) > 20
+    for earlier, later in pairwise(times):
+        assert later > earlier - 600.0, "a step's events bear the time at which it began; none bears another day's"
 
 
 def test_what_runs_outlives_the_control_plane_and_is_found_again(start: Callable[..., Daemon], tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from control_bench import Bench, gang, node, service, task
 
+from ampacity.drivers.local.declare import parse_declaration
 from ampacity.model.attempt import AttemptPhase, CauseKind
 from ampacity.model.errors import Conflict
 from ampacity.model.event import EventKind
 from ampacity.model.ids import NodeId
-from ampacity.model.node import Node, NodeCondition
+from ampacity.model.node import Health, Node, NodeCondition
+from ampacity.model.resources import AcceleratorRequest, Range, ResourceRequest
 from ampacity.model.workload import RetryEvent, RetryPolicy, Wish, WorkloadPhase
 
 AGAIN = RetryPolicy(maximum=3)
@@ -44,6 +46,36 @@ def test_nodes_are_written_when_they_come_and_when_they_change_alone(bench: Benc
     assert node_events(bench, "n1") == ["node n1 is there", "node n1 changed"]
     assert row(bench, "n3").registered_at == bench.now
     assert row(bench, "n1").registered_at == 1000.0
+
+
+def test_a_device_that_fails_gets_nothing_new_until_it_is_well_again(bench: Bench) -> None:
+    whole = parse_declaration("gpu:cpus=8,memory=32GB,H100=2")
+    one_gpu = ResourceRequest(accelerators=(AcceleratorRequest(kind="H100", count=Range.exactly(1)),))
+    first, second = whole.devices
+    sick = replace(whole, devices=(first, replace(second, health=Health.FAILED)))
+    bench.driver.add_node(whole)
+    bench.step()
+    bench.driver.add_node(sick)
+    bench.pass_time(10.0)
+    runs, waits = (bench.submit(task(name, resources=one_gpu)) for name in ("a", "b"))
+    bench.pass_time(10.0)
+    (share,) = bench.last(runs).members[0].allocation.devices
+    assert share.device == first.id
+    assert bench.attempts(waits) == []
+    bench.driver.add_node(whole)
+    bench.pass_time(10.0)
+    assert bench.last(waits).phase is AttemptPhase.RUNNING
+    bench.driver.add_node(sick)
+    bench.pass_time(10.0)
+    assert bench.last(waits).phase is AttemptPhase.RUNNING, "what runs there is not ended for it"
+    failed = "node gpu changed; device gpu/1 is gone or does not answer, and nothing is placed on it"
+    assert node_events(bench, "gpu") == [
+        "node gpu is there",
+        failed,
+        "node gpu changed; device gpu/1 is ok",
+        failed,
+    ]
+    bench.check()
 
 
 def test_a_silent_node_is_unknown_and_its_attempts_live_until_the_stated_time(bench: Bench) -> None:

@@ -59,6 +59,7 @@ def test_a_step_passes_its_points_in_order_and_an_idle_one_writes_nothing(bench:
     seq = bench.store.live().seq
     report = bench.control.step(bench.now)
     assert (report.wrote, bench.store.live().seq) == (0, seq)
+    assert report.futile
     assert bench.points == [point for point in POINTS if point.split(".")[1] not in ("decided", "written")]
     assert report.next_wake > bench.now
 

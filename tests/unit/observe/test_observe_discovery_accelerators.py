@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ampacity.drivers.local.machine import this_machine
-from ampacity.observe.discovery.accelerators import accelerators, short_kind
+from ampacity.observe.discovery.accelerators import Accelerators, accelerators, short_kind
 
 DOUBLE = """
 import os, time
@@ -56,7 +56,7 @@ def test_a_sick_driver_is_told_and_counts_as_none(
     doubles: None, caplog: pytest.LogCaptureFixture, how: str, limit_s: float, told: str
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        assert accelerators((f"doubled_vendor:{how}",), limit_s=limit_s) == ()
+        assert accelerators((f"doubled_vendor:{how}",), limit_s=limit_s) == Accelerators()
     assert told in caplog.text
 
 

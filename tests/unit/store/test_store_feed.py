@@ -67,11 +67,17 @@ def test_live_workloads_follow_every_event_and_a_start_over(tmp_path: Path) -> N
     running = replace(one, phase=WorkloadPhase.RUNNING, version=2)
     store.append([draft(running, workload=one.id)])
     assert {row.phase for row in store.live_workloads()} == {WorkloadPhase.RUNNING, WorkloadPhase.WAITING}
+    assert store.live_counts() == {
+        (one.project, WorkloadPhase.RUNNING): 1,
+        (one.project, WorkloadPhase.WAITING): 1,
+    }
     store.append([ended(two)])
     assert names(store) == {"one"}
     store.close()
+    assert store.live_counts() == {(one.project, WorkloadPhase.RUNNING): 1}
     again = FeedStore(open_store(str(tmp_path / "store.db")))
     assert names(again) == {"one"}
+    assert again.live_counts() == {(one.project, WorkloadPhase.RUNNING): 1}
     assert again.last_seq == 4
     again.close()
 

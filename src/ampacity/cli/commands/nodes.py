@@ -29,6 +29,35 @@ def list_nodes(session: Session) -> None:
 @group.command()
 @click.argument("name", type=NODE)
 @verb
+def show(session: Session, name: str) -> None:
+    """Show what a node is made of: its devices, the links between them, and the network that is nearest to each."""
+    from ampacity.cli.answer import print_json
+    from ampacity.model.errors import NotFound
+
+    with session.client() as client:
+        views = client.nodes()
+    view = next((each for each in views if each.node.id == name), None)
+    if view is None:
+        raise NotFound(f"There is no node {name!r}.", hint="`ampacity nodes` lists them.")
+    if session.json:
+        from ampacity.cli.render.node_parts import nearest_network
+
+        print_json({"node": view, "nearest": nearest_network(view.node)})
+        return
+    from ampacity.cli.render.console import show as print_out
+    from ampacity.cli.render.node_parts import device_lines, devices_table, machine_lines
+
+    for line in machine_lines(view.node):
+        click.echo(line)
+    if view.node.devices:
+        print_out(devices_table(view.node))
+    for line in device_lines(view.node):
+        click.echo(line)
+
+
+@group.command()
+@click.argument("name", type=NODE)
+@verb
 def cordon(session: Session, name: str) -> None:
     """Place nothing new on a node. What runs there, runs on."""
     _set(session, name, cordoned=True)

@@ -18,6 +18,8 @@ from .device_files import denials
 
 MOST_PROCESSES = 32_768
 """Processes and threads of a member that names no limit: far above any honest use, below what stops a machine."""
+VISIBLE = {"habana": "HABANA_VISIBLE_MODULES", "intel": "ZE_AFFINITY_MASK"}
+"""The variables of vendors whose libraries do not heed ``CUDA_VISIBLE_DEVICES`` (AMD's do)."""
 _VERSIONS = {1: LimitedBy.CGROUP_V1, 2: LimitedBy.CGROUP_V2}
 
 
@@ -97,6 +99,15 @@ def given_indices(launch: Launch, node: Node) -> list[int]:
         return sorted({indices[share.device] for share in launch.allocation.devices})
     except KeyError as error:
         raise LaunchFailed(f"node {node.id} has no device {error}") from error
+
+
+def seen_through(node: Node, given: Collection[int]) -> dict[str, str]:
+    """The environment by which a member's libraries see the given devices alone."""
+    indices = ",".join(str(index) for index in given)
+    env = {"CUDA_VISIBLE_DEVICES": indices}
+    for vendor in {device.vendor for device in node.devices if given and device.vendor in VISIBLE}:
+        env[VISIBLE[vendor]] = indices  # none is no choice for these: they would read it as all
+    return env
 
 
 def _most_processes() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import shutil
@@ -28,16 +27,18 @@ from ampacity.model.errors import (
     Unsupported,
 )
 from ampacity.model.ids import MemberKey, NodeId
-from ampacity.model.node import Node
+from ampacity.model.node import Device, Node
 from ampacity.model.resources import Allocation
+from ampacity.observe.discovery.accelerators import accelerators
 
-from .confine import Confinement, given_indices
+from .confine import Confinement, given_indices, seen_through
+from .device_watch import DeviceWatch
 from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
 from .log_lines import read_log
 from .machine import this_machine
 from .member_files import LocalMemberFiles
-from .parent_link import ParentLink
+from .parent_link import ParentLink, handed_over
 from .settle import settle
 from .terminal import LocalExec
 from .watcher import Watcher
@@ -113,6 +114,9 @@ class LocalDriver:
         )
         self._take_up()
         self._watcher.start()
+        found = () if declared else self._nodes[0].devices
+        self._device_watch = DeviceWatch(found, accelerators, self._devices_changed)
+        self._device_watch.start()
 
     def capabilities(self) -> Capabilities:
         return Capabilities(signal=True, logs=True, files=True, exec=True)
@@ -226,6 +230,7 @@ class LocalDriver:
 
     def close(self) -> None:
         self._wakes.clear()
+        self._device_watch.close()
         self._watcher.close()
         self._parent.close()
         self._facts.close()
@@ -272,10 +277,10 @@ class LocalDriver:
         given = given_indices(launch, node) if node.devices else None
         env = dict(launch.env)
         if given is not None:
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in given)
+            env |= seen_through(node, given)
         confinement = self._confinement.of(launch, device_indices=given)
         folder.write_launch(launch, env=env, address=node.address, facts=self._facts.path, confinement=confinement)
-        answer = self._parent.ask(folder.path, self._base_env, _handed_over(launch))
+        answer = self._parent.ask(folder.path, self._base_env, handed_over(launch))
         if answer in ("started", "exited", "known", "fenced"):
             return
         deadline = time.monotonic() + (HELD_TIMEOUT_S if answer == "held" else 0.0)
@@ -358,22 +363,13 @@ class LocalDriver:
         except DriverError as error:
             _log.warning("%s", error)
 
+    def _devices_changed(self, devices: tuple[Device, ...]) -> None:
+        self._nodes = (replace(self._nodes[0], devices=devices),)
+        self._wake()
+
     def _wake(self) -> None:
         for wake in tuple(self._wakes):
             wake()
-
-
-def _handed_over(launch: Launch) -> dict[str, dict[str, str]]:
-    """The secrets of a launch, for the supervisor's ears only: they go over its parent's socket and to no file.
-
-    Raises ``LaunchFailed`` for a variable that cannot be one.
-    """
-    for name, value in launch.secret_envs.items():
-        if b"\0" in value:
-            raise LaunchFailed(f"the secret {name} holds a zero byte", hint="Ask for it as a file.")
-    envs = {name: os.fsdecode(value) for name, value in launch.secret_envs.items()}
-    files = {name: base64.b64encode(value).decode() for name, value in launch.secret_files.items()}
-    return {"envs": envs, "files": files} if envs or files else {}
 
 
 def _open_supervisor(state: SupervisorState) -> int | None:

@@ -6,13 +6,14 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ampacity.drivers.supervisor.processes import boot_id
 from ampacity.model.ids import DeviceId, NodeId
 from ampacity.model.node import Device, Node
 from ampacity.observe.discovery.accelerators import accelerators
-from ampacity.observe.discovery.machine import usable_cpu_milli, usable_memory_bytes
+from ampacity.observe.discovery.machine import look_at_hardware, usable_cpu_milli, usable_memory_bytes
 from ampacity.observe.discovery.tree import Tree
 
 GIB = 1 << 30
@@ -23,6 +24,7 @@ def this_machine(folder: Path, tree: Tree | None = None, vendors: Sequence[str] 
     accelerators. ``vendors``: see :func:`accelerators`."""
     tree = tree or Tree()
     name = socket.gethostname() or "local"
+    there = accelerators(vendors)
     return Node(
         id=NodeId(name),
         driver="local",
@@ -36,7 +38,12 @@ def this_machine(folder: Path, tree: Tree | None = None, vendors: Sequence[str] 
                 index=found.index,
                 kind=found.kind,
                 memory_bytes=found.memory_bytes,
+                vendor=found.vendor,
+                bus=found.bus,
+                pci_path=found.pci_path,
+                numa_node=found.numa_node,
             )
-            for found in accelerators(vendors)
+            for found in there.devices
         ),
+        hardware=replace(look_at_hardware(tree), links=there.links),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -13,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ampacity.drivers import supervisor
-from ampacity.model.errors import DriverUnavailable
+from ampacity.drivers.base import Launch
+from ampacity.model.errors import DriverUnavailable, LaunchFailed
 
 START_TIMEOUT_S = 30.0
 REPLY_TIMEOUT_S = 20.0
@@ -124,3 +126,16 @@ class ParentLink:
                 hint=f"See {self._folder / 'parent.log'}.",
             )
         return word
+
+
+def handed_over(launch: Launch) -> dict[str, dict[str, str]]:
+    """The secrets of a launch, for the supervisor's ears only: they go over its parent's socket and to no file.
+
+    Raises ``LaunchFailed`` for a variable that cannot be one.
+    """
+    for name, value in launch.secret_envs.items():
+        if b"\0" in value:
+            raise LaunchFailed(f"the secret {name} holds a zero byte", hint="Ask for it as a file.")
+    envs = {name: os.fsdecode(value) for name, value in launch.secret_envs.items()}
+    files = {name: base64.b64encode(value).decode() for name, value in launch.secret_files.items()}
+    return {"envs": envs, "files": files} if envs or files else {}

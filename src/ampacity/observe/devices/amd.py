@@ -7,9 +7,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
+from ampacity.model.hardware import DeviceLink
+from ampacity.observe.discovery.tree import Tree
 from ampacity.observe.proc_files import KeptFile
 
 from .base import DeviceIdentity
+from .xgmi import xgmi_links
 
 DRM = "/sys/class/drm"
 VENDOR = "0x1002"
@@ -53,6 +56,9 @@ class AmdReader:
             held[int(pid)] = int(value.number() or 0)
             value.close()
         return held
+
+    def links(self) -> Sequence[DeviceLink]:
+        return xgmi_links(Tree())
 
     def close(self) -> None:
         for card in self._cards:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from ampacity.model.hardware import DeviceLink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceIdentity:
-    """``index`` counts as the vendor's tools do; ``uuid`` names it for good where the vendor gives such a name."""
+    """``index`` counts as the vendor's tools do; ``uuid`` names it for good where the vendor gives such a name.
+    ``memory_bytes``: all that it has, where its live values do not tell it; 0 = not known."""
 
     index: int
     vendor: str
     kind: str
     uuid: str = ""
     bus: str = ""
+    memory_bytes: int = 0
 
 
 class ReadFailed(Exception):
@@ -38,3 +42,12 @@ class DeviceReader(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class LinkReader(Protocol):
+    """A reader that also tells which of its devices are linked with each other."""
+
+    def links(self) -> Sequence[DeviceLink]:
+        """Raises ``ReadFailed``."""
+        ...

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ampacity.model.hardware import DeviceLink
+
 from .base import DeviceIdentity, ReadFailed
+from .nvlink import nvlinks
 
 SLOW_EVERY_S = 10.0
 """How often that is read which seldom changes: error counts and the power limit."""
@@ -87,6 +90,10 @@ class NvidiaReader:
                 for process in self._ask(index, name, partial(getattr(nvml, name), handle)) or ():
                     held[process.pid] = max(held.get(process.pid, 0), process.usedGpuMemory or 0)
         return held
+
+    def links(self) -> Sequence[DeviceLink]:
+        with _failing(self._nvml):
+            return nvlinks(self._nvml, self._handles)
 
     def close(self) -> None:
         with contextlib.suppress(self._nvml.NVMLError):

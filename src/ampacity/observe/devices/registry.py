@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
+import platform
+import sys
 from collections.abc import Callable
 from importlib import import_module
 
@@ -12,6 +14,9 @@ from .base import DeviceReader
 READERS: dict[str, str] = {
     "nvidia": "ampacity.observe.devices.nvidia:open_reader",
     "amd": "ampacity.observe.devices.amd:open_reader",
+    "apple": "ampacity.observe.devices.apple:open_reader",
+    "habana": "ampacity.observe.devices.habana:open_reader",
+    "intel": "ampacity.observe.devices.intel:open_reader",
 }
 """By vendor: where the function is that opens its reader, as ``module:attribute``."""
 
@@ -35,4 +40,10 @@ def present() -> tuple[str, ...]:
         found.append("nvidia")
     if glob.glob("/sys/class/drm/card*/device/gpu_busy_percent"):
         found.append("amd")
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        found.append("apple")
+    if os.path.exists("/sys/bus/pci/drivers/habanalabs"):
+        found.append("habana")
+    if any(os.path.exists(f"/sys/bus/pci/drivers/{driver}") for driver in ("xe", "i915")):
+        found.append("intel")
     return tuple(found)

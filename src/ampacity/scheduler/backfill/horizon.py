@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.ids import AttemptId
-from ampacity.model.resources import AcceleratorRequest, Allocation, ResourceRequest
+from ampacity.model.resources import Allocation, ResourceRequest
 from ampacity.scheduler.board import Board
 from ampacity.scheduler.columns import Ints, sums
 from ampacity.scheduler.fit import allowed
@@ -110,30 +110,36 @@ class Horizon:
 
     def _ask(self, room: Board, request: ResourceRequest, rows: Ints) -> Times:
         """The end of the first step after which a member fits; what is counted, licences and watts are not looked at:
-        who asks for them is taken to wait for all that ends there."""
-        fleet = room.fleet
-        fits = fleet.open[rows][:, None] & (_left(fleet.cpu_left, self.cpu, rows) >= request.cpu_milli.minimum)
-        fits &= _left(fleet.memory_left, self.memory, rows) >= request.memory_bytes.minimum
-        fits &= _left(fleet.disk_left, self.disk, rows) >= request.disk_bytes
-        if request.accelerators:
-            (wanted,) = request.accelerators
-            fits &= self._devices_fit(room, wanted, rows)
-        times = np.concatenate([np.full((len(rows), 1), NOW), self.ends[rows]], axis=1)
-        if request.counted or request.power_w:
-            fits[:, :-1] = False
-            times[:, -1] = np.max(np.where(np.isfinite(self.ends[rows]), self.ends[rows], NOW), axis=1)
-        first = np.argmax(fits, axis=1)
-        found: Times = np.where(fits.any(axis=1), times[np.arange(len(rows)), first], np.inf)
-        return found
+        who asks for them is taken to wait for all that ends there.
 
-    def _devices_fit(self, room: Board, wanted: AcceleratorRequest, rows: Ints) -> npt.NDArray[np.bool_]:
-        usable = allowed(room, wanted, rows)
-        left = room.fleet.device_left[rows].copy()
-        found = np.zeros((len(rows), STEPS + 1), np.bool_)
+        Step by step, and at each only those rows are looked at that have no room yet and where something more ends.
+        """
+        fleet, wanted = room.fleet, request.accelerators[0] if request.accelerators else None
+        waits_for_all = bool(request.counted or request.power_w)
+        found = np.full(len(rows), np.inf)
+        places = np.flatnonzero(fleet.open[rows])
+        left = _Left.of(fleet, rows[places])
+        at = np.full(len(places), NOW)
+        usable = None if wanted is None else allowed(room, wanted, rows[places])
         for step in range(STEPS + 1):
-            if step:
-                left += self.devices[rows, step - 1]
-            found[:, step] = sums(usable & (left >= wanted.milli)) >= wanted.count.minimum
+            fits = left.holds(request, usable)
+            ends = self.ends[rows[places], step] if step < STEPS else np.full(len(places), np.inf)
+            goes_on = ends < np.inf
+            if waits_for_all:
+                fits &= ~goes_on
+            found[places[fits]] = at[fits]
+            kept = goes_on & ~fits
+            if not kept.any():
+                break
+            places, at = places[kept], ends[kept]
+            usable = None if usable is None else usable[kept]
+            here = rows[places]
+            left = _Left(
+                left.cpu[kept] + self.cpu[here, step],
+                left.memory[kept] + self.memory[here, step],
+                left.disk[kept] + self.disk[here, step],
+                left.devices[kept] + self.devices[here, step],
+            )
         return found
 
     def _grow(self, rows: int, slots: int) -> None:
@@ -144,7 +150,25 @@ class Horizon:
         self.ready.clear()
 
 
-def _left(now: Ints, given: Ints, rows: Ints) -> Ints:
-    """(rows, STEPS + 1): what is left now and after each step."""
-    found: Ints = np.concatenate([now[rows][:, None], now[rows][:, None] + np.cumsum(given[rows], axis=1)], axis=1)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is left on some rows after a step. ``devices``: (rows, slots)."""
+
+    cpu: Ints
+    memory: Ints
+    disk: Ints
+    devices: npt.NDArray[np.int32]
+
+    @staticmethod
+    def of(fleet: Fleet, rows: Ints) -> _Left:
+        return _Left(fleet.cpu_left[rows], fleet.memory_left[rows], fleet.disk_left[rows], fleet.device_left[rows])
+
+    def holds(self, request: ResourceRequest, usable: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+        """Where a member fits. ``usable``: (rows, slots) the devices that do for it."""
+        fits = self.cpu >= request.cpu_milli.minimum
+        fits &= self.memory >= request.memory_bytes.minimum
+        fits &= self.disk >= request.disk_bytes
+        if usable is not None:
+            (wanted,) = request.accelerators
+            fits &= sums(usable & (self.devices >= wanted.milli)) >= wanted.count.minimum
+        return fits

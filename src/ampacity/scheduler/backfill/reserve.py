@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from math import inf
 import numpy as np
 
 from ampacity.model.attempt import Attempt
-from ampacity.model.fits import allocate, more
+from ampacity.model.fits import Free, holds, more
 from ampacity.model.ids import AttemptId, NodeId
 from ampacity.model.lasting import Basis
 from ampacity.model.plan import Placement, Reservation
@@ -58,6 +59,7 @@ class Reserve:
     now: float
     _started: dict[int, list[tuple[float, Allocation]]] = field(default_factory=dict)
     _busy_until: dict[int, float] = field(default_factory=dict)
+    _steps: dict[int, tuple[tuple[int, int], list[tuple[float, Free]]]] = field(default_factory=dict)
 
     def put(self, row: int, until: float, allocation: Allocation) -> None:
         """Something was started on a row."""
@@ -121,10 +123,15 @@ class Reserve:
             basis=max((_basis(attempt) for attempt in ending), key=_SURENESS.index, default=Basis.ASSUMED),
         )
 
-    def _earliest(self, gang: Gang, request: ResourceRequest) -> tuple[float, Ints] | None:
+    def ready_at(self, request: ResourceRequest) -> Times:
+        """As :meth:`Horizon.ready_at`, with what this plan has started."""
         at = self.horizon.ready_at(self.board, request, self.now)
         for row in self._started:
             at[row] = self._after_starts(row, request)
+        return at
+
+    def _earliest(self, gang: Gang, request: ResourceRequest) -> tuple[float, Ints] | None:
+        at = self.ready_at(request)
         for row, until in self._busy_until.items():
             at[row] = max(at[row], until)
         at[~self.board.fleet.marked.allowed(gang.rules)] = inf
@@ -141,20 +148,35 @@ class Reserve:
     def _after_starts(self, row: int, request: ResourceRequest) -> float:
         """When a row has room on which this plan has started something."""
         fleet = self.board.fleet
-        node = fleet.node(row)
         if not fleet.open[row]:
             return inf
-        held = [(end_of(self.attempts[ident]), each) for (ident, _), each in fleet.held.get(node.id, {}).items()]
-        ends = sorted((*held, *self._started[row]), key=lambda each: each[0])
+        node, steps = fleet.node(row), self._steps_of(row)
+
+        if not holds(node, steps[-1][1], request):
+            return inf
+        at, _ = steps[
+            bisect_left(steps, True, key=lambda step: holds(node, step[1], request))
+        ]  # what ends only adds to what is free
+        return at if at == NOW else expected(at, self.now)
+
+    def _steps_of(self, row: int) -> list[tuple[float, Free]]:
+        """What is free on a row now, and after each end on it. Kept while the row stays as it is."""
+        started, version = self._started[row], int(self.board.version[row])
+        known = self._steps.get(row)
+        if known is not None and known[0] == (version, len(started)):
+            return known[1]
+        node = self.board.fleet.node(row)
+        held = self.board.fleet.held.get(node.id, {}).items()
+        ends = [(end_of(self.attempts[ident]), each) for (ident, _), each in held]
         free = self.board.free(node.id)
-        at = NOW
-        for end, allocation in (*ends, (inf, None)):
-            if allocate(node, free, request) is not None:
-                return at if at == NOW else expected(at, self.now)
-            if end == inf or allocation is None:
+        steps = [(NOW, free)]
+        for end, allocation in sorted((*ends, *started), key=lambda each: each[0]):
+            if end == inf:
                 break
-            at, free = end, more(free, allocation)
-        return inf
+            free = more(free, allocation)
+            steps.append((end, free))
+        self._steps[row] = (version, len(started)), steps
+        return steps
 
     def _of(self, at: Times, rows: Ints, count: int) -> tuple[float, Ints] | None:
         """The first ``count`` of these rows that come free. Those that come free last are taken, so that what is free

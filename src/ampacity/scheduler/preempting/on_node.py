@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
-from ampacity.model.fits import allocate
+from ampacity.model.fits import holds
 from ampacity.model.resources import ResourceRequest
 
 from ..board import Board
@@ -15,7 +15,7 @@ EXACT = 5
 """Of so few pieces every choice is looked at; of more, the cheapest are taken until it fits, and what was too much is
 given back."""
 
-Holds = Callable[[Sequence[Piece]], bool]
+Suffices = Callable[[Sequence[Piece]], bool]
 
 
 def cheapest(
@@ -29,35 +29,35 @@ def cheapest(
     """
     node = board.fleet.node(row)
 
-    def holds(chosen: Sequence[Piece]) -> bool:
+    def suffices(chosen: Sequence[Piece]) -> bool:
         mark = board.mark()
         for piece in chosen:
             board.give_place(piece.place)
-        found = allocate(node, board.free(node.id), request)
+        found = holds(node, board.free(node.id), request)
         board.rollback(mark)
-        return found is not None
+        return found
 
-    if holds(()):
+    if suffices(()):
         return NOTHING, []
-    if not holds(pieces):
+    if not suffices(pieces):
         return None
-    found = _of_every_choice(pieces, holds) if len(pieces) <= EXACT else _greedily(pieces, holds)
+    found = _of_every_choice(pieces, suffices) if len(pieces) <= EXACT else _greedily(pieces, suffices)
     return total([piece.price for piece in found]), found
 
 
-def _of_every_choice(pieces: Sequence[Piece], holds: Holds) -> list[Piece]:
+def _of_every_choice(pieces: Sequence[Piece], suffices: Suffices) -> list[Piece]:
     choices = [list(chosen) for size in range(1, len(pieces) + 1) for chosen in combinations(pieces, size)]
     choices.sort(key=lambda chosen: (total([piece.price for piece in chosen]), len(chosen), _ids(chosen)))
-    return next(chosen for chosen in choices if holds(chosen))
+    return next(chosen for chosen in choices if suffices(chosen))
 
 
-def _greedily(pieces: Sequence[Piece], holds: Holds) -> list[Piece]:
+def _greedily(pieces: Sequence[Piece], suffices: Suffices) -> list[Piece]:
     ordered = sorted(pieces, key=lambda piece: (piece.price, piece.runner.attempt.id))
-    least = next(size for size in range(1, len(ordered) + 1) if holds(ordered[:size]))
+    least = next(size for size in range(1, len(ordered) + 1) if suffices(ordered[:size]))
     chosen = ordered[:least]
     for piece in reversed(ordered[:least]):
         without = [each for each in chosen if each is not piece]
-        if holds(without):
+        if suffices(without):
             chosen = without
     return chosen
 

@@ -61,12 +61,13 @@ def promising(
 def reclaimable(board: Board, runners: Runners, held: Sequence[Held]) -> Ints:
     """(4, rows): what those claims hold, by the fleet's rows."""
     rows = runners.rows_in(board.fleet)
-    found = np.zeros((board.fleet.size, 4), np.int64)
-    for each in held:
+    whole = np.zeros((len(rows), 4), np.int64)
+    for each in held:  # summed as they lie, and moved to the fleet's rows once
         amounts = each.amounts[: len(rows)]
-        places = rows[: len(amounts)]
-        known = np.flatnonzero(places >= 0)
-        found[places[known]] += amounts[known]
+        whole[: len(amounts)] += amounts
+    found = np.zeros((board.fleet.size, 4), np.int64)
+    known = np.flatnonzero(rows >= 0)
+    found[rows[known]] = whole[known]
     return np.ascontiguousarray(found.T)
 
 

@@ -105,7 +105,9 @@ class DominantShare:
         return self._known[name]
 
     def _chosen(self, name: str) -> Choice | None:
-        below = [choice for part in self._below.get(name, ()) if (choice := self._choice(part)) is not None]
+        known, parts = self._known, self._below.get(name, ())
+        choices = [known[part] if part in known else self._choice(part) for part in parts]
+        below = [choice for choice in choices if choice is not None]
         if name in self._own and (head := self.peek(name)) is not None:
             below.append(((False, 0.0, name), name, head))  # its own work, beside that of its parts
         if not below:
