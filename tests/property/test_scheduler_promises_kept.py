@@ -1,5 +1,5 @@
 """Random jobs on a small cluster, from their arrival to their end: whoever was told when it starts, starts by then,
-unless one ahead of it started elsewhere than was thought; and nobody waits for ever."""
+unless one ahead of it moved (it started, or is to start, elsewhere or at another time); and nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.event import Draft, Event, EventKind, Row, put
 from ampacity.model.ids import QueueName, WorkloadId, attempt_id
-from ampacity.model.plan import Plan, Start
+from ampacity.model.plan import Plan, Reservation, Start
 from ampacity.model.policy import BackfillName, BackfillPolicy, OrderName, Points, SchedulerPolicy, Sharing
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range
@@ -60,6 +60,7 @@ class World:
         self.started: dict[str, float] = {}
         self.promised: dict[str, float] = {}
         self.told_at: dict[str, float] = {}
+        self.held: dict[str, Reservation] = {}
         self.lasts: dict[str, float] = {}
 
     def write(self, *rows: Row) -> None:
@@ -108,17 +109,21 @@ class World:
     def carry_out(self, made: Plan) -> None:
         for start in made.starts:
             self.start(start)
+        held = {str(each.workload): each for each in made.reservations}
         for reservation in made.reservations:
             assert reservation.from_s >= self.now
             told = self.promised.get(reservation.workload)
             if told is not None and reservation.from_s > told + 1e-6:
-                assert self.moved_by_one_ahead(reservation.workload), "nobody ahead of it has started since"
+                assert self.moved_by_one_ahead(reservation.workload, held), "nobody ahead of it has moved since"
             self.promised[reservation.workload] = reservation.from_s
             self.told_at[reservation.workload] = self.now
+        self.held = held
 
-    def moved_by_one_ahead(self, id: str) -> bool:
-        """Whether what moved it is one ahead of it: the first in line has none."""
-        return any(other < id and at >= self.told_at[id] for other, at in self.started.items())
+    def moved_by_one_ahead(self, id: str, held: dict[str, Reservation]) -> bool:
+        """Whether what moved it is one ahead of it, which has started since, or for which other places or another time
+        are held now: the first in line has none."""
+        started = any(other < id and at >= self.told_at[id] for other, at in self.started.items())
+        return started or any(other < id and held.get(other) != before for other, before in self.held.items())
 
     def start(self, start: Start) -> None:
         id = start.workload
