@@ -38,6 +38,7 @@ def shared(tmp_path: Path, engine: EngineDouble) -> Iterator[Gateway]:
     try:
         eventually(lambda: len(workers(found)) == 2 and found.log.read_text().count("the dispatcher is there") == 2)
         found.route({"tiny": [engine]})
+        eventually(lambda: all("tiny" in httpx.get(found.url + "/v1/models").text for _ in range(24)))  # of each worker
         yield found
     finally:
         if found.process.poll() is None:

@@ -106,7 +106,7 @@ def test_a_soak_that_is_told_to_end_leaves_no_process_behind() -> None:
     assert soak.stdout is not None
     folder = soak.stdout.readline().partition(", in ")[2].partition(";")[0]
     try:
-        eventually(lambda: Path(folder, "state", "store.db").exists(), "the platform's start", limit_s=120.0)
+        eventually(lambda: Path(folder, "state", "control.json").exists(), "the platform's start", limit_s=120.0)
     finally:
         soak.terminate()
         soak.communicate(timeout=AROUND_S)
