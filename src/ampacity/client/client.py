@@ -21,12 +21,12 @@ from ampacity.api.answers import (
 from ampacity.api.frames import UPGRADE, Size
 from ampacity.api.wire import MAX_WAIT_S, EndReason, StreamLine, error_from_wire
 from ampacity.model.array import parse_indices
-from ampacity.model.errors import InvalidSpec, NotRunning, Where
+from ampacity.model.errors import NotRunning
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, Owner, Project
 from ampacity.model.view import EventView, LogHit, LogRecord, ProgressPoint, Status, Why, WorkloadView
 from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 
-from .calls import path_of
+from .calls import path_of, read_text
 from .files import JobFiles
 from .follow import Patience, follow
 from .key_calls import KeyCalls
@@ -149,7 +149,7 @@ class Client(NodeCalls, TopologyCalls, QueueCalls, ModelCalls, SecretCalls, KeyC
             return self._link.call("POST", "/workloads", Submitted, body={**head, "spec": what}).workloads[0]
         if not isinstance(what, str):
             path = Path(what).absolute()
-            text, name, directory = _read_text(path), os.fspath(what), directory or path.parent
+            text, name, directory = read_text(path), os.fspath(what), directory or path.parent
         else:
             text = what
         body = {**head, "file": text, "name": name, "directory": os.path.abspath(directory or ".")}
@@ -403,12 +403,3 @@ class Client(NodeCalls, TopologyCalls, QueueCalls, ModelCalls, SecretCalls, KeyC
             return self._link.lines(path, query={**query, **rest})
 
         return follow(open_at, renew=self._link.renew, patience=Patience(self._reconnect_s))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidSpec(f"{error.strerror}.", where=Where(file=str(path))) from error
-    except UnicodeDecodeError:
-        raise InvalidSpec("The file is not UTF-8 text.", where=Where(file=str(path))) from None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.view import QueueChanges, QueueTreeView
 
-from .calls import Calls
+from .calls import Calls, read_text
 
 
 class QueueCalls(Calls):
@@ -28,14 +26,6 @@ class QueueCalls(Calls):
         Raises:
             InvalidSpec: something is wrong in it, with file, line and key.
         """
-        if isinstance(what, Path):
-            try:
-                text, name = what.read_text(encoding="utf-8"), os.fspath(what)
-            except OSError as error:
-                raise InvalidSpec(f"{error.strerror}.", where=Where(file=str(what))) from error
-            except UnicodeDecodeError:
-                raise InvalidSpec("The file is not UTF-8 text.", where=Where(file=str(what))) from None
-        else:
-            text = what
+        text, name = (read_text(what), str(what)) if isinstance(what, Path) else (what, name)
         body = {"file": text, "name": name, "dry_run": dry_run}
         return self._link.call("PUT", "/queues", QueueChanges, body=body)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.site import Site
 from ampacity.model.view import NodeView, TopologyChanges
 
-from .calls import Calls, path_of
+from .calls import Calls, path_of, read_text
 
 
 class TopologyCalls(Calls):
@@ -32,15 +30,7 @@ class TopologyCalls(Calls):
         Raises:
             InvalidSpec: something is wrong in it, with file, line and key.
         """
-        if isinstance(what, Path):
-            try:
-                text, name = what.read_text(encoding="utf-8"), os.fspath(what)
-            except OSError as error:
-                raise InvalidSpec(f"{error.strerror}.", where=Where(file=str(what))) from error
-            except UnicodeDecodeError:
-                raise InvalidSpec("The file is not UTF-8 text.", where=Where(file=str(what))) from None
-        else:
-            text = what
+        text, name = (read_text(what), str(what)) if isinstance(what, Path) else (what, name)
         body = {"file": text, "name": name, "dry_run": dry_run}
         return self._link.call("PUT", "/topology", TopologyChanges, body=body)
 
