@@ -14,7 +14,7 @@ from ampacity.serving.metering.spent import Spent
 from ampacity.serving.routing.base import EngineId
 from ampacity.serving.table import RoutingTable
 
-from .desk import NOT_COUNTED, Counted, OwnDesk, Waiting
+from .desk import NOT_COUNTED, Counted, Desk, OwnDesk, Waiting
 from .wire import Again, Answered, Ask, Ended, Frames, FromDispatcher, Sent, Withdrawn, frame, from_dispatcher
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 TRY_AGAIN_S = 0.25
 
 
-class RemoteDesk:
+class RemoteDesk(Desk):
     """Fulfils :class:`ampacity.serving.gateway.desk.Desk`."""
 
     def __init__(self, path: str) -> None:
