@@ -129,7 +129,7 @@ class _Names:
             (str(node.id), device)
             for node in self._local
             for device in node.devices
-            if str(device.id).rpartition("/")[2] == labels["uuid"] or device.index == int(labels["index"])
+            if (device.uuid == labels["uuid"] if device.uuid else device.index == int(labels["index"]))
         ]
         return found[0] if len(found) == 1 else (self._machine, None)
 

@@ -12,9 +12,10 @@ from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
 
 from .board import Board
+from .broken import able, too_few_work
 from .hindrance import hindrance, no_node_allows
 from .holders import Holders
-from .impossible import able, could_ever_fit
+from .impossible import could_ever_fit
 from .order import Shape, Want
 from .outranking import Outranking
 from .place import alternatives
@@ -60,6 +61,10 @@ class Explainer:
         nodes = [node for node in self._known if rules.admit(node.all_labels, node.all_taints)]
         if len(nodes) < count or could_ever_fit(want.spec, nodes, size=count) is not None:
             return no_node_allows(want.gang, self._known), ()
+        everywhere = len(nodes) == len(self._known)
+        broken = too_few_work(self._board, want.spec.resources, nodes, count, everywhere=everywhere)
+        if broken is not None:
+            return broken, ()
         shortage = _Shortage(self._board, self._holders, nodes)
         request = shortage.likeliest(want.spec.resources, count)
         fitting = shortage.fitting(request)

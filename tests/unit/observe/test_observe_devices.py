@@ -161,7 +161,7 @@ def test_amd_values_are_read_from_sysfs(tmp_path: Path) -> None:
         tmp_path / "card1" / "device",
         vendor="0x1002",
         product_name="AMD Instinct MI300X",
-        unique_id="abc",
+        unique_id="7c95e0a4b1f2d386",
         gpu_busy_percent="93",
         mem_info_vram_used=str(100 << 30),
         mem_info_vram_total=str(192 << 30),
@@ -175,7 +175,8 @@ def test_amd_values_are_read_from_sysfs(tmp_path: Path) -> None:
     write(tmp_path / "card0" / "device", vendor="0x8086", gpu_busy_percent="1")
     reader = AmdReader(str(tmp_path))
     (device,) = reader.devices()
-    assert (device.index, device.vendor, device.kind, device.uuid) == (0, "amd", "AMD Instinct MI300X", "abc")
+    assert (device.index, device.vendor, device.kind) == (0, "amd", "AMD Instinct MI300X")
+    assert device.uuid == "GPU-7c95e0a4b1f2d386"
     assert reader.read(0) == {
         "utilisation_percent": 93,
         "memory_used_bytes": 100 << 30,

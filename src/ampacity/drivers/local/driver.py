@@ -31,7 +31,7 @@ from ampacity.model.node import Device, Node
 from ampacity.model.resources import Allocation
 from ampacity.observe.discovery.accelerators import accelerators
 
-from .confine import Confinement, given_indices, seen_through
+from .confine import Confinement
 from .device_watch import DeviceWatch
 from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
@@ -41,6 +41,7 @@ from .member_files import LocalMemberFiles
 from .parent_link import ParentLink, handed_over
 from .settle import settle
 from .terminal import LocalExec
+from .visible import given_devices, seen_through
 from .watcher import Watcher
 
 HELD_TIMEOUT_S = 5.0
@@ -274,12 +275,20 @@ class LocalDriver:
 
     def _begin(self, launch: Launch, folder: MemberFolder) -> None:
         node = self._node(launch.node)
-        given = given_indices(launch, node) if node.devices else None
+        given = given_devices(launch, node) if node.devices else None
         env = dict(launch.env)
         if given is not None:
             env |= seen_through(node, given)
-        confinement = self._confinement.of(launch, device_indices=given)
-        folder.write_launch(launch, env=env, address=node.address, facts=self._facts.path, confinement=confinement)
+        indices = None if given is None else [device.index for device in given]
+        confinement = self._confinement.of(launch, device_indices=indices)
+        folder.write_launch(
+            launch,
+            env=env,
+            address=node.address,
+            facts=self._facts.path,
+            confinement=confinement,
+            device_uuids={device.id: device.uuid for device in given or ()},
+        )
         answer = self._parent.ask(folder.path, self._base_env, handed_over(launch))
         if answer in ("started", "exited", "known", "fenced"):
             return

@@ -75,6 +75,7 @@ class MemberFolder:
         address: str,
         facts: str,
         confinement: Mapping[str, Any] | None = None,
+        device_uuids: Mapping[str, str] | None = None,
     ) -> None:
         """The launch's files, then ``member.json``, which makes it whole. Its supervisor makes that durable, before the
         first process of the job. Raises ``LaunchFailed``, ``OSError``."""
@@ -96,7 +97,10 @@ class MemberFolder:
                 "grace_s": launch.grace_s,
                 "max_duration_s": launch.max_duration_s,
                 "facts": facts,
-                "devices": to_plain(launch.allocation.devices),
+                "devices": [
+                    {**to_plain(share), "uuid": (device_uuids or {}).get(share.device, "")}
+                    for share in launch.allocation.devices
+                ],
                 **(confinement or {}),
             },
             durable=False,

@@ -39,6 +39,7 @@ def this_machine(folder: Path, tree: Tree | None = None, vendors: Sequence[str] 
                 kind=found.kind,
                 memory_bytes=found.memory_bytes,
                 vendor=found.vendor,
+                uuid=found.uuid,
                 bus=found.bus,
                 pci_path=found.pci_path,
                 numa_node=found.numa_node,

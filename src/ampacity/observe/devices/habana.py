@@ -30,8 +30,8 @@ _SLOTS = {
 
 
 class HabanaReader:
-    """In the order of their module numbers, where the driver tells them, as ``HABANA_VISIBLE_MODULES`` counts; else in
-    that of their bus addresses."""
+    """By their module numbers, as ``HABANA_VISIBLE_MODULES`` names them, where the driver tells those: they stay when
+    one is lost. Else counted in the order of their bus addresses."""
 
     def __init__(self, tree: Tree | None = None) -> None:
         tree = tree or Tree()
@@ -41,14 +41,17 @@ class HabanaReader:
                 place = tree.target(f"{folder}/{name}/device")
                 if tree.text(f"{place}/vendor") == VENDOR and tree.exists(f"{place}/device_type"):
                     found[place] = _module(tree, place)
-        self._modules = [_open(tree, place) for place, _ in sorted(found.items(), key=lambda each: (each[1], each[0]))]
+        if len(set(found.values())) < len(found) or -1 in found.values():
+            found = {place: index for index, place in enumerate(sorted(found))}
+        ordered = sorted(found.items(), key=lambda each: each[1])
+        self._modules = {number: _open(tree, place) for place, number in ordered}
 
     def devices(self) -> Sequence[DeviceIdentity]:
         return [
             DeviceIdentity(
                 index=index, vendor="habana", kind=module.kind, bus=module.bus, memory_bytes=module.memory_bytes
             )
-            for index, module in enumerate(self._modules)
+            for index, module in self._modules.items()
         ]
 
     def read(self, index: int) -> Mapping[str, float]:
@@ -67,7 +70,7 @@ class HabanaReader:
         return {}  # only one process may have it, and no file tells which
 
     def close(self) -> None:
-        for module in self._modules:
+        for module in self._modules.values():
             for file in (module.status, *(file for file, _ in module.files.values())):
                 file.close()
 
