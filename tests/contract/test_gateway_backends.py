@@ -189,6 +189,21 @@ def test_a_body_that_stops_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_body_that_drips_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_side, "READ_LIMIT_S", 0.5)
+    drops = [post(b"{", b"content-length: 100000"), *(b" " for _ in range(10_000))]
+    answer = asyncio.run(asyncio.wait_for(Slow(tmp_path).answer(drops, 0.02), 30))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_comes_steadily_may_take_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_side, "READ_LIMIT_S", 0.5)
+    monkeypatch.setattr(client_side, "LEAST_BYTES_S", 100)
+    drops = [post(b"", b"content-length: 2000", b"connection: close"), *(b" " * 40 for _ in range(50))]
+    answer = asyncio.run(asyncio.wait_for(Slow(tmp_path).answer(drops, 0.03), 30))
+    assert answer.startswith(b"HTTP/1.1 400 "), "it was read to its end, and is no JSON"
+
+
 def test_many_slow_clients_do_not_keep_others_waiting(gateway: Gateway) -> None:
     with EngineDouble() as engine:
         gateway.route({"tiny": [engine]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import signal
@@ -136,6 +137,30 @@ def test_the_workers_have_one_view_and_go_on_while_it_is_gone(shared: Gateway, e
     eventually(lambda: shared.log.read_text().count("the dispatcher is there") == 4)
     settled(shared, models={"tiny": [engine]}, keys=(key,))
     assert sorted(answers(shared, 16)) == [200] * 12 + [429] * 4
+
+
+def test_a_dispatcher_that_was_killed_is_told_of_the_streams_under_way(shared: Gateway, engine: EngineDouble) -> None:
+    standing = dispatcher(shared)
+    assert standing is not None
+    with contextlib.ExitStack() as streams, EngineDouble("second") as second:
+        lines = [begin_stream(shared, streams) for _ in range(4)]
+        assert len(engine.seen) == 4
+        standing.kill()
+        eventually(lambda: shared.log.read_text().count("the dispatcher is there") == 4)
+        settled(shared, models={"tiny": [engine, second]})
+        lines += [begin_stream(shared, streams) for _ in range(4)]
+        assert (len(engine.seen), len(second.seen)) == (4, 4), "the one that had four already gets no more"
+        assert all(next(each).startswith("data: ") for each in lines), "all of them go on"
+    assert shared.ask().status_code == 200
+
+
+def begin_stream(gateway: Gateway, streams: contextlib.ExitStack) -> Iterator[str]:
+    """The lines of one that goes on for long, its first token taken."""
+    body = {"model": "tiny", "prompt": "x", "stream": True, "pause_s": 0.5, "repeat": 50}
+    stream = streams.enter_context(httpx.stream("POST", gateway.url + "/v1/completions", json=body, timeout=20))
+    lines = (line for line in stream.iter_lines() if line)
+    assert next(lines).startswith("data: ")
+    return lines
 
 
 def test_metrics_are_those_of_all_workers(shared: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -13,6 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from ampacity.model.access import ApiKey, Limits, digest_of, key_id
 from ampacity.serving.admission import AdmissionPolicy, Ending, Refused
 from ampacity.serving.dispatch import Answer, Dispatcher, Lane, Request, RequestId, Send
 from ampacity.serving.dispatch.dispatcher import IN_VIEW
@@ -126,6 +128,21 @@ class Driven(RuleBasedStateMachine):
         self.dispatcher.withdrawn(id, self.now)
         self.take_answers()
 
+    @rule(heard=st.booleans())
+    def be_replaced(self, heard: bool) -> None:
+        """Its process was killed: the next one is told of what is under way, and asked anew by who waits."""
+        self.dispatcher = Dispatcher()
+        self.dispatcher.set_lanes(list(self.lanes.values()), self.now)
+        for id, (request, engine) in list(self.sent.items()):
+            if not self.dispatcher.adopt(request, engine, self.now, answered=heard):
+                assert request.model not in self.lanes
+                del self.sent[id]
+        for request in list(self.waiting.values()):
+            answer = self.dispatcher.ask(request, self.now)
+            if answer is not None:
+                self.take(request.id, answer)
+        self.take_answers()
+
     @rule(model=st.sampled_from(MODELS), name=st.sampled_from("abc"), waiting=st.none() | st.integers(0, 9))
     def report(self, model: str, name: str, waiting: int | None) -> None:
         self.dispatcher.report(model, EngineId(f"{model}-{name}"), Report(waiting=waiting), self.now)
@@ -183,6 +200,31 @@ def test_whatever_happens_each_request_gets_one_answer() -> None:
             max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
+
+
+@pytest.mark.parametrize("routing", sorted(ROUTERS))
+def test_what_was_adopted_counts_for_its_engine_its_key_and_the_models_room(routing: str) -> None:
+    digest = digest_of("k")
+    key = ApiKey(id=key_id(digest), name="k", digest=digest, limits=Limits(concurrency=3))
+    engines = (Engine(id=EngineId("a"), concurrency=2), Engine(id=EngineId("b"), concurrency=2))
+    dispatcher = Dispatcher()
+    dispatcher.set_lanes([Lane(model="m", engines=engines, routing=routing, room=4)], 0.0)
+    for id in (1, 2):
+        under_way = Request(RequestId(id), "m", arrived=0.0, tokens=100, key=key)
+        assert dispatcher.adopt(under_way, EngineId("a"), 0.0, answered=True)
+    answers = [dispatcher.ask(Request(RequestId(id), "m", arrived=0.0, tokens=100, key=key), 0.0) for id in (3, 4)]
+    sent = [answer.engine for answer in answers if isinstance(answer, Send)]
+    sent += [answer.engine for _, answer in dispatcher.answers(0.0) if isinstance(answer, Send)]
+    assert sent == ["b"], "a is full"
+    refused = answers[1]
+    assert isinstance(refused, Refused)
+    assert refused.code == "concurrency_limit_exceeded"
+    for id in (1, 2, 3):
+        dispatcher.ended(RequestId(id), 1.0, Ending.COMPLETE)
+    assert not dispatcher.busy
+    assert not dispatcher.adopt(Request(RequestId(9), "gone", arrived=0.0), EngineId("a"), 1.0, answered=False)
+    refused = dispatcher.again(RequestId(9), 1.0, excluded=frozenset([EngineId("a")]))
+    assert isinstance(refused, Refused), "nobody waits for ever"
 
 
 def test_a_router_sees_a_bounded_number_and_the_rest_stands_in_admissions_line() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Row, Rows, Table
-from ampacity.model.node import NodeCondition
+from ampacity.model.node import Health, Node, NodeCondition
 from ampacity.model.plan import Wait, WaitCode
 from ampacity.model.resources import Range
 from ampacity.scheduler import build, could_ever_fit, plan
@@ -42,8 +42,6 @@ def cluster(machines: Sequence[Machine]) -> list[tuple[Row, ...]]:
 
 def _holding(id: str, on: Row, device: int) -> tuple[Row, ...]:
     """A workload that holds this one device and no CPU."""
-    from ampacity.model.node import Node
-
     assert isinstance(on, Node)
     *others, attempt = running(id, on, request("H100", cpus=0))
     assert isinstance(attempt, Attempt)
@@ -56,6 +54,12 @@ def starts(rows: Rows, count: int, nodes: int) -> bool:
     """Whether a workload that asks for so many devices on so many nodes would start."""
     asked = rows_of(*_rows(rows), workload("asker", request(f"H100:{count}", cpus=0), num_nodes=Range.exactly(nodes)))
     return any(start.workload == "asker" for start in plan(build(asked), 0.0).starts)
+
+
+def helped(rows: Rows, count: int, nodes: int, priority: int) -> bool:
+    """Whether others make room for it with that priority."""
+    asker = workload("asker", request(f"H100:{count}", cpus=0), num_nodes=Range.exactly(nodes), priority=priority)
+    return any(each.workload == "asker" for each in plan(build(rows_of(*_rows(rows), asker)), 0.0).promises)
 
 
 def _rows(rows: Rows) -> list[Row]:
@@ -100,6 +104,11 @@ def test_every_proposal_is_true(machines: Sequence[Machine], count: int, nodes: 
 def _try(rows: Rows, proposal: str, count: int, nodes: int) -> None:
     less = re.fullmatch(r"ask for (\d+) H100", proposal)
     fewer = re.fullmatch(r"ask for (\d+) nodes?", proposal)
+    raised = re.fullmatch(r"raise its priority to (\d+)", proposal)
+    if raised is not None:
+        assert helped(rows, count, nodes, int(raised[1]))
+        assert not helped(rows, count, nodes, int(raised[1]) - 1)
+        return
     if less is not None:
         assert starts(rows, int(less[1]), nodes)
         assert not starts(rows, int(less[1]) + 1, nodes)
@@ -155,3 +164,43 @@ def test_the_numbers_of_the_sentence_are_those_of_the_node(machines: Sequence[Ma
     assert (int(free), int(total)) == (devices - held, devices)
     if found[1] is not None:
         assert all(each[0] - each[1] <= int(free) for each in machines if each[2] is NodeCondition.READY)
+
+
+@given(failed=st.lists(st.lists(st.booleans(), max_size=5), min_size=1, max_size=4), nodes=st.integers(1, 3))
+@settings(max_examples=150, deadline=None)
+def test_mending_what_it_says_is_enough_and_less_is_not(failed: list[list[bool]], nodes: int) -> None:
+    count = 3
+    machines = [node(f"n{index}", devices=len(states)) for index, states in enumerate(failed)]
+    rows = rows_of(*(_failed(on, states) for on, states in zip(machines, failed, strict=True)))
+    asker = workload("asker", request(f"H100:{count}", cpus=0), num_nodes=Range.exactly(nodes))
+    waits = plan(build(rows_of(*_rows(rows), asker)), 0.0).waits
+    wait = next((each for each in waits if each.workload == "asker"), None)
+    assert (wait is None) == starts(rows, count, nodes)
+    if wait is None or wait.code is not WaitCode.INSUFFICIENT:
+        return
+    mend, *others = wait.change.split("; or ")
+    for proposal in others:
+        _try(rows, proposal, count, nodes)
+    wanted = {node_id: int(amount) for amount, node_id in re.findall(r"(\d+) H100 on (n\d)", mend)}
+    assert starts(_mended(rows, wanted), count, nodes)
+    for node_id in wanted:
+        assert not starts(_mended(rows, {**wanted, node_id: wanted[node_id] - 1}), count, nodes)
+
+
+def _failed(on: Node, states: Sequence[bool]) -> Node:
+    healths = (Health.FAILED if state else Health.OK for state in states)
+    pairs = zip(on.devices, healths, strict=True)
+    return replace(on, devices=tuple(replace(device, health=health) for device, health in pairs))
+
+
+def _mended(rows: Rows, wanted: dict[str, int]) -> Rows:
+    """With so many devices of these nodes working again."""
+    changed: list[Row] = []
+    for row in _rows(rows):
+        if isinstance(row, Node) and row.id in wanted:
+            failed = [device.health is Health.FAILED for device in row.devices]
+            for place in [place for place, state in enumerate(failed) if state][: wanted[row.id]]:
+                failed[place] = False
+            row = _failed(row, failed)
+        changed.append(row)
+    return rows_of(*changed)

@@ -109,6 +109,7 @@ def routes(mirror: Mirror) -> Iterator[ModelRoute]:
                 ),
                 health_path=health_path(spec),
                 resume=resumed(spec),
+                hedge_after_s=spec.service.hedge_after_s,
                 concurrency=spec.service.concurrency,
                 routing=spec.service.routing or "",
                 price=spec.service.price,

@@ -69,6 +69,7 @@ class CauseKind(StrEnum):
     SUPERVISOR_DIED = "supervisor_died"
     NODE_LOST = "node_lost"
     NODE_REBOOTED = "node_rebooted"
+    DEVICE_FAILED = "device_failed"
     PREEMPTED = "preempted"
 
     @property
@@ -78,7 +79,10 @@ class CauseKind(StrEnum):
 
 
 _INTERRUPTIONS = frozenset(
-    {CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST, CauseKind.NODE_REBOOTED, CauseKind.PREEMPTED}
+    {
+        *(CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST, CauseKind.NODE_REBOOTED),
+        *(CauseKind.DEVICE_FAILED, CauseKind.PREEMPTED),
+    }
 )
 
 

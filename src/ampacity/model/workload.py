@@ -66,7 +66,8 @@ class ServiceSpec:
     ``model`` names a hub model (``name`` or ``name:version``); ``engine`` names who serves it. Without an engine
     ``run`` is the server. ``served_name`` is the model name that the gateway answers to; empty = not on the gateway.
     ``concurrency``: so many requests a replica takes at once; 0 = no limit. ``routing``: how the gateway chooses among
-    its replicas; ``None`` = as it does where nothing is said.
+    its replicas; ``None`` = as it does where nothing is said. ``hedge_after_s``: when the first token has not come by
+    then, a second replica is asked as well; 0 = never.
     """
 
     port: int = 0
@@ -77,6 +78,7 @@ class ServiceSpec:
     readiness: ReadinessProbe = field(default_factory=ReadinessProbe)
     concurrency: int = 0
     routing: Routing | None = None
+    hedge_after_s: float = 0.0
     price: Price | None = None
     overload: Overload = field(default_factory=Overload)
 

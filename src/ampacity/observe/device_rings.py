@@ -18,7 +18,7 @@ MAX_AGE_S = 5
 class DeviceRings:
     """Call :meth:`look` once a sample; what it found stands until the next.
 
-    A device's name ends in ``/<index>`` or ``/<uuid>`` (``n1/0``).
+    A device's name ends in ``/<index>`` (``n1/0``), or is its uuid.
     """
 
     def __init__(self, folder: str) -> None:
@@ -75,8 +75,9 @@ class DeviceRings:
         ordered = sorted(self._rings.values(), key=lambda ring: _order(ring.layout.labels))
         for place, ring in enumerate(ordered):
             self._by_index[str(place)] = ring
-            if uuid := ring.layout.labels.get("uuid"):
-                self._by_index[uuid] = ring
+        for name in sorted(self._rings, key=lambda each: os.stat(os.path.join(self._folder, each)).st_mtime_ns):
+            if uuid := self._rings[name].layout.labels.get("uuid"):
+                self._by_index[uuid] = self._rings[name]  # of two, the one that is written: it was counted anew
 
     def _read_holders(self) -> None:
         for name in {f"holders-{ring.layout.labels['vendor']}.json" for ring in self._rings.values()}:

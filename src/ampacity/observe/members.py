@@ -14,7 +14,8 @@ WHOLE_MILLI = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceUse:
-    """A part of a device that a member holds. ``share`` is 1 for the whole of it."""
+    """A part of a device that a member holds. ``device``: its name for good where it has one, else its id. ``share``: 1
+    is the whole of it."""
 
     device: str
     share: float
@@ -130,8 +131,10 @@ class MemberFeed:
 
 
 def _devices(given: Any) -> tuple[DeviceUse, ...]:
-    uses = [DeviceUse(device=str(use["device"]), share=use["milli"] / WHOLE_MILLI) for use in given]
-    return tuple(sorted(uses, key=lambda use: (len(use.device), use.device)))
+    ordered = sorted(given, key=lambda use: (len(use["device"]), use["device"]))
+    return tuple(
+        DeviceUse(device=str(use.get("uuid") or use["device"]), share=use["milli"] / WHOLE_MILLI) for use in ordered
+    )
 
 
 def _labels(member: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Whether nodes could hold a workload at all, were they empty. Asked when it is submitted, and for all that waits."""
+"""Whether nodes could hold a workload, were they empty and whole. Asked at submission, and for all that waits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ampacity.model.fits import capacity, holds
-from ampacity.model.node import Health, Node
+from ampacity.model.fits import capacity
+from ampacity.model.node import Node
 from ampacity.model.resources import ANY_KIND, ResourceRequest
 from ampacity.model.workload import WorkloadSpec
 
+from .broken import able, mended
 from .place import alternatives
 from .shortfall import Dimension, amount, dimensions, most_to_ask, needed_of
 from .words import listed, say_amount, say_capacity, say_request
@@ -25,7 +26,8 @@ class Refusal:
 
 
 def could_ever_fit(spec: WorkloadSpec, nodes: Iterable[Node], *, size: int | None = None) -> Refusal | None:
-    """Why no set of these nodes could hold one replica, were they all empty and ready; ``None`` = one could.
+    """Why no set of these nodes could hold one replica, were they all empty and ready, and did all their devices
+    work; ``None`` = one could.
 
     Without any node nothing is refused: it is not known what will join.
 
@@ -34,17 +36,12 @@ def could_ever_fit(spec: WorkloadSpec, nodes: Iterable[Node], *, size: int | Non
         nodes: all that are known, whatever their condition.
         size: the gang's number of nodes where that is desired otherwise than the spec says.
     """
-    known = sorted(nodes, key=lambda node: node.id)
+    known = sorted(map(mended, nodes), key=lambda node: node.id)
     count = spec.num_nodes.minimum if size is None else size
     choices = list(alternatives(spec.resources))
     if not known or any(len(able(known, request)) >= count for request in choices):
         return None
     return _refuse(choices[0], known, count)
-
-
-def able(nodes: Iterable[Node], request: ResourceRequest) -> list[Node]:
-    """The nodes that hold one member when they are empty."""
-    return [node for node in nodes if holds(node, capacity(node), request)]
 
 
 def _refuse(request: ResourceRequest, nodes: Sequence[Node], count: int) -> Refusal:
@@ -90,12 +87,7 @@ def _what_would_fit(request: ResourceRequest, dimension: Dimension, nodes: Seque
 def _nearest_kind(request: ResourceRequest, dimension: Dimension, nodes: Sequence[Node]) -> str:
     if dimension not in (Dimension.DEVICES, Dimension.SHARE) or request.accelerators[0].kind == ANY_KIND:
         return ""
-    kinds = {
-        device.kind.lower(): device.kind
-        for node in nodes
-        for device in node.devices
-        if device.health is not Health.FAILED
-    }
+    kinds = {device.kind.lower(): device.kind for node in nodes for device in node.devices}
     near = get_close_matches(request.accelerators[0].kind.lower(), sorted(kinds), n=1, cutoff=0.8)
     return f"Did you mean {kinds[near[0]]}?" if near and kinds[near[0]] != request.accelerators[0].kind else ""
 

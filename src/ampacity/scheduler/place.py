@@ -10,7 +10,7 @@ import numpy as np
 from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Placement
 from ampacity.model.resources import Range, ResourceRequest
-from ampacity.model.rules import ApartRule, TopologyMode
+from ampacity.model.rules import ApartRule, TopologyMode, TopologyRule
 
 from .board import Board, Fit
 from .columns import Floats, Ints
@@ -37,6 +37,50 @@ def place(board: Board, gang: Gang, beside: WorkloadId | None = None) -> tuple[F
         if rows is not None:
             return fits_on(board, single, rows.tolist())
     return None
+
+
+def rows_beside(board: Board, gang: Gang, own: Ints) -> Ints:
+    """Rows for more members of a gang that has these already, the best first, as many as it may have; none where there
+    are fewer than it needs more.
+
+    One that keeps together in a place of a tree stays there; one that would only like to, and does not now, may go on
+    anywhere.
+
+    Args:
+        gang: with one alternative of accelerators at most; ``size``: how many members more.
+    """
+    request = gang.resources
+    size = _licensed(board, request, gang.size)
+    rows = np.setdiff1d(candidates(board, gang, request), own)
+    if gang.rules.topology is not None:
+        rows = _around_own(board, gang.rules.topology, own, rows)
+    keys = order_of(board, request)
+    if request.power_w:
+        rows = _within_feeds(board, keys, rows, request.power_w)
+    if size is None or len(rows) < size.minimum:
+        return rows[:0]
+    return best(board, keys, rows, len(rows) if size.maximum is None else size.maximum)
+
+
+def in_rank_order(board: Board, gang: Gang, rows: Ints) -> Ints:
+    """The rows of a gang as its ranks go over them: neighbours in rank are neighbours in its tree."""
+    rule = gang.rules.topology
+    tree = _usual_tree(board) if rule is None else board.fleet.marked.tree(rule.tree)
+    return rows if tree is None else _by_distance(board, tree, rows)
+
+
+def _around_own(board: Board, rule: TopologyRule, own: Ints, rows: Ints) -> Ints:
+    """Of the rows those that lie in the place that a gang has of its rule's level."""
+    tree = board.fleet.marked.tree(rule.tree)
+    required = rule.mode is TopologyMode.REQUIRED
+    if rule.level not in tree.levels:
+        return rows[:0] if required else rows
+    codes = tree.codes[:, tree.levels.index(rule.level)]
+    places = set(codes[own].tolist())
+    if len(places) == 1 and NOWHERE not in places:
+        near: Ints = rows[codes[rows] == codes[own[0]]]
+        return near
+    return rows[:0] if required else rows
 
 
 def place_as(board: Board, gang: Gang, size: Range, beside: WorkloadId | None = None) -> tuple[Fit, ...] | None:

@@ -147,9 +147,7 @@ class State:
         if held is None or held.spec is None or held.desired is None or held.desired.wish is not Wish.RUN:
             return []
         size = held.spec.num_nodes if held.desired.size is None else Range.exactly(held.desired.size)
-        name: Name = held.workload.project, held.workload.name
-        concerned = held.spec.rules.apart is not None or self.neighbours.concerns(name)
-        gang = Gang(resources=held.spec.resources, size=size, rules=held.spec.rules, name=name if concerned else None)
+        gang = self.gang(workload, held.spec, held.spec.resources, size)
         counts = self.policy.points.critical_path
         behind_s = longest_s(workload, self.dependants, self._lasts_s) if counts else 0.0
         return [
@@ -159,6 +157,13 @@ class State:
             and index < held.desired.replicas
             and (workload, index) not in self.attempts_of
         ]
+
+    def gang(self, workload: WorkloadId, spec: WorkloadSpec, resources: ResourceRequest, size: Range) -> Gang:
+        """So many members of a live workload, by its rules and by those of its neighbours."""
+        row = self.live[workload].workload
+        name: Name = row.project, row.name
+        concerned = spec.rules.apart is not None or self.neighbours.concerns(name)
+        return Gang(resources=resources, size=size, rules=spec.rules, name=name if concerned else None)
 
     def name_at(self, workload: WorkloadId, seq: int) -> str | None:
         """The name of a workload that was live as of an event not long ago; ``None`` = it was not."""
@@ -191,6 +196,7 @@ class State:
             name = None if held is None else (held.workload.project, held.workload.name)
             rule = None if held is None or held.spec is None else held.spec.rules.apart
             self._touched |= self.neighbours.put(workload, name, rule)
+        self.runners.seq = self.seq
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
             self.demand.put(workload, *self._asked(workload))
@@ -227,8 +233,13 @@ class State:
         revision = held.specs.get(attempt.spec_revision)
         if revision is None:
             return None
-        preempted = held.replicas[attempt.replica].preempted
-        return Runner(attempt=attempt, spec=revision.spec, claim=Claim.of(revision.spec), preempted=preempted)
+        return Runner(
+            attempt=attempt,
+            spec=revision.spec,
+            claim=Claim.of(revision.spec),
+            preempted=held.replicas[attempt.replica].preempted,
+            desired=None if held.desired is None else held.desired.size,
+        )
 
     def _clear(self) -> None:
         empty = State()

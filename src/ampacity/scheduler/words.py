@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ampacity.model.node import Health, Node
+from ampacity.model.node import Node
 from ampacity.model.quantities import about_bytes, print_bytes, print_cpus
 from ampacity.model.resources import ANY_KIND, ResourceRequest
 
@@ -34,11 +34,10 @@ def say_request(request: ResourceRequest, only: Iterable[Dimension] | None = Non
 
 
 def say_capacity(node: Node, request: ResourceRequest) -> str:
-    """What a node has in the terms of the request: its healthy accelerators by kind, else CPUs and memory."""
+    """What a node has in the terms of the request: its accelerators by kind, failed ones too, else CPUs and memory."""
     counts: dict[str, int] = {}
     for device in node.devices:
-        if device.health is not Health.FAILED:
-            counts[device.kind] = counts.get(device.kind, 0) + 1
+        counts[device.kind] = counts.get(device.kind, 0) + 1
     if request.accelerators and counts:
         has = listed([f"{count} {kind}" for kind, count in sorted(counts.items())])
     elif request.accelerators:

@@ -20,8 +20,8 @@ _PARTS = {
     "admission": "bucket account learned fair_line model_line admission verdict",
     "dispatch": "request dispatcher",
     "routing": "base immediate least_loaded blocks member order caches cost slots plan prefix",
-    "gateway": "repeats answers heads chunked streams usage desk wheel health engines answer flight visit upstream "
-    "client core hedge takeover remote_desk dispatching",
+    "gateway": "repeats answers heads chunked streams usage desk wheel health engines answer visit upstream "
+    "client core flight_state flight hedge takeover rescue patience remote_desk dispatching",
 }
 
 MODULES = tuple(f"ampacity.serving.{part}.{name}" for part, names in _PARTS.items() for name in names.split())

@@ -19,6 +19,7 @@ from ampacity.hub import Hub
 from ampacity.hub.version import Lineage
 from ampacity.model.errors import Conflict
 from ampacity.model.resources import Range
+from ampacity.model.service_terms import Price, Routing
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import WorkloadKind
 
@@ -150,6 +151,34 @@ def test_serve_says_where_and_how(amp: Amp, client: ClientDouble) -> None:
     assert (spec.service.model, spec.service.engine) == ("qwen:3", "transformers")
     assert (spec.service.engine_args, spec.service.served_name) == (("--dtype", "float32"), "qwen")
     assert spec.resources.accelerators[0].count == Range.exactly(1)
+
+
+def test_serve_on_which_terms(amp: Amp, client: ClientDouble) -> None:
+    client.model_list = [a_model("qwen")]
+    terms = ("--concurrency", "8", "--routing", "prefix", "--hedge-after", "1500ms", "--max-wait", "5s")
+    assert amp("serve", "qwen", *terms, "--price", "input=0.5, output=1.5").exit_code == 0
+    [(spec,)] = client.asked("submit")
+    service = spec.service
+    assert (service.concurrency, service.routing, service.hedge_after_s) == (8, Routing.PREFIX, 1.5)
+    assert (service.price, service.overload.max_wait_s) == (Price(input=0.5, output=1.5), 5.0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--price", "0.5", "error: --price: '0.5' is no price."),
+        ("--price", "input=cheap", "error: --price: "),
+        ("--price", "in=1", "error: --price: is not a key that is known here."),
+        ("--hedge-after", "0s", "error: --hedge-after: is no time at all."),
+        ("--max-wait", "long", "error: --max-wait: "),
+    ],
+)
+def test_what_is_wrong_with_serves_terms(amp: Amp, client: ClientDouble, option: str, value: str, words: str) -> None:
+    client.model_list = [a_model("qwen")]
+    result = amp("serve", "qwen", option, value)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(words), result.stderr
+    assert client.asked("submit") == []
 
 
 def test_serve_json(amp_json: Amp, client: ClientDouble) -> None:

@@ -10,7 +10,7 @@ from control_bench import Bench, gang, node, service, task
 
 from ampacity.drivers.local.declare import parse_declaration
 from ampacity.model.attempt import AttemptPhase, CauseKind
-from ampacity.model.errors import Conflict
+from ampacity.model.errors import Conflict, ImpossibleRequest
 from ampacity.model.event import EventKind
 from ampacity.model.ids import NodeId
 from ampacity.model.node import Health, Node, NodeCondition
@@ -68,13 +68,36 @@ def test_a_device_that_fails_gets_nothing_new_until_it_is_well_again(bench: Benc
     bench.driver.add_node(sick)
     bench.pass_time(10.0)
     assert bench.last(waits).phase is AttemptPhase.RUNNING, "what runs there is not ended for it"
-    failed = "node gpu changed; device gpu/1 is gone or does not answer, and nothing is placed on it"
+    failed = "node gpu changed; device gpu/1 has failed, and nothing is placed on it"
     assert node_events(bench, "gpu") == [
         "node gpu is there",
         failed,
         "node gpu changed; device gpu/1 is ok",
         failed,
     ]
+    bench.check()
+
+
+def test_what_asks_for_devices_that_have_all_failed_waits_for_them_and_more_than_there_are_is_refused(
+    bench: Bench,
+) -> None:
+    whole = parse_declaration("gpu:cpus=8,memory=32GB,H100=2")
+    sick = replace(whole, devices=tuple(replace(device, health=Health.FAILED) for device in whole.devices))
+    bench.driver.add_node(sick)
+    bench.step()
+
+    def gpus(count: int) -> ResourceRequest:
+        return ResourceRequest(accelerators=(AcceleratorRequest(kind="H100", count=Range.exactly(count)),))
+
+    with pytest.raises(ImpossibleRequest, match="asks for 3 H100; the largest node has 2"):
+        bench.submit(task("more", resources=gpus(3)))
+    ident = bench.submit(task("waits", resources=gpus(2)))
+    bench.pass_time(10.0)
+    (wait,) = bench.control.plan.waits
+    assert "all 2 H100 of the cluster are failed" in wait.text
+    bench.driver.add_node(whole)
+    bench.pass_time(10.0)
+    assert bench.last(ident).phase is AttemptPhase.RUNNING
     bench.check()
 
 

@@ -97,6 +97,7 @@ def test_every_key_of_a_service() -> None:
         engine_args: [--max-batch, 8]
         readiness: {path: /ready, interval: 500ms, timeout: 1m, failures: 5}
         concurrency: 16
+        hedge_after: 1500ms
         price: {input: 0.5, cached_input: 0, output: 2}
         overload: {max_wait: 10s, after: 500ms, max_tokens: 64, model: smaller}
         """
@@ -109,6 +110,7 @@ def test_every_key_of_a_service() -> None:
         served_name="org/tiny",
         readiness=ReadinessProbe(path="/ready", interval_s=0.5, timeout_s=60.0, failures=5),
         concurrency=16,
+        hedge_after_s=1.5,
         price=Price(input=0.5, cached_input=0.0, output=2.0),
         overload=Overload(max_wait_s=10.0, brown_out=BrownOut(after_s=0.5, max_tokens=64, model="smaller")),
     )
@@ -279,6 +281,7 @@ def _defaults() -> dict[str, object]:
         (SERVICE + "price: {input: .nan}\n", 4, "price.input", "has to be a number such as 0.5"),
         (SERVICE + "overload: {after: 2s}\n", 4, "overload.after", "has nothing to do."),
         (SERVICE + "overload: {max_tokens: 9}\n", 4, "overload.after", "from which wait on?"),
+        (SERVICE + "hedge_after: 0s\n", 4, "hedge_after", "is no time at all."),
         (SERVICE + "overload: {max_wait: 0s}\n", 4, "overload.max_wait", "is no time at all."),
         (SERVICE + "served_name: a\noverload: {after: 1s, model: a}\n", 5, "overload.model", "this model itself"),
         (

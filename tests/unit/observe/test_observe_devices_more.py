@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 from machine_tree import MachineTree
 
-from ampacity.drivers.local.confine import seen_through
-from ampacity.model.ids import DeviceId, NodeId
-from ampacity.model.node import Device, Node
 from ampacity.observe.devices import apple, habana, intel
 from ampacity.observe.devices.apple import AppleReader
 from ampacity.observe.devices.base import DeviceReader, ReadFailed
@@ -92,6 +89,29 @@ def test_gaudis_are_counted_by_their_module(machine: MachineTree) -> None:
     assert reader.read(0) == {"power_w": 421, "temperature_c": 44, "power_limit_w": 600, "sm_clock_mhz": 1650}
 
 
+def test_a_gaudi_keeps_its_number_when_another_is_lost(machine: MachineTree) -> None:
+    habana_machine(machine)
+    machine.file("/sys/devices/pci0000:1a/0000:1a:00.0/vendor", "0xffff")
+    reader = HabanaReader(Tree(machine.root))
+    assert [(each.index, each.bus) for each in reader.devices()] == [(1, "0000:19:00.0")]
+    assert reader.read(1)["power_w"] == 421
+
+
+def test_gaudis_that_do_not_tell_their_module_are_counted_by_their_address(machine: MachineTree) -> None:
+    habana_machine(machine)
+    machine.file("/sys/devices/pci0000:1a/0000:1a:00.0/module_id", "?")
+    reader = HabanaReader(Tree(machine.root))
+    assert [(each.index, each.bus) for each in reader.devices()] == [(0, "0000:19:00.0"), (1, "0000:1a:00.0")]
+
+
+def test_resets_of_a_gaudi_are_counted_where_its_driver_does(machine: MachineTree) -> None:
+    habana_machine(machine)
+    machine.files("/sys/devices/pci0000:1a/0000:1a:00.0", hard_reset_cnt=2, soft_reset_cnt=3)
+    reader = HabanaReader(Tree(machine.root))
+    assert reader.read(0)["resets"] == 5
+    assert "resets" not in reader.read(1)
+
+
 def test_a_gaudi_in_reset_is_not_read_and_the_other_is(machine: MachineTree) -> None:
     reader = habana_machine(machine)
     machine.file("/sys/devices/pci0000:19/0000:19:00.0/status", "in reset")
@@ -148,25 +168,19 @@ def test_discovery_tells_kind_memory_address_and_numa_node(
     assert {each.vendor for each in told} == {vendor}
 
 
+def test_one_in_trouble_is_told_with_it_and_counters_tell_of_resets(
+    machine: MachineTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = habana_machine(machine)
+    machine.file("/sys/devices/pci0000:1a/0000:1a:00.0/status", "in reset")
+    monkeypatch.setattr(accelerators, "open_reader", {"habana": reader}.__getitem__)
+    sick, well = accelerators.look("habana", Tree(machine.root)).devices
+    assert (sick.trouble, sick.memory_bytes, well.trouble) == ("0000:1a:00.0 is in reset", 96 * GB, "")
+    assert well.counters == {"pci_entry": (machine.root / "sys/devices/pci0000:19/0000:19:00.0").stat().st_ino}
+    monkeypatch.setattr(accelerators, "open_reader", {"intel": intel_machine(machine)}.__getitem__)
+    assert accelerators.look("intel", Tree(machine.root)).devices[0].counters["energy_j"] == 1234
+
+
 def test_machines_without_them_have_none(machine: MachineTree) -> None:
     assert not intel.IntelReader(Tree(machine.root)).devices()
     assert not habana.HabanaReader(Tree(machine.root)).devices()
-
-
-@pytest.mark.parametrize(
-    ("vendor", "given", "env"),
-    [
-        ("intel", [1], {"CUDA_VISIBLE_DEVICES": "1", "ZE_AFFINITY_MASK": "1"}),
-        ("habana", [0, 1], {"CUDA_VISIBLE_DEVICES": "0,1", "HABANA_VISIBLE_MODULES": "0,1"}),
-        ("intel", [], {"CUDA_VISIBLE_DEVICES": ""}),
-        ("nvidia", [1], {"CUDA_VISIBLE_DEVICES": "1"}),
-    ],
-)
-def test_a_member_is_shown_its_devices_by_the_variable_of_their_vendor(
-    vendor: str, given: list[int], env: dict[str, str]
-) -> None:
-    devices = tuple(
-        Device(id=DeviceId(f"n/{index}"), index=index, kind="x", memory_bytes=0, vendor=vendor) for index in range(2)
-    )
-    node = Node(id=NodeId("n"), driver="local", cpu_milli=1, memory_bytes=1, devices=devices)
-    assert seen_through(node, given) == env

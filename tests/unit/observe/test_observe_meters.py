@@ -34,8 +34,8 @@ IDLE = HostUse(cpu_s=0.0, energy_j=math.nan)
 class Device:
     """One device's file, written as a probe does."""
 
-    def __init__(self, folder: Path, index: int) -> None:
-        labels = {"vendor": "nvidia", "index": str(index), "kind": "X", "uuid": f"U{index}", "bus": ""}
+    def __init__(self, folder: Path, index: int, uuid: str = "") -> None:
+        labels = {"vendor": "nvidia", "index": str(index), "kind": "X", "uuid": uuid or f"U{index}", "bus": ""}
         self._ring = RingWriter(str(folder / device_ring("nvidia", index)), Layout("device", DEVICE, labels))
 
     def write(self, at: float, **values: float) -> None:
@@ -106,6 +106,21 @@ def test_a_devices_counter_that_begins_anew_takes_nothing_away(folder: Path) -> 
         rings.look(second)
         meter.sample(second, [], IDLE, rings, io=True)
     assert totals(folder)["device_energy_j"] == 120.0
+
+
+def test_a_device_is_followed_by_its_name_when_the_others_are_counted_anew(folder: Path) -> None:
+    devices, rings = [Device(folder, index) for index in range(3)], DeviceRings(str(folder))
+    for device, energy_j in zip(devices, (1.0, 2.0, 1000.0), strict=True):
+        device.write(1000.0, energy_j=energy_j)
+    rings.look(1000.0)
+    meter = MemberMeter(member(("U2", 1.0)), str(folder), rings)
+    moved = Device(folder, 1, "U2")  # the one in the middle is lost
+    for second, energy_j in ((1001.0, 1200.0), (1002.0, 1500.0)):
+        devices[0].write(second, energy_j=50_000.0)
+        moved.write(second, energy_j=energy_j)
+        rings.look(second)
+        meter.sample(second, [], IDLE, rings, io=True)
+    assert totals(folder)["device_energy_j"] == 500.0
 
 
 def test_a_counter_never_falls() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ampacity.model.node import NodeCondition
+from dataclasses import replace
+
+from ampacity.model.node import Health, Node, NodeCondition
 from ampacity.model.plan import Wait, WaitCode
 from ampacity.model.resources import Range
 from ampacity.model.workload import WorkloadKind, WorkloadSpec
@@ -33,7 +35,7 @@ def test_whole_accelerators() -> None:
     )
     assert found.code is WaitCode.INSUFFICIENT
     assert found.text == "needs 2 H100 on one node; the most free on one node is 1 of 4 on n2, 3 held by name-w2 (w2)."
-    assert found.change == "free 1 H100 on n2; or ask for 1 H100"
+    assert found.change == "free 1 H100 on n2; or ask for 1 H100; or raise its priority to 1"
 
 
 def test_a_share() -> None:
@@ -43,7 +45,7 @@ def test_a_share() -> None:
         found.text
         == "needs 0.5 H100 on one node; the most left of one device is 0.25, on n1, 0.75 held by name-w1 (w1)."
     )
-    assert found.change == "free 0.25 H100 of one device on n1; or ask for 0.25 H100"
+    assert found.change == "free 0.25 H100 of one device on n1; or ask for 0.25 H100; or raise its priority to 1"
 
 
 def test_cpus_and_memory() -> None:
@@ -51,12 +53,12 @@ def test_cpus_and_memory() -> None:
     held = running("w1", n1, request(cpus=6, memory_bytes=12 * 10**9))
     cpus = wait(n1, held, workload("w9", request(cpus=4)))
     assert cpus.text == "needs 4 CPUs on one node; the most free on one node is 2 of 8 on n1, 6 held by name-w1 (w1)."
-    assert cpus.change == "free 2 CPUs on n1; or ask for 2 CPUs"
+    assert cpus.change == "free 2 CPUs on n1; or ask for 2 CPUs; or raise its priority to 1"
     both = wait(n1, held, workload("w9", request(cpus=4, memory_bytes=5 * 10**9)))
     assert both.text.startswith(
         "needs 4 CPUs and 5GB of memory on one node; the nearest is n1 with 2 of 8 CPUs and 4GB of 16GB of memory free"
     )
-    assert both.change == "free 2 CPUs and 1GB of memory on n1"
+    assert both.change == "free 2 CPUs and 1GB of memory on n1; or raise its priority to 1"
 
 
 def test_a_gang() -> None:
@@ -67,14 +69,14 @@ def test_a_gang() -> None:
         "needs 3 nodes with 8 H100 and 1 CPU each; 2 nodes have that free now (n1 and n2); "
         "the nearest is n3 with 5 of 8 free, 3 held by name-w1 (w1)."
     )
-    assert found.change == "free 3 H100 on n3; or ask for 5 H100; or ask for 2 nodes"
+    assert found.change == "free 3 H100 on n3; or ask for 5 H100; or ask for 2 nodes; or raise its priority to 1"
 
 
 def test_nodes_that_take_no_work() -> None:
     n1, n2 = node("n1", devices=1), node("n2", devices=1, condition=NodeCondition.CORDONED)
     found = wait(n1, n2, running("w1", n1, request("H100:1")), workload("w9", request("H100:1")))
     assert found.text.endswith("; n2 is cordoned.")
-    assert found.change == "free 1 H100 on n1; or uncordon n2"
+    assert found.change == "free 1 H100 on n1; or uncordon n2; or raise its priority to 1"
     alone = wait(n2, workload("w9", request("H100:1")))
     assert (alone.code, alone.text, alone.change) == (
         WaitCode.NO_NODES,
@@ -132,3 +134,45 @@ def test_impossible_in_other_ways() -> None:
 def test_nothing_is_refused_without_nodes_or_when_it_fits() -> None:
     assert could_ever_fit(spec("H100:8"), []) is None
     assert could_ever_fit(spec("H100:8"), [node("n1", devices=8, condition=NodeCondition.CORDONED)]) is None
+
+
+def broken(on: Node, *indices: int) -> Node:
+    devices = tuple(
+        replace(device, health=Health.FAILED) if device.index in indices else device for device in on.devices
+    )
+    return replace(on, devices=devices)
+
+
+def test_what_would_fit_if_all_devices_worked_is_not_refused() -> None:
+    assert could_ever_fit(spec("H100:8"), [broken(node("n1", devices=8), *range(8))]) is None
+    refusal = could_ever_fit(spec("H100:9"), [broken(node("n1", devices=8), 3)])
+    assert refusal is not None
+    assert refusal.message == "asks for 9 H100; the largest node has 8."
+    assert refusal.hint == "Ask for at most 8 H100. The nodes have 8 H100 on n1."
+
+
+def test_devices_that_have_failed() -> None:
+    n1, n2 = (broken(node(name, devices=4), *range(4)) for name in ("n1", "n2"))
+    found = wait(n1, n2, node("n3"), workload("w9", request("H100:2")))
+    assert found.code is WaitCode.INSUFFICIENT
+    assert found.text == "needs 2 H100 and 1 CPU on one node; all 8 H100 of the cluster are failed."
+    assert found.change == "mend 2 H100 on n1"
+    share = wait(broken(node("n1", devices=1), 0), workload("w9", request("H100:0.5")))
+    assert share.text == "needs 0.5 H100 and 1 CPU on one node; the only H100 of the cluster is failed."
+    assert share.change == "mend 1 H100 on n1"
+
+
+def test_too_few_devices_that_work() -> None:
+    n1, n2 = broken(node("n1", devices=8), 0, 5), node("n2", devices=8)
+    found = wait(n1, workload("w9", request("H100:8")))
+    assert found.text == (
+        "needs 8 H100 and 1 CPU on one node; 2 of the 8 H100 of the cluster are failed, and no node has enough "
+        "without them."
+    )
+    assert found.change == "mend 2 H100 on n1; or ask for 6 H100"
+    gang = wait(n1, n2, workload("w9", request("H100:8"), num_nodes=Range.exactly(2)))
+    assert gang.text == (
+        "needs 2 nodes with 8 H100 and 1 CPU each; 2 of the 16 H100 of the cluster are failed, and only n2 has enough "
+        "without them."
+    )
+    assert gang.change == "mend 2 H100 on n1; or ask for 6 H100"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ampacity.hub.version import ModelVersion
 
 
+ROUTINGS = ("least_loaded", "round_robin", "session", "prefix")
+
+
 @click.command(cls=VerbCommand)
 @click.argument("model", type=MODEL, metavar="MODEL")
 @click.option("--name", help="The service's name. The model's where left out.")
@@ -27,6 +30,15 @@ if TYPE_CHECKING:
 @click.option("-a", "--accelerators", metavar="KIND:N", help="For each replica: H100:1, H100:0.5, or 1 of any kind.")
 @click.option("--cpus", metavar="N", help="CPUs for each replica.")
 @click.option("--memory", metavar="SIZE", help="Memory for each replica: 4GB.")
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Requests that a replica takes at once.")
+@click.option("--routing", type=click.Choice(ROUTINGS), help="How a replica is chosen. least_loaded where left out.")
+@click.option("--hedge-after", metavar="TIME", help="Ask a second replica when no first token has come by then: 2s.")
+@click.option(
+    "--price",
+    metavar="KEY=MONEY,...",
+    help="For a million tokens: input=0.5,output=1.5,cached_input=0.1 (any currency).",
+)
+@click.option("--max-wait", metavar="TIME", help="Who would stand in line for longer is refused at once: 30s.")
 @click.option("--add", is_flag=True, help="MODEL is a folder: add it to the hub first.")
 @click.option("--wait", is_flag=True, help="Return when a replica is ready.")
 @click.option("--timeout", "timeout_s", default=600.0, show_default=True, metavar="SECONDS", help="Wait no longer.")
@@ -74,7 +86,24 @@ def _keys(name: str, ref: str, given: dict[str, Any]) -> dict[str, Any]:
         "served_name": given["served_name"],
         "replicas": given["replicas"],
         "resources": {key: given[key] for key in ("accelerators", "cpus", "memory")},
+        "concurrency": given["concurrency"],
+        "routing": given["routing"],
+        "hedge_after": given["hedge_after"],
+        "price": _price(given["price"]),
+        "overload": {"max_wait": given["max_wait"]} if given["max_wait"] else None,
     }
+
+
+def _price(text: str | None) -> dict[str, float] | None:
+    """``input=0.5,output=1.5`` as a file has it; which keys there are is checked as in a file. Raises ``Usage``."""
+    from ampacity.cli.failure import Usage
+
+    if text is None:
+        return None
+    try:
+        return {key.strip(): float(value) for key, _, value in (part.partition("=") for part in text.split(","))}
+    except ValueError:
+        raise Usage(f"--price: {text!r} is no price.", hint="Write it as input=0.5,output=1.5.") from None
 
 
 def _version(client: Client, model: str, *, add: bool) -> ModelVersion:

@@ -11,15 +11,12 @@ from typing import Any
 from ampacity.drivers.base import Launch
 from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.cgroup_place import TREE, find_places
-from ampacity.model.errors import LaunchFailed
-from ampacity.model.node import LimitedBy, Node, NodeLimits
+from ampacity.model.node import Device, LimitedBy, NodeLimits
 
 from .device_files import denials
 
 MOST_PROCESSES = 32_768
 """Processes and threads of a member that names no limit: far above any honest use, below what stops a machine."""
-VISIBLE = {"habana": "HABANA_VISIBLE_MODULES", "intel": "ZE_AFFINITY_MASK"}
-"""The variables of vendors whose libraries do not heed ``CUDA_VISIBLE_DEVICES`` (AMD's do)."""
 _VERSIONS = {1: LimitedBy.CGROUP_V1, 2: LimitedBy.CGROUP_V2}
 
 
@@ -48,11 +45,12 @@ class Confinement:
             disk=LimitedBy.WATCHED,
         )
 
-    def of(self, launch: Launch, *, device_indices: Collection[int] | None) -> dict[str, Any]:
+    def of(self, launch: Launch, *, given: Collection[Device] = (), known: Collection[Device] = ()) -> dict[str, Any]:
         """What ``member.json`` says about it.
 
         Args:
-            device_indices: the devices that it was given; ``None`` = its node has none, so none are kept from it.
+            given: the devices that it was given.
+            known: its node's devices; none = none are kept from it.
         """
         limits = {
             "cpu_share_milli": launch.allocation.cpu_milli or None,
@@ -61,7 +59,7 @@ class Confinement:
             "disk_bytes": launch.limits.disk_bytes,
             "processes": launch.limits.processes or _most_processes(),
             "log_bytes": launch.limits.log_bytes,
-            "devices_denied": [] if device_indices is None else denials(device_indices),
+            "devices_denied": denials(given, known) if known else [],
         }
         wanted = {
             "cpu": limits["cpu_share_milli"] or limits["cpu_milli"],
@@ -90,24 +88,6 @@ class Confinement:
                 if name.startswith(self._prefix) and not is_wanted(name[len(self._prefix) :]):
                     found.setdefault(name, {})[kind] = (version, os.path.join(base, name))
         return [Cgroup(folders) for folders in found.values()]
-
-
-def given_indices(launch: Launch, node: Node) -> list[int]:
-    """The indices of the member's devices, ascending. Raises ``LaunchFailed``."""
-    indices: dict[str, int] = {device.id: device.index for device in node.devices}
-    try:
-        return sorted({indices[share.device] for share in launch.allocation.devices})
-    except KeyError as error:
-        raise LaunchFailed(f"node {node.id} has no device {error}") from error
-
-
-def seen_through(node: Node, given: Collection[int]) -> dict[str, str]:
-    """The environment by which a member's libraries see the given devices alone."""
-    indices = ",".join(str(index) for index in given)
-    env = {"CUDA_VISIBLE_DEVICES": indices}
-    for vendor in {device.vendor for device in node.devices if given and device.vendor in VISIBLE}:
-        env[VISIBLE[vendor]] = indices  # none is no choice for these: they would read it as all
-    return env
 
 
 def _most_processes() -> int:

@@ -74,7 +74,8 @@ class MemberFolder:
         env: Mapping[str, str],
         address: str,
         facts: str,
-        confinement: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        device_uuids: Mapping[str, str] | None = None,
     ) -> None:
         """The launch's files, then ``member.json``, which makes it whole. Its supervisor makes that durable, before the
         first process of the job. Raises ``LaunchFailed``, ``OSError``."""
@@ -96,8 +97,11 @@ class MemberFolder:
                 "grace_s": launch.grace_s,
                 "max_duration_s": launch.max_duration_s,
                 "facts": facts,
-                "devices": to_plain(launch.allocation.devices),
-                **(confinement or {}),
+                "devices": [
+                    {**to_plain(share), "uuid": (device_uuids or {}).get(share.device, "")}
+                    for share in launch.allocation.devices
+                ],
+                **(extra or {}),
             },
             durable=False,
         )

@@ -86,6 +86,8 @@ def _of_times(keys: WorkloadKeys) -> Iterator[Mistake]:
         yield Mistake("is no time at all.", path=("deadline",), hint="Leave it out for no deadline.")
     if keys.max_duration == 0:
         yield Mistake("is no time at all.", path=("max_duration",), hint="Leave it out for no limit.")
+    if keys.hedge_after == 0:
+        yield Mistake("is no time at all.", path=("hedge_after",), hint="Write a time such as 2s.")
     if keys.checkpoint is not None and keys.checkpoint.every == 0:
         yield Mistake("is no time at all.", path=("checkpoint", "every"), hint="Write a time such as 10m.")
     for name in ("interval", "timeout"):

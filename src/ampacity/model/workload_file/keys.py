@@ -62,6 +62,7 @@ ONLY_FOR = {
     "readiness": WorkloadKind.SERVICE,
     "concurrency": WorkloadKind.SERVICE,
     "routing": WorkloadKind.SERVICE,
+    "hedge_after": WorkloadKind.SERVICE,
     "price": WorkloadKind.SERVICE,
     "overload": WorkloadKind.SERVICE,
 }
@@ -252,6 +253,11 @@ class WorkloadKeys(_Keys):
     routing: Routing | None = Field(
         default=None,
         description="service only: how the gateway chooses among its replicas. least_loaded where left out.",
+    )
+    hedge_after: Duration | None = Field(
+        default=None,
+        description="service only: when the first token has not come by then, a second replica is asked as well: 2s. "
+        "Never where left out.",
     )
     price: PriceKeys | None = Field(default=None, description="service only: what a million tokens cost.")
     overload: OverloadKeys | None = Field(

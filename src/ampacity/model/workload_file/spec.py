@@ -121,6 +121,7 @@ def _service(keys: WorkloadKeys) -> ServiceSpec:
         readiness=_readiness(keys.readiness or ReadinessKeys()),
         concurrency=keys.concurrency or 0,
         routing=keys.routing,
+        hedge_after_s=keys.hedge_after or 0.0,
         price=None if keys.price is None else _price(keys.price),
         overload=_overload(keys.overload or OverloadKeys()),
     )

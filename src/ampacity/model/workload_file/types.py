@@ -33,7 +33,11 @@ _NUMBER = "[0-9]+([.][0-9]+)?"
 _SIZE = f"{_NUMBER} ?([KMGTP]i?B|B)"
 
 PRIORITIES = {"low": -100, "normal": 0, "high": 100}
-RESERVED_ENVS = ("AMPACITY_", "CUDA_VISIBLE_DEVICES")
+RESERVED_ENVS = (
+    *("AMPACITY_", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+    *("ZE_AFFINITY_MASK", "HABANA_VISIBLE_MODULES"),
+)
+"""Beginnings of names that a job may not set: they say which devices it was given."""
 
 
 def wrong(message: str, hint: str = "") -> PydanticCustomError:

@@ -68,7 +68,7 @@ class AmdReader:
 class _Card:
     def __init__(self, folder: str) -> None:
         self.kind = _text(folder, "product_name") or f"AMD {_text(folder, 'device')}"
-        self.uuid = _text(folder, "unique_id")
+        self.uuid = _name_for_good(_text(folder, "unique_id"))
         self.bus = os.path.basename(os.path.realpath(folder))
         self.gpu_id = _gpu_id(self.bus)
         hwmon = next(iter(sorted(glob.glob(f"{folder}/hwmon/hwmon*"))), f"{folder}/hwmon/none")
@@ -101,6 +101,12 @@ class _Card:
     def close(self) -> None:
         for file in (*(file for file, _ in self._files.values()), *self._errors):
             file.close()
+
+
+def _name_for_good(unique_id: str) -> str:
+    """As ROCm's runtime names it, by the card's number in 16 hexadecimal digits; empty for a card that has none."""
+    known = re.fullmatch("[0-9a-fA-F]{1,16}", unique_id) and int(unique_id, 16)
+    return f"GPU-{known:016x}" if known else ""
 
 
 def _count(name: str, text: str) -> float:

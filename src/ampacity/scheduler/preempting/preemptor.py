@@ -126,7 +126,7 @@ class Preemptor:
         hopes = [each for each in alternatives(want.spec.resources) if self._promising(want, each, held)]
         if not hopes:
             return None
-        fits = place(self._ahead.board(), want.shape) if self._ahead.differs else None
+        fits = place(self._ahead.board(), want.shape, want.spread) if self._ahead.differs else None
         if fits is None or credit.bar(Taken(), fits) is not None:
             if self._tries >= TRIES:
                 self._again(self.now if self.promises else self.now + 1.0)

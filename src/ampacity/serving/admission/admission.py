@@ -95,6 +95,16 @@ class Admission:
             return HELD
         return entry.verdict
 
+    def adopt(self, entry: Entry, now: float) -> None:
+        """It is under way already: another one had let it in. It counts, whatever the limits say, and ends by
+        ``ended``."""
+        line = self._line(entry.model)
+        entry.cost = entry.tokens + line.learned.output(entry.max_tokens)
+        entry.accounts = self._accounts(entry, now)
+        for account in entry.accounts:
+            account.take(entry.cost, now)
+        line.adopt(entry)
+
     def released(self, now: float) -> list[tuple[Entry, Go | Refused]]:
         """Those who stood in line and are let in now, or refused because their time is up; in order."""
         found: list[tuple[Entry, Go | Refused]] = []

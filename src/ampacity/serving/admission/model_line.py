@@ -90,6 +90,13 @@ class ModelLine:
         heapq.heappush(self._dues, (self._give_up_at(entry), entry.id, entry))
         return HELD
 
+    def adopt(self, entry: Entry) -> None:
+        """It is under way already: another one had let it in."""
+        if self.room is not None:
+            self.line.pass_by(entry)
+        self.in_flight += 1
+        entry.went = entry.arrived
+
     def released(self, now: float) -> list[tuple[Entry, Go | Refused]]:
         """Those who waited and are let in now, and those whose time is up."""
         found: list[tuple[Entry, Go | Refused]] = []

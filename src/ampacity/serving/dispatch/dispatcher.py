@@ -91,15 +91,7 @@ class Dispatcher:
         lane = self._lanes.get(request.model)
         if lane is None:
             return _gone(request.model)
-        entry = Entry(
-            request.id,
-            request.model,
-            arrived=request.arrived,
-            tokens=request.tokens,
-            key=request.key,
-            max_tokens=request.max_tokens,
-            deadline=request.deadline,
-        )
+        entry = _entry(request)
         verdict = self.admission.ask(entry, now)
         if isinstance(verdict, Refused):
             return verdict
@@ -108,6 +100,23 @@ class Dispatcher:
             self._standing[request.id] = course
             return None
         return self._enter(course, verdict, now)
+
+    def adopt(self, request: Request, engine: EngineId, now: float, *, answered: bool) -> bool:
+        """It is on this engine already: a dispatcher that is gone had sent it there. ``answered``: its first byte has
+        come. ``False``: its model is not served any more, and it is nobody's."""
+        lane = self._lanes.get(request.model)
+        if lane is None:
+            return False
+        course = self._courses[request.id] = _Course(request, _entry(request))
+        self.admission.adopt(course.entry, now)
+        course.lane, course.engine = lane, engine
+        lane.let_in += 1
+        course.ticket = self._ticket(course, NO_ENGINES)
+        lane.router.adopt(course.ticket, engine, now)
+        if answered:
+            lane.router.answered(course.ticket.id, now)
+        self._stir(lane)
+        return True
 
     def answers(self, now: float) -> list[tuple[RequestId, Answer]]:
         """What has been decided for those who waited; to be called after each call that may change anything (all but
@@ -142,7 +151,9 @@ class Dispatcher:
 
     def again(self, id: RequestId, now: float, *, excluded: frozenset[EngineId]) -> Answer | None:
         """The engine that it was sent to failed: as ``ask``, but not to these engines, unless there is no other."""
-        course = self._courses[id]
+        course = self._courses.get(id)
+        if course is None:  # it could not be adopted
+            return Refused(status=404, code="model_not_found", message="Its model is not served here any more.")
         assert course.lane is not None, "it was sent"
         assert course.ticket is not None, "it was sent"
         course.lane.router.ended(course.ticket.id, now, failed=True)
@@ -226,18 +237,7 @@ class Dispatcher:
 
     def _offer(self, course: _Course, lane: _Lane, excluded: frozenset[EngineId], now: float) -> Answer | None:
         request = course.request
-        self._last_ticket += 1
-        ticket = course.ticket = Ticket(
-            TicketId(self._last_ticket),
-            arrived=request.arrived,
-            tokens=request.tokens,
-            blocks=request.blocks,
-            session=request.session,
-            priority=course.entry.priority,
-            deadline=request.deadline,
-            excluded=excluded,
-            streams=request.streams,
-        )
+        ticket = course.ticket = self._ticket(course, excluded)
         course.engine = lane.router.offer(ticket, now)
         if course.engine is not None:
             return _send(course, course.engine)
@@ -248,6 +248,21 @@ class Dispatcher:
             self._fit(lane)
         self._stir(lane)
         return None
+
+    def _ticket(self, course: _Course, excluded: frozenset[EngineId]) -> Ticket:
+        request = course.request
+        self._last_ticket += 1
+        return Ticket(
+            TicketId(self._last_ticket),
+            arrived=request.arrived,
+            tokens=request.tokens,
+            blocks=request.blocks,
+            session=request.session,
+            priority=course.entry.priority,
+            deadline=request.deadline,
+            excluded=excluded,
+            streams=request.streams,
+        )
 
     def _let_go(self, lane: _Lane, found: list[tuple[RequestId, Answer]], now: float) -> None:
         if not lane.held:
@@ -335,6 +350,18 @@ class Dispatcher:
             self._ready.append((course.request.id, _gone(lane.facts.model)))
         self._stirred.pop(lane.facts.model, None)
         self._forget(lane)
+
+
+def _entry(request: Request) -> Entry:
+    return Entry(
+        request.id,
+        request.model,
+        arrived=request.arrived,
+        tokens=request.tokens,
+        key=request.key,
+        max_tokens=request.max_tokens,
+        deadline=request.deadline,
+    )
 
 
 def _send(course: _Course, engine: EngineId) -> Send:

@@ -19,6 +19,7 @@ from .core import Core
 from .flight import Flight
 from .heads import RequestHead, refuse_unsound, request_head
 from .pages import local_answer
+from .remote_desk import UnderWay
 from .repeats import Repeat, repeat_of
 from .visit import Visit
 from .wheel import NEVER
@@ -28,7 +29,10 @@ log = logging.getLogger(__name__)
 MOST_HEAD_BYTES = 64 * 1024
 MOST_BODY_BYTES = 64 * 1024 * 1024
 READ_LIMIT_S = 20.0
-"""How long a request's head and, piece by piece, its body may take to come."""
+"""How long a request's head may take to come, and each piece of its body."""
+
+LEAST_BYTES_S = 1000
+"""A body that comes in drops gets no more time than that, and a second for each so many bytes: it holds memory."""
 
 IDLE_LIMIT_S = 120.0
 BROKEN_OFF, CLIENT_LEFT = 502, 499
@@ -40,6 +44,7 @@ class Client(asyncio.Protocol):
     :class:`ampacity.serving.gateway.wheel.Timed`."""
 
     __slots__ = (
+        "_began_at",
         "_body",
         "_body_bytes",
         "_busy",
@@ -76,6 +81,7 @@ class Client(asyncio.Protocol):
     def _new_request(self) -> None:
         self._head: RequestHead | None = None
         self._head_bytes = self._body_bytes = 0
+        self._began_at = monotonic()
         self._target = b""
         self._headers: list[Header] = []
         self._body: list[bytes] = []
@@ -178,7 +184,8 @@ class Client(asyncio.Protocol):
             self._new_request()
         self._read = data
         if self._head is not None or not self._head_bytes:
-            self.limit(monotonic() + READ_LIMIT_S)  # a head has to come as a whole: a drop now and then is none
+            rate_due = self._began_at + READ_LIMIT_S + self._body_bytes / LEAST_BYTES_S
+            self.limit(min(monotonic() + READ_LIMIT_S, rate_due))  # a head's limit is set once: drops are no reason
         if self._head is None:
             self._head_bytes += len(data)
         try:
@@ -293,6 +300,18 @@ class Client(asyncio.Protocol):
     def engine_silent(self, engine: EngineId) -> None:
         if self._flight is not None:
             self._flight.engine_silent(engine)
+
+    def under_way(self) -> UnderWay | None:
+        """Its request, if an engine has it."""
+        flight = self._flight
+        if flight is None or flight.upstream is None:
+            return None
+        return UnderWay(
+            request=flight.visit.request,
+            model=flight.route.name,
+            engine=flight.upstream.engine.id,
+            answered=flight.first_at > 0.0,
+        )
 
     def drain(self) -> None:
         """Take no further request; close at once when there is none under way."""

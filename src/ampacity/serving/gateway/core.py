@@ -18,6 +18,7 @@ from .desk import Desk
 from .fleet import Fleet
 from .heads import RequestHead
 from .lanes import lanes_of
+from .remote_desk import UnderWay
 from .tables import Tables
 from .wheel import Wheel
 
@@ -75,6 +76,10 @@ class Core:
         lanes = lanes_of(table, self.fleet.members, self.routing)
         self.wants_blocks = any(lane.routing == Routing.PREFIX for lane in lanes)
         self.desk.follow(table, lanes)
+
+    def under_way(self) -> list[UnderWay]:
+        """The requests that engines have now."""
+        return [found for client in self.clients if (found := client.under_way()) is not None]
 
     def _silent(self, engine: EngineId) -> None:
         """An engine answers no probes any more: who waits for it may go elsewhere."""

@@ -74,6 +74,10 @@ class OwnDesk:
     def again(self, id: RequestId, waiting: Waiting, now: float, excluded: frozenset[EngineId]) -> Answer | None:
         return self._noted(id, waiting, self.dispatcher.again(id, now, excluded=excluded), now)
 
+    def adopt(self, request: Request, engine: EngineId, now: float, *, answered: bool) -> None:
+        """It is on this engine already: a dispatcher that is gone had sent it there."""
+        self.dispatcher.adopt(request, engine, now, answered=answered)
+
     def _noted(self, id: RequestId, waiting: Waiting, answer: Answer | None, now: float) -> Answer | None:
         if answer is None:
             self._waiting[id] = waiting

@@ -20,7 +20,7 @@ from .options import Options
 from .process import TICK_S, asked_to_end, each, kept_going
 from .reporter import heed_reports
 from .tables import LOOK_EVERY_S, Tables
-from .wire import Again, Answered, Ask, Ended, Frames, FromWorker, Refuse, Sent, Withdrawn, frame, from_worker
+from .wire import Adopt, Again, Answered, Ask, Ended, Frames, FromWorker, Refuse, Sent, Withdrawn, frame, from_worker
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,9 @@ class Peer(asyncio.Protocol):
             if message.id in self._live:
                 excluded = frozenset(EngineId(each) for each in message.excluded)
                 self._tell(message.id, desk.again(id, _Absent(self, message.id), now, excluded))
+        elif isinstance(message, Adopt):
+            self._live.add(message.id)
+            desk.adopt(self._request(id, message.ask), EngineId(message.engine), now, answered=message.answered)
         elif isinstance(message, Withdrawn):
             self._live.discard(message.id)
             desk.withdrawn(id, now)

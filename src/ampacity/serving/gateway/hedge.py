@@ -35,7 +35,7 @@ class Hedge:
         engine = core.fleet.pick(route, excluded)
         if engine is not None:
             hedge = cls(flight, core)
-            flight.hedged(hedge)
+            flight.hedge = hedge
             hedge._ask(engine)
 
     def _ask(self, engine: Engine) -> None:
@@ -50,7 +50,7 @@ class Hedge:
             upstream = await connect(engine, Upstream)
         except EngineLost as error:
             self._core.fleet.note_loss(engine.id, str(error))
-            self._flight.hedged(None)
+            self._flight.hedge = None
             return
         self._connecting = None
         self._send(upstream)
@@ -64,7 +64,7 @@ class Hedge:
             self._head = head
             return
         upstream.leave()
-        self._flight.hedged(None)
+        self._flight.hedge = None
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         self._win(upstream)
@@ -81,7 +81,7 @@ class Hedge:
 
     def lost(self, upstream: Upstream, why: str) -> None:
         self._core.fleet.note_loss(upstream.engine.id, why)
-        self._flight.hedged(None)
+        self._flight.hedge = None
 
     def leave(self) -> None:
         """It is not needed any more."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import cast
 
 from ampacity.serving.admission import Ending, Refused
@@ -15,19 +17,42 @@ from ampacity.serving.routing.base import EngineId
 from ampacity.serving.table import RoutingTable
 
 from .desk import NOT_COUNTED, Counted, OwnDesk, Waiting
-from .wire import Again, Answered, Ask, Ended, Frames, FromDispatcher, Sent, Withdrawn, frame, from_dispatcher
+from .wire import (
+    Adopt,
+    Again,
+    Answered,
+    Ask,
+    Ended,
+    Frames,
+    FromDispatcher,
+    Sent,
+    Withdrawn,
+    frame,
+    from_dispatcher,
+)
 
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 0.25
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderWay:
+    """A request that an engine has. ``model``: the one that answers; ``answered``: its first byte has come."""
+
+    request: Request
+    model: str
+    engine: EngineId
+    answered: bool
+
+
 class RemoteDesk:
-    """Fulfils :class:`ampacity.serving.gateway.desk.Desk`."""
+    """Fulfils :class:`ampacity.serving.gateway.desk.Desk`. ``under_way`` says what engines have now."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._alone = OwnDesk()
+        self.under_way: Callable[[], list[UnderWay]] = list
         self._link: Link | None = None
         self._joining: asyncio.Task[None] | None = None
         self._try_at = 0.0
@@ -46,21 +71,7 @@ class RemoteDesk:
             return self._alone.ask(request, waiting, now)
         self._asked[request.id] = request
         self._waiting[request.id] = waiting
-        key = "" if request.key is None else request.key.id
-        link.say(
-            Ask(
-                request.id,
-                request.model,
-                request.arrived,
-                request.tokens,
-                list(request.blocks),
-                request.session,
-                key,
-                request.max_tokens,
-                request.deadline,
-                request.streams,
-            )
-        )
+        link.say(_ask(request, request.model))
         return None
 
     def again(self, id: RequestId, waiting: Waiting, now: float, excluded: frozenset[EngineId]) -> Answer | None:
@@ -118,6 +129,15 @@ class RemoteDesk:
             self._joining = None
 
     def joined(self, link: Link) -> None:
+        """What is under way was sent by a dispatcher that is gone, or by this worker alone: this one is told of it, so
+        that it counts right."""
+        now = monotonic()
+        for each in self.under_way():
+            id = each.request.id
+            link.say(Adopt(id, _ask(each.request, each.model), each.engine, each.answered))
+            self._asked[id] = each.request
+            self._orphans.pop(id, None)
+            self._alone.withdrawn(id, now)
         log.info("the dispatcher is there")
         self._link = link
 
@@ -149,6 +169,22 @@ class RemoteDesk:
             if answer is not None:
                 each.decided(answer)
         self._orphans |= {id: request for id, request in asked.items() if id not in waiting}
+
+
+def _ask(request: Request, model: str) -> Ask:
+    key = "" if request.key is None else request.key.id
+    return Ask(
+        request.id,
+        model,
+        request.arrived,
+        request.tokens,
+        list(request.blocks),
+        request.session,
+        key,
+        request.max_tokens,
+        request.deadline,
+        request.streams,
+    )
 
 
 class Link(asyncio.Protocol):

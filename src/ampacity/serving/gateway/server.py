@@ -42,6 +42,8 @@ async def run(options: Options) -> None:
     core = Core(Tables(options.table), options.router, desk, recorder, board)
     if isinstance(desk, OwnDesk):
         heed_reports(core, desk)
+    else:
+        desk.under_way = core.under_way
     certificate = None if options.tls is None else Certificate(options.tls)
     servers = await _listen(options, certificate, lambda: Client(core))
     spent = SpentFile(folder / "spent.json", desk.set_spent)

@@ -19,8 +19,10 @@ from .answer import Answering
 from .answers import Refusal, failed, refusal_of
 from .body import Asked, timeout_of, with_fields
 from .desk import NOT_COUNTED, Counted
-from .flight import LOOK_AGAIN_S, WAIT_FOR_ENGINE_S, Flight, no_engine
+from .flight import Flight
 from .heads import RequestHead
+from .patience import LOOK_AGAIN_S, WAIT_FOR_ENGINE_S
+from .rescue import no_engine
 
 if TYPE_CHECKING:
     from .core import Core

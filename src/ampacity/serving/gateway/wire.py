@@ -48,6 +48,16 @@ class Withdrawn(msgspec.Struct, tag=5, array_like=True, gc=False):
     id: int
 
 
+class Adopt(msgspec.Struct, tag=8, array_like=True, gc=False):
+    """A request that is on an engine already, told to a dispatcher that has begun after it. ``ask.model`` is the one
+    that answers."""
+
+    id: int
+    ask: Ask
+    engine: str
+    answered: bool
+
+
 class Sent(msgspec.Struct, tag=6, array_like=True, gc=False):
     id: int
     engine: str
@@ -63,7 +73,7 @@ class Refuse(msgspec.Struct, tag=7, array_like=True, gc=False):
     retry_after_s: float | None
 
 
-FromWorker = Ask | Again | Answered | Ended | Withdrawn
+FromWorker = Ask | Again | Answered | Ended | Withdrawn | Adopt
 FromDispatcher = Sent | Refuse
 
 from_worker: Callable[[bytes], list[FromWorker]] = msgspec.msgpack.Decoder(list[FromWorker]).decode
