@@ -167,7 +167,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One placed gang. Only placing anew makes a new attempt; a restart in place raises ``incarnation``."""
+    """One placed gang. Only placing anew makes a new attempt; a restart in place raises ``incarnation``.
+
+    ``first_progress``: what it reported first since it began, or since it began again in place: from there on its rate
+    is measured.
+    """
 
     id: AttemptId
     workload: WorkloadId
@@ -187,6 +191,7 @@ class Attempt:
     ready: bool = False
     unhealthy_detail: str = ""
     progress: Progress | None = None
+    first_progress: Progress | None = None
     stop: StopOrder | None = None
     cause: Cause | None = None
     version: int = 1
