@@ -127,7 +127,7 @@ def running_gateway(folder: Path) -> Iterator[Gateway]:
     assert "Traceback" not in found.log.read_text()
 
 
-def eventually(true: Any, limit_s: float = 15.0) -> None:
+def eventually(true: Any, limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < deadline, "did not come"

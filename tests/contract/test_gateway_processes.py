@@ -41,7 +41,7 @@ def engine() -> Iterator[EngineDouble]:
 def shared(tmp_path: Path, engine: EngineDouble) -> Iterator[Gateway]:
     found = Gateway(tmp_path, "--workers", "2")
     try:
-        eventually(lambda: len(workers(found)) == 2 and found.log.read_text().count("the dispatcher is there") == 2)
+        eventually(lambda: len(workers(found)) == 2 and found.log.read_text().count("the dispatcher is there") >= 2)
         found.route({"tiny": [engine]})
         yield found
     finally:
@@ -146,7 +146,7 @@ def test_the_workers_have_one_view_and_go_on_while_it_is_gone(shared: Gateway, e
             standing.kill()
             assert [shared.ask().status_code for _ in range(20)] == [200] * 20
             assert list(lines)[-2] == "data: [DONE]"
-    eventually(lambda: shared.log.read_text().count("the dispatcher is there") == 4)
+    eventually(lambda: shared.log.read_text().count("the dispatcher is there") >= 4)
     settled(shared, models={"tiny": [engine]}, keys=(key,))
     assert_one_limit(shared)
 
@@ -158,7 +158,7 @@ def test_a_dispatcher_that_was_killed_is_told_of_the_streams_under_way(shared: G
         lines = [begin_stream(shared, streams) for _ in range(4)]
         assert len(engine.seen) == 4
         standing.kill()
-        eventually(lambda: shared.log.read_text().count("the dispatcher is there") == 4)
+        eventually(lambda: shared.log.read_text().count("the dispatcher is there") >= 4)
         settled(shared, models={"tiny": [engine, second]})
         lines += [begin_stream(shared, streams) for _ in range(4)]
         assert (len(engine.seen), len(second.seen)) == (4, 4), "the one that had four already gets no more"
