@@ -20,6 +20,8 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 class Stream(Protocol):
     """``framing``: the header line that goes with it."""
 
+    __slots__ = ()
+
     framing: bytes
 
     def piece(self, data: bytes) -> bytes:
@@ -35,7 +37,7 @@ class Stream(Protocol):
         ...
 
 
-class RawStream:
+class RawStream(Stream):
     """Chunks are passed on untouched."""
 
     __slots__ = ("_held", "framing")
@@ -70,7 +72,7 @@ class RawStream:
         return progress_of(path, content)
 
 
-class WrappedStream:
+class WrappedStream(Stream):
     """For an engine whose answer is not chunked, and for a client that does not understand chunks."""
 
     __slots__ = ("_chunks", "_dechunker", "_held", "framing")
@@ -104,7 +106,7 @@ class WrappedStream:
         return chunk(content) if self._chunks and content else content
 
 
-class ContinuedStream:
+class ContinuedStream(Stream):
     """The rest of a stream that another engine began."""
 
     __slots__ = ("_chunks", "_dechunker", "_rest", "framing")
