@@ -247,7 +247,7 @@ def measure_litellm(scene: Scene) -> None:
 def measure_memory(scene: Scene) -> None:
     with started([partial(scene.ours, "ours")]) as targets:
         scene.figures.add("idle_mb_per_10k_connections", idle_mb_per_10k(targets[0]), "<= 40")
-        requests = 50_000 if scene.quick else 2_000_000
+        requests = 50_000 if scene.quick else 1_000_000
         scene.figures.note(f"memory: growth over {requests:,} requests, after a tenth as many")
         grown = rss_growth(targets[0], requests, seed=scene.seed, cpus=LOAD_CPUS, key=KEY)
         scene.figures.add("rss_growth_mb_per_million", grown, "<= 1")

@@ -20,8 +20,6 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 class Stream(Protocol):
     """``framing``: the header line that goes with it."""
 
-    __slots__ = ()
-
     framing: bytes
 
     def piece(self, data: bytes) -> bytes:
@@ -37,7 +35,7 @@ class Stream(Protocol):
         ...
 
 
-class RawStream(Stream):
+class RawStream:
     """Chunks are passed on untouched."""
 
     __slots__ = ("_held", "framing")
@@ -72,7 +70,7 @@ class RawStream(Stream):
         return progress_of(path, content)
 
 
-class WrappedStream(Stream):
+class WrappedStream:
     """For an engine whose answer is not chunked, and for a client that does not understand chunks."""
 
     __slots__ = ("_chunks", "_dechunker", "_held", "framing")
@@ -106,7 +104,7 @@ class WrappedStream(Stream):
         return chunk(content) if self._chunks and content else content
 
 
-class ContinuedStream(Stream):
+class ContinuedStream:
     """The rest of a stream that another engine began."""
 
     __slots__ = ("_chunks", "_dechunker", "_rest", "framing")
