@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -28,36 +29,73 @@ _NAMED = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
 @dataclass(frozen=True, slots=True)
-class Mutant:
-    """``source``: the whole module with the change in it. ``before`` and ``after``: the expression."""
+class Point:
+    """Where something can be changed.
 
+    Attributes:
+        place, part: which expression in the walk over the tree, and which part of it.
+        lines: the first and the last line of the statement, or of its head where it has a body.
+        function: the function around it, with its classes; empty = it is worked out when the module is loaded.
+    """
+
+    place: int
+    part: int
     line: int
+    lines: tuple[int, int]
+    function: str
     before: str
     after: str
-    source: str
 
 
-def points(source: str) -> list[tuple[int, int]]:
-    """Where something can be changed: the place of an expression in the walk over the tree, and which part of it.
-    Annotations, decorators and docstrings are left as they are."""
+def points(source: str) -> list[Point]:
+    """All of a module, in the order of the walk. Annotations, decorators and docstrings are left as they are."""
     tree = ast.parse(source)
     left_out = {id(inner) for each in ast.walk(tree) for part in _annotations(each) for inner in ast.walk(part)}
+    functions = {id(inner): name for inner, name in _inside(tree, "", "")}
+    lines = dict(_lines(tree, (0, 0)))
     found = []
     for place, node in enumerate(ast.walk(tree)):
-        parts = len(node.ops) if isinstance(node, ast.Compare) else 1
-        if id(node) not in left_out:
-            found += [(place, part) for part in range(parts) if _mutate(copy.deepcopy(node), part)]
+        for part in range(len(node.ops) if isinstance(node, ast.Compare) else 1):
+            changed = copy.deepcopy(node)
+            if id(node) not in left_out and _mutate(changed, part):
+                line: int = node.lineno  # type: ignore[attr-defined]
+                where = line, lines[id(node)], functions[id(node)]
+                found.append(Point(place, part, *where, ast.unparse(node), ast.unparse(changed)))
     return found
 
 
-def mutant(source: str, place: int, part: int) -> Mutant:
-    """The change at one of the points."""
+def changed_tree(source: str, point: Point) -> ast.Module:
+    """The module with the change in it; its lines keep their numbers."""
     tree = ast.parse(source)
-    node = next(each for index, each in enumerate(ast.walk(tree)) if index == place)
-    before = ast.unparse(node)
-    _mutate(node, part)
-    line: int = node.lineno  # type: ignore[attr-defined]
-    return Mutant(line, before, ast.unparse(node), ast.unparse(ast.fix_missing_locations(tree)))
+    _mutate(next(each for index, each in enumerate(ast.walk(tree)) if index == point.place), point.part)
+    return ast.fix_missing_locations(tree)
+
+
+def _inside(node: ast.AST, around: str, function: str) -> Iterator[tuple[ast.AST, str]]:
+    """Each expression with the outermost function whose body it is in. Defaults are worked out outside of it."""
+    yield node, function
+    for name, field in ast.iter_fields(node):
+        for child in field if isinstance(field, list) else [field]:
+            if not isinstance(child, ast.AST):
+                continue
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and name == "body":
+                path = f"{around}.{node.name}".lstrip(".")
+                named = function or (path if isinstance(node, ast.FunctionDef) else "")
+                yield from _inside(child, path, named)
+            else:
+                yield from _inside(child, around, function)
+
+
+def _lines(node: ast.AST, around: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Of each expression, by its id, the lines that run if it does. Coverage does not see each line of a statement."""
+    if isinstance(node, ast.stmt):
+        body = getattr(node, "body", None)
+        around = node.lineno, max(node.lineno, body[0].lineno - 1) if body else node.end_lineno or node.lineno
+    elif isinstance(node, ast.match_case):
+        around = node.pattern.lineno, max(node.pattern.lineno, node.body[0].lineno - 1)
+    yield id(node), around
+    for child in ast.iter_child_nodes(node):
+        yield from _lines(child, around)
 
 
 def _annotations(node: ast.AST) -> list[ast.AST]:

@@ -5,101 +5,125 @@ python benchmarks/mutation/run.py [--quick] [--json FILE] [--seed N] [--only FOL
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.util
+import json
 import os
-import random
-import signal
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import CodeType, ModuleType
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT / "tests")]
 
-import hypothesis  # noqa: F401 - loaded once, before the forks
-import numpy as np  # noqa: F401
+import numpy as np  # noqa: F401 - loaded once, before the forks
 import pytest
-from mutants import Mutant, mutant, points
+from drawing import Change, drawn, found_again, possible
+from reaching import OPTIONS, Reach, measure
 from reporting import Figures, parser
+from trying import ENDLESS, NOTICED, SURVIVED, UNREACHED, Trying, Verdicts, try_loading, use_profile
 
 SCHEDULER = ROOT / "src" / "ampacity" / "scheduler"
-PATIENCE_S = 120.0
-TESTS = {
-    "preempting": ("unit/scheduler/test_scheduler_preempting.py", "property/test_scheduler_preemption.py"),
-    "queues": ("unit/scheduler/test_scheduler_queue_rules.py", "unit/scheduler"),
-    "": ("unit/scheduler", "property/test_scheduler_explanations.py", "property/test_scheduler_preemption.py"),
-}
-"""Which tests are asked, by the folder of the module that is changed."""
+COMPILED = "placing/compiled.py"
+"""Its functions are asked as Python runs them: by Numba each change would have to be compiled anew."""
+
+TESTS = (
+    "unit/scheduler",
+    "unit/simulator",
+    "unit/control/test_control_queueing.py",
+    "unit/control/test_control_giving_way.py",
+    "property/test_placing_policies.py",
+    *sorted(f"property/{path.name}" for path in (ROOT / "tests" / "property").glob("test_scheduler_*.py")),
+)
+OF_COMPILED = ("property/test_placing_policies.py",)
+QUICK = ("unit/scheduler/test_scheduler_plan.py", "unit/scheduler/test_scheduler_preempting.py")
 
 
-class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Hands out the changed source of one module."""
-
-    def __init__(self, name: str, source: str) -> None:
-        self._name, self._source = name, source
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        return importlib.util.spec_from_loader(fullname, self) if fullname == self._name else None
-
-    def get_source(self, fullname: str) -> str:
-        return self._source
-
-    def get_code(self, fullname: str) -> CodeType:
-        return compile(self._source, f"<changed {fullname}>", "exec")
-
-
-def notices(name: str, changed: Mutant, tests: Sequence[str]) -> str:
-    """``noticed``, ``survived`` or ``endless``. In a process of its own."""
+def in_a_fork(work: Callable[[], int], *, compiled: bool) -> None:
+    """With a process of its own, which loads what it needs; what pytest prints is left out."""
+    sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        os.setsid()
+        if not compiled:
+            os.environ["NUMBA_DISABLE_JIT"] = "1"
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        os.dup2(null, 2)
-        sys.meta_path.insert(0, Changed(name, changed.source))
-        options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--hypothesis-seed=0"]
-        os._exit(int(pytest.main([*options, *(str(ROOT / "tests" / each) for each in tests)])))
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "noticed"
-        time.sleep(0.05)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "endless"
+        use_profile()
+        os._exit(work())
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit("the tests do not pass as they are; nothing was tried")
+
+
+def reach_of(folder: Path, tests: Sequence[str], *, compiled: bool) -> Reach:
+    path = folder / f"reach-{'compiled' if compiled else 'plain'}.json"
+    if not path.exists():
+        in_a_fork(lambda: measure(SCHEDULER, tests, path), compiled=compiled)
+    return Reach.read(path)
+
+
+def try_all(changes: Sequence[Change], tests_of: Sequence[str], folder: Path, until: float) -> Verdicts:
+    """Goes on where an earlier run with the same folder ended."""
+    verdicts = Verdicts(folder / "verdicts.jsonl")
+    for compiled, names in ((True, tests_of), (False, OF_COMPILED)):
+        left = [each for each in changes if each.key not in verdicts.found and (each.path == COMPILED) is not compiled]
+        if not left:
+            continue
+        tests = [str(ROOT / "tests" / name) for name in names]
+        reach = reach_of(folder, tests, compiled=compiled)
+        loading = [change for change in left if not change.point.function]
+        inside = [change for change in left if change.point.function]
+        trying = Trying(SCHEDULER, inside, reach, verdicts, until)
+        options = [*OPTIONS, f"--rootdir={ROOT}", *tests]
+        in_a_fork(lambda t=trying, o=options: int(pytest.main(o, plugins=[t])), compiled=compiled)  # type: ignore[misc]
+        verdicts = Verdicts(folder / "verdicts.jsonl")
+        for change in loading:
+            if time.monotonic() > until:
+                break
+            verdicts.put(change, try_loading(SCHEDULER, change, reach, ROOT))
+    return verdicts
+
+
+def tell(figures: Figures, changes: Sequence[Change], verdicts: Verdicts) -> None:
+    done = [(change, verdicts.found[change.key]) for change in changes if change.key in verdicts.found]
+    counts = Counter(verdict for _, verdict in done)
+    for change, verdict in sorted(done, key=lambda each: (each[0].path, each[0].point.line, each[0].key)):
+        if verdict in (SURVIVED, UNREACHED):
+            figures.note(f"{verdict}: {change.say()}")
+    figures.add("mutants_drawn", len(changes))
+    figures.add("mutants_tried", len(done))
+    for verdict in (NOTICED, ENDLESS, SURVIVED, UNREACHED):
+        figures.add(f"mutants_{verdict}", counts[verdict])
+    for folder in (None, *sorted({change.folder for change, _ in done})):
+        here = [verdict for change, verdict in done if folder in (None, change.folder)]
+        name = {None: "", ".": "_top"}.get(folder, f"_{folder}")
+        figures.add(f"tried{name}", len(here))
+        figures.add(f"noticed_percent{name}", 100.0 * sum(each in (NOTICED, ENDLESS) for each in here) / len(here))
 
 
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--only", default="", help="a folder of the scheduler, such as preempting")
-    options.add_argument("--mutants", type=int, default=200, help="so many are drawn")
+    options.add_argument("--mutants", type=int, default=300, help="so many are drawn, over all folders")
+    options.add_argument("--again", type=Path, metavar="FILE", help="those that survived by an earlier result file")
+    options.add_argument("--work", type=Path, metavar="FOLDER", help="keep there what was found, and go on from it")
+    options.add_argument("--limit-s", type=float, default=float("inf"), help="end after so long")
     chosen = options.parse_args()
+    until = time.monotonic() + (50.0 if chosen.quick else chosen.limit_s)
     figures = Figures("mutation")
-    folder = SCHEDULER / chosen.only
-    found = [(path, point) for path in sorted(folder.rglob("*.py")) for point in points(path.read_text())]
-    drawn = random.Random(chosen.seed).sample(found, min(len(found), 6 if chosen.quick else chosen.mutants))
-    counts = {"noticed": 0, "survived": 0, "endless": 0}
-    for path, point in sorted(drawn):
-        changed = mutant(path.read_text(), *point)
-        inside = path.relative_to(SCHEDULER)
-        name = "ampacity.scheduler." + ".".join(inside.with_suffix("").parts)
-        tests = TESTS.get(inside.parts[0] if len(inside.parts) > 1 else "", TESTS[""])
-        verdict = notices(name.removesuffix(".__init__"), changed, tests)
-        counts[verdict] += 1
-        if verdict == "survived":
-            figures.note(f"survived: {inside}:{changed.line}: `{changed.before}` as `{changed.after}`")
+    found = possible(SCHEDULER, chosen.only or ("preempting" if chosen.quick else ""))
+    changes = drawn(found, 12 if chosen.quick else chosen.mutants, chosen.seed)
+    if chosen.again is not None:
+        notes = json.loads(chosen.again.read_text())["notes"]
+        told = [note.partition(": ") for note in notes]
+        changes = found_again(found, [what for verdict, _, what in told if verdict in (SURVIVED, UNREACHED)])
     figures.add("mutants_possible", len(found))
-    for verdict, count in counts.items():
-        figures.add(f"mutants_{verdict}", count)
-    figures.add("noticed_percent", 100.0 * (len(drawn) - counts["survived"]) / max(1, len(drawn)))
+    with tempfile.TemporaryDirectory() as own:
+        folder = chosen.work or Path(own)
+        folder.mkdir(parents=True, exist_ok=True)
+        tell(figures, changes, try_all(changes, QUICK if chosen.quick else TESTS, folder, until))
     figures.write(chosen.json)
 
 

@@ -56,6 +56,12 @@ def starts(rows: Rows, count: int, nodes: int) -> bool:
     return any(start.workload == "asker" for start in plan(build(asked), 0.0).starts)
 
 
+def helped(rows: Rows, count: int, nodes: int, priority: int) -> bool:
+    """Whether others make room for it with that priority."""
+    asker = workload("asker", request(f"H100:{count}", cpus=0), num_nodes=Range.exactly(nodes), priority=priority)
+    return any(each.workload == "asker" for each in plan(build(rows_of(*_rows(rows), asker)), 0.0).promises)
+
+
 def _rows(rows: Rows) -> list[Row]:
     return [row for table in Table for row in rows.table(table).values()]
 
@@ -98,6 +104,11 @@ def test_every_proposal_is_true(machines: Sequence[Machine], count: int, nodes: 
 def _try(rows: Rows, proposal: str, count: int, nodes: int) -> None:
     less = re.fullmatch(r"ask for (\d+) H100", proposal)
     fewer = re.fullmatch(r"ask for (\d+) nodes?", proposal)
+    raised = re.fullmatch(r"raise its priority to (\d+)", proposal)
+    if raised is not None:
+        assert helped(rows, count, nodes, int(raised[1]))
+        assert not helped(rows, count, nodes, int(raised[1]) - 1)
+        return
     if less is not None:
         assert starts(rows, int(less[1]), nodes)
         assert not starts(rows, int(less[1]) + 1, nodes)

@@ -15,7 +15,7 @@ from ampacity.model.node import Node
 from ampacity.model.plan import Wait, WaitCode
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range
-from ampacity.model.rules import LabelRule, PlacementRules
+from ampacity.model.rules import LabelRule, PlacementRules, TopologyMode, TopologyRule
 from ampacity.scheduler import build, plan
 from scheduler_cluster import node, request, rows_of, running, workload
 
@@ -113,3 +113,35 @@ def test_tolerating_the_taints_that_it_names_is_enough(tainted: list[str], nodes
         workload("asker", request("H100:1"), num_nodes=Range.exactly(nodes)), PlacementRules(tolerations=tuple(named))
     )
     assert answer(changed(rows, *tolerant)) is None
+
+
+@given(leaves=st.lists(st.integers(0, 4), min_size=1, max_size=4), nodes=st.integers(1, 6), level=st.sampled_from("ls"))
+@settings(max_examples=100, deadline=None)
+def test_what_is_proposed_to_a_gang_that_is_to_stay_together_lets_it_start(
+    leaves: list[int], nodes: int, level: str
+) -> None:
+    """Leaves of so many nodes, two leaves to a spine; a gang that fits nowhere as a whole is told how much of it does,
+    and that it may be scattered."""
+    machines = [
+        replace(node(f"l{leaf}-{i}", devices=2), trees={"fabric": (f"s{leaf // 2}", f"l{leaf}")})
+        for leaf, size in enumerate(leaves)
+        for i in range(size)
+    ]
+    rule = TopologyRule(tree="fabric", level={"l": "leaf", "s": "spine"}[level], mode=TopologyMode.REQUIRED)
+
+    def asker(count: int, mode: TopologyMode = TopologyMode.REQUIRED) -> tuple[Row, ...]:
+        rules = PlacementRules(topology=replace(rule, mode=mode))
+        return in_queue(workload("asker", request("H100:2"), num_nodes=Range.exactly(count)), rules)
+
+    wait = answer(rows_of(*machines, asker(nodes)))
+    spines = [sum(leaves[i : i + 2]) for i in range(0, len(leaves), 2)]
+    most = max(leaves if level == "l" else spines)
+    assert (wait is None) == (nodes <= most)
+    if wait is None or wait.code is not WaitCode.INSUFFICIENT:
+        return
+    fewer = re.search(r"ask for (\d+) nodes?", wait.change)
+    assert fewer is not None, wait.change
+    assert int(fewer[1]) == most
+    assert answer(rows_of(*machines, asker(most))) is None
+    assert "; or write `mode: preferred`" in wait.change
+    assert answer(rows_of(*machines, asker(nodes, TopologyMode.PREFERRED))) is None

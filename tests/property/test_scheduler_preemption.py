@@ -14,6 +14,8 @@ from ampacity.model.event import Row, Rows, SpecRevision, Workload
 from ampacity.model.fits import fits, free_on
 from ampacity.model.ids import QueueName
 from ampacity.model.plan import Plan
+from ampacity.model.policy import SchedulerPolicy
+from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Allocation, Range
 from ampacity.model.workload import GivingWay, ReplicaPhase, WorkloadKind, WorkloadSpec
@@ -73,11 +75,18 @@ quotas = st.one_of(
 )
 
 
+unsettled: st.SearchStrategy[tuple[Row, ...]] = st.just(())
+settled = st.sampled_from(
+    [(), (), (SchedulerPolicy(preemption=PreemptionPolicy(defragment=True, defragment_gain=1.0)),)]
+)
+"""Settings: the usual ones, or jobs may be moved as well."""
+
+
 @st.composite
-def lives(draw: st.DrawFn, waiting: int = 4) -> Life:
+def lives(draw: st.DrawFn, waiting: int = 4, policies: st.SearchStrategy[tuple[Row, ...]] = unsettled) -> Life:
     """Jobs that were started as they came, then more that come."""
     first = [draw(jobs(f"a{index}")) for index in range(draw(st.integers(0, 7)))]
-    life = Life(rows_of(*draw(clusters), *draw(quotas), *first), NOW)
+    life = Life(rows_of(*draw(clusters), *draw(quotas), *draw(policies), *first), NOW)
     life.carry_out(life.plan())
     life.now += draw(st.sampled_from([10.0, 5_000.0]))
     for attempt in life.live():
@@ -103,13 +112,14 @@ def free_after(life: Life, gone: Sequence[str]) -> dict[str, list[Allocation]]:
     return held
 
 
-@given(life=lives())
+@given(life=lives(policies=settled))
 @settings(max_examples=100, deadline=None)
 def test_preemption_comes_to_rest(life: Life) -> None:
-    """With time going by between the plans, so that nobody is kept in place for having had to leave before."""
+    """With time going by between the plans, so that nobody is kept in place for having had to leave before. Moves that
+    make a room whole come to rest, too."""
     for _ in range(60):
         made = life.plan()
-        if not (made.starts or made.stops or made.resizes or made.promises):
+        if not (made.starts or made.stops or made.resizes or made.moves or made.promises):
             return
         life.carry_out(made)
         life.leave()

@@ -14,6 +14,8 @@ from ampacity.model.fits import Free, fits, free_on, less, usable
 from ampacity.model.ids import NodeId, attempt_id
 from ampacity.model.plan import Move, Placement, Plan, Resize, Start, Stop
 from ampacity.model.resources import Allocation
+from ampacity.model.shared import Given, shared_free, take_shared
+from ampacity.model.site import EMPTY_SITE, SITE_KEY
 from ampacity.model.workload import Replica, ReplicaPhase, Wish
 
 from .batch import Batch
@@ -24,29 +26,39 @@ log = logging.getLogger(__name__)
 
 
 class Board:
-    """What is free on the nodes that the plan names: by the rows, less what this commit has given out."""
+    """What is free on the nodes that the plan names, and of what all nodes share: by the rows, less what this commit
+    has given out."""
 
     def __init__(self, mirror: Mirror, nodes: Iterable[NodeId]) -> None:
         named = set(nodes)
         used: dict[NodeId, list[Allocation]] = defaultdict(list)
-        for attempt in mirror.live_attempts():
+        shared: list[Given] = []
+        known = self._known = mirror.rows.nodes
+        for attempt in mirror.live_attempts() if named else ():
             for _, place in attempt.held:
                 if place.node in named:
                     used[place.node].append(place.allocation)
-        known = mirror.rows.nodes
+                if place.allocation.licences or place.allocation.power_w:
+                    shared.append((known.get(place.node), place.allocation))
+        self._site = mirror.rows.sites.get(SITE_KEY, EMPTY_SITE)
+        self._shared = shared_free(self._site, shared)
         self._free: dict[NodeId, Free] = {
             node: free_on(known[node], used[node]) for node in named if node in known and usable(known[node])
         }
 
     def take(self, placements: Iterable[Placement]) -> bool:
         """Give the gang its places, all of them or none. ``False`` = it does not fit."""
-        left = dict(self._free)
-        for placement in placements:
+        left, gang = dict(self._free), list(placements)
+        for placement in gang:
             free = left.get(placement.node)
             if free is None or not fits(free, placement.allocation):
                 return False
             left[placement.node] = less(free, placement.allocation)
-        self._free = left
+        wanted = ((self._known.get(place.node), place.allocation) for place in gang)
+        shared = take_shared(self._shared, self._site, wanted)
+        if shared is None:
+            return False
+        self._free, self._shared = left, shared
         return True
 
 

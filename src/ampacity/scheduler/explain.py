@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
 from ampacity.model.fits import Free, capacity, usable
+from ampacity.model.ids import AttemptId
 from ampacity.model.node import Node, NodeCondition
 from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
@@ -16,6 +17,7 @@ from .hindrance import hindrance, no_node_allows
 from .holders import Holders
 from .impossible import could_ever_fit
 from .order import Shape, Want
+from .outranking import Outranking
 from .place import alternatives
 from .shortfall import Dimension, Short, Shortfall, amount, most_to_ask, shortfall
 from .state import State
@@ -27,43 +29,48 @@ class Explainer:
     """Explains from what is left once a plan's starts have been taken off, at any time after it: nothing of the state
     is read but what was so when the explainer was made. May be called from any thread."""
 
-    def __init__(self, state: State, board: Board) -> None:
+    def __init__(self, state: State, board: Board, chosen: Collection[AttemptId] = ()) -> None:
+        """``chosen``: those that the plan has told to leave."""
         self._board, self._site = board, state.fleet.marked.site
         self._holders = Holders(state, board)
-        self._reasons: dict[Shape, Reason] = {}
+        self._outranking = Outranking(state, board, chosen)
+        self._reasons: dict[Shape, tuple[Reason, Sequence[Node]]] = {}
 
     @cached_property
     def _known(self) -> list[Node]:
         return self._board.known()
 
     def reason(self, want: Want) -> Reason:
-        """Why there is no room for this replica, and so for all of its shape."""
+        """Why there is no room for this replica. All but the priority with which it had some is said of its shape."""
         if want.shape not in self._reasons:
             self._reasons[want.shape] = self._reason(want)
-        return self._reasons[want.shape]
+        (code, text, change), nodes = self._reasons[want.shape]
+        raised = self._outranking.say(want, nodes) if nodes else ""
+        return code, text, "; or ".join(part for part in (change, raised) if part)
 
-    def _reason(self, want: Want) -> Reason:
+    def _reason(self, want: Want) -> tuple[Reason, Sequence[Node]]:
+        """With the nodes that would have to have room, where too few have."""
         count, rules = want.size.minimum, want.gang.rules
         if not self._known:
-            return WaitCode.NO_NODES, "there is no node yet.", "add a node"
+            return (WaitCode.NO_NODES, "there is no node yet.", "add a node"), ()
         refusal = could_ever_fit(want.spec, self._known, size=count)
         if refusal is not None:
-            return WaitCode.IMPOSSIBLE, refusal.message, refusal.hint
+            return (WaitCode.IMPOSSIBLE, refusal.message, refusal.hint), ()
         if not self._board.nodes:
-            return WaitCode.NO_NODES, f"no node takes work: {_idle(self._known)}.", _open(self._known)
+            return (WaitCode.NO_NODES, f"no node takes work: {_idle(self._known)}.", _open(self._known)), ()
         nodes = [node for node in self._known if rules.admit(node.all_labels, node.all_taints)]
         if len(nodes) < count or could_ever_fit(want.spec, nodes, size=count) is not None:
-            return no_node_allows(want.gang, self._known)
+            return no_node_allows(want.gang, self._known), ()
         everywhere = len(nodes) == len(self._known)
         broken = too_few_work(self._board, want.spec.resources, nodes, count, everywhere=everywhere)
         if broken is not None:
-            return broken
+            return broken, ()
         shortage = _Shortage(self._board, self._holders, nodes)
         request = shortage.likeliest(want.spec.resources, count)
         fitting = shortage.fitting(request)
         if len(fitting) >= count:
-            return hindrance(self._board, self._site, want.gang, request, fitting)
-        return shortage.reason(request, count)
+            return hindrance(self._board, self._site, want.gang, request, fitting), ()
+        return shortage.reason(request, count), nodes
 
 
 class _Shortage:

@@ -89,6 +89,14 @@ class Marked:
         unlimited = np.iinfo(np.int64).max
         return codes, np.array([self.site.feeds.get(name, unlimited) for name in self._feed_codes], np.int64)
 
+    def watts_left(self, used_w: Ints) -> dict[str, int]:
+        """Of each feed that has a limit, where so much is given out on each row."""
+        codes, left = self.feeds()[0], dict(self.site.feeds)
+        for name, code in self._feed_codes.items():
+            if name in left:
+                left[name] -= int(used_w[codes == code].sum())
+        return left
+
     def tree(self, name: str) -> Tree:
         """A tree, with as many levels as it has names for."""
         known = self._trees.get(name)

@@ -9,14 +9,15 @@ import numpy as np
 
 from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Placement
-from ampacity.model.resources import Range, ResourceRequest
-from ampacity.model.rules import ApartRule, TopologyMode
+from ampacity.model.resources import ANY_KIND, Range, ResourceRequest
+from ampacity.model.rules import ApartRule, TopologyMode, TopologyRule
 
 from .board import Board, Fit
 from .columns import Floats, Ints
 from .fit import NO_ROOM, best, fits_on, keys_of, order_of, room_for
 from .gang import Gang
 from .marked import NOWHERE, Tree
+from .paces import liked
 from .topology import packed, whole
 
 USUAL_TREES = ("fabric", "site")
@@ -27,16 +28,61 @@ def place(board: Board, gang: Gang, beside: WorkloadId | None = None) -> tuple[F
     """The best nodes for a gang, ranks in order of their distance; ``None`` if it finds no room now.
 
     A member is an attempt's part on one node, so the nodes are distinct. An elastic gang gets as many as fit, up to
-    ``size.maximum``. All members get the same one of the alternative accelerators, the best liked that does.
+    ``size.maximum``. All members get the same one of the alternative accelerators: the fastest one that does, where it
+    is known how fast they are, else the best liked. So do they where any kind will do, if one kind has room for all.
 
     Args:
         beside: a service whose replicas shall be spread: a replica of one node goes where the fewest of them are.
     """
-    for single in alternatives(gang.resources):
+    for single in _in_turn(board, gang):
         rows = _rows(board, gang, single, beside)
         if rows is not None:
             return fits_on(board, single, rows.tolist())
     return None
+
+
+def rows_beside(board: Board, gang: Gang, own: Ints) -> Ints:
+    """Rows for more members of a gang that has these already, the best first, as many as it may have; none where there
+    are fewer than it needs more.
+
+    One that keeps together in a place of a tree stays there; one that would only like to, and does not now, may go on
+    anywhere.
+
+    Args:
+        gang: with one alternative of accelerators at most; ``size``: how many members more.
+    """
+    request = gang.resources
+    size = _licensed(board, request, gang.size)
+    rows = np.setdiff1d(candidates(board, gang, request), own)
+    if gang.rules.topology is not None:
+        rows = _around_own(board, gang.rules.topology, own, rows)
+    keys = order_of(board, request, gang.rates)
+    if request.power_w:
+        rows = _within_feeds(board, keys, rows, request.power_w)
+    if size is None or len(rows) < size.minimum:
+        return rows[:0]
+    return best(board, keys, rows, len(rows) if size.maximum is None else size.maximum)
+
+
+def in_rank_order(board: Board, gang: Gang, rows: Ints) -> Ints:
+    """The rows of a gang as its ranks go over them: neighbours in rank are neighbours in its tree."""
+    rule = gang.rules.topology
+    tree = _usual_tree(board) if rule is None else board.fleet.marked.tree(rule.tree)
+    return rows if tree is None else _by_distance(board, tree, rows)
+
+
+def _around_own(board: Board, rule: TopologyRule, own: Ints, rows: Ints) -> Ints:
+    """Of the rows those that lie in the place that a gang has of its rule's level."""
+    tree = board.fleet.marked.tree(rule.tree)
+    required = rule.mode is TopologyMode.REQUIRED
+    if rule.level not in tree.levels:
+        return rows[:0] if required else rows
+    codes = tree.codes[:, tree.levels.index(rule.level)]
+    places = set(codes[own].tolist())
+    if len(places) == 1 and NOWHERE not in places:
+        near: Ints = rows[codes[rows] == codes[own[0]]]
+        return near
+    return rows[:0] if required else rows
 
 
 def place_as(board: Board, gang: Gang, size: Range, beside: WorkloadId | None = None) -> tuple[Fit, ...] | None:
@@ -62,6 +108,21 @@ def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:
         yield replace(request, accelerators=(wanted,))
 
 
+def _in_turn(board: Board, gang: Gang) -> Iterator[ResourceRequest]:
+    """The request once for each of its alternatives, in the order in which they are tried."""
+    request = gang.resources
+    if not gang.rates:
+        yield from alternatives(request)
+        return
+    for wanted in liked(request, gang.rates):
+        if wanted.kind == ANY_KIND and gang.size.maximum != 1:
+            rates, parts = dict(gang.rates), {board.fleet.kinds[code] for code in board.fleet.parts_of_devices}
+            kinds = [kind for kind in board.fleet.kinds_there() if kind in rates and kind not in parts]
+            for kind in sorted(kinds, key=lambda kind: (-rates[kind], kind)):
+                yield replace(request, accelerators=(replace(wanted, kind=kind),))
+        yield replace(request, accelerators=(wanted,))
+
+
 def placements(fits: tuple[Fit, ...]) -> tuple[Placement, ...]:
     return tuple(Placement(node=fit.node, allocation=fit.allocation) for fit in fits)
 
@@ -80,7 +141,7 @@ def _rows(board: Board, gang: Gang, request: ResourceRequest, beside: WorkloadId
     size = _licensed(board, request, gang.size)
     if size is None or room_for(board, request) < size.minimum:
         return None
-    keys, rows = order_of(board, request), candidates(board, gang, request)
+    keys, rows = order_of(board, request, gang.rates), candidates(board, gang, request)
     if request.power_w:
         rows = _within_feeds(board, keys, rows, request.power_w)
     if len(rows) < size.minimum:

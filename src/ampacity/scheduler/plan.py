@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ampacity.model.ids import WorkloadId
+from ampacity.model.ids import AttemptId, WorkloadId
 from ampacity.model.plan import Plan, Promise, Start, Wait, WaitCode, Waits
 
 from .backfill.guard import Guard
@@ -19,7 +19,7 @@ from .moment import Moment
 from .order import Entries, Group, Want
 from .outlook import Outlook, names_of
 from .preempting.defragmenting import Defragmenting
-from .preempting.growing import Growth, grow
+from .preempting.growing import Growth, cut_down, grow
 from .preempting.preemptor import Preemptor
 from .promises import keep_promises
 from .queues.purse import Purse
@@ -60,13 +60,16 @@ def plan(state: State, now: float) -> Plan:
     growth = Growth()
     if not (served.crowded or served.barred or served.behind or kept.promises or preemptor.promises):
         growth = grow(state, board, purse, now, state.policy.preemption)
-    rest = _Rest.of(state, server, others, (*served.starts, *preemptor.promises))
+    told = {each.attempt for each in preemptor.stops} | {each.attempt for each in preemptor.resizes}
+    told |= {each.attempt for each in defragmenting.moves}
+    resizes = (*preemptor.resizes, *growth.resizes, *cut_down(state, told))
+    rest = _Rest.of(state, server, others, (*served.starts, *preemptor.promises), told)
     queues = purse.standings(state.line.waiting)
     outlook = Outlook(rest.groups, queues, served.reservations, names_of(state, served.reservations))
     return Plan(
         starts=(*(_lasting(moment, start) for start in kept.starts), *served.starts),
         stops=tuple(preemptor.stops),
-        resizes=(*preemptor.resizes, *growth.resizes),
+        resizes=resizes,
         moves=tuple(defragmenting.moves),
         promises=(*kept.promises, *preemptor.promises, *defragmenting.promises),
         reservations=served.reservations,
@@ -103,7 +106,13 @@ class _Rest:
     names: Mapping[WorkloadId, str]
 
     @staticmethod
-    def of(state: State, server: Server, others: Iterable[Want], given: Iterable[Start | Promise]) -> _Rest:
+    def of(
+        state: State,
+        server: Server,
+        others: Iterable[Want],
+        given: Iterable[Start | Promise],
+        chosen: Collection[AttemptId],
+    ) -> _Rest:
         served = server.served
         for number in served.shapes:
             server.is_crowded(number)
@@ -113,7 +122,7 @@ class _Rest:
             alone=tuple((server.group(want), want) for want in others),
             started=frozenset((each.workload, each.replica) for each in given),
             served=served,
-            explainer=Explainer(state, server.board),
+            explainer=Explainer(state, server.board, chosen),
             names={ident: state.live[ident].workload.name for ident in ahead},
         )
 
@@ -122,7 +131,7 @@ class _Rest:
         for group, wants in (*grouped, *((group, [want]) for group, want in self.alone)):
             left = [want for want in wants if (want.workload.id, want.replica.index) not in self.started]
             if left:
-                yield partial(self._reason, group, left[0]), left
+                yield partial(self._reason, group), left
 
     def _reason(self, group: Group, want: Want) -> Reason:
         barred = self.served.barred.get(group)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ampacity.model.amounts import Amounts
 from ampacity.model.attempt import Attempt
 from ampacity.model.fits import fits
 from ampacity.model.plan import Placement, Promise, Start, Wait, WaitCode
+from ampacity.model.shared import SharedFree, take_shared
 
 from .board import Board
 from .order import Want
@@ -79,12 +80,21 @@ def _start(want: Want) -> Start:
     )
 
 
-def _are_free(board: Board, places: Iterable[Placement]) -> bool:
+def _are_free(board: Board, places: Sequence[Placement]) -> bool:
     fleet = board.fleet
     rows = [(fleet.row_of.get(place.node), place) for place in places]
     return all(
         row is not None and fleet.open[row] and fits(board.free(place.node), place.allocation) for row, place in rows
-    )
+    ) and _are_shared_out(board, places)
+
+
+def _are_shared_out(board: Board, places: Sequence[Placement]) -> bool:
+    """Whether the licences and watts are there, too."""
+    if not any(place.allocation.licences or place.allocation.power_w for place in places):
+        return True
+    site, watts = board.fleet.marked.site, board.fleet.marked.watts_left(board.power_used_w)
+    left = SharedFree(licences={name: board.licences_left(name) for name in site.licences}, watts=watts)
+    return take_shared(left, site, ((board.fleet.get(place.node), place.allocation) for place in places)) is not None
 
 
 def _may_use(state: State, purse: Purse, queue: str, amounts: Amounts) -> bool:
@@ -95,10 +105,11 @@ def _may_use(state: State, purse: Purse, queue: str, amounts: Amounts) -> bool:
     return then.barred(queue, amounts) is None
 
 
-def _become_free(state: State, board: Board, places: Iterable[Placement]) -> bool:
-    """Whether they are free once those have ended who were told to."""
+def _become_free(state: State, board: Board, places: Sequence[Placement]) -> bool:
+    """Whether they are free once those have ended who were told to: on these nodes, or, for the sake of what nodes
+    share, wherever they are."""
     mark = board.mark()
-    leaving = {id for place in places for id, _ in state.fleet.held.get(place.node, ())}
+    leaving = {id for place in places for id, _ in state.fleet.held.get(place.node, ())} | state.runners.leaving.keys()
     for id in sorted(leaving):
         if state.attempts[id].stop is not None:
             leave(board, state.attempts[id])

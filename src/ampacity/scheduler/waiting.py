@@ -13,8 +13,8 @@ from .order import Want
 Reason = tuple[WaitCode, str, str]
 """The constraint, the sentence, and what would let it start."""
 
-Because = tuple[Callable[[], Reason], Sequence[Want]]
-"""What says why, when somebody wants to know, and who waits for that reason."""
+Because = tuple[Callable[[Want], Reason], Sequence[Want]]
+"""What says why of each of those who wait, when somebody wants to know."""
 
 
 class Waiting:
@@ -33,8 +33,8 @@ class Waiting:
                 yield part if isinstance(part, Wait) else self._wait(*part)
 
     @cached_property
-    def _by_workload(self) -> dict[WorkloadId, list[Wait | tuple[Callable[[], Reason], Want]]]:
-        found: dict[WorkloadId, list[Wait | tuple[Callable[[], Reason], Want]]] = {}
+    def _by_workload(self) -> dict[WorkloadId, list[Wait | tuple[Callable[[Want], Reason], Want]]]:
+        found: dict[WorkloadId, list[Wait | tuple[Callable[[Want], Reason], Want]]] = {}
         for wait in self._held:
             found.setdefault(wait.workload, []).append(wait)
         for because, rests in self._reasons():
@@ -42,8 +42,8 @@ class Waiting:
                 found.setdefault(want.workload.id, []).append((because, want))
         return found
 
-    def _wait(self, because: Callable[[], Reason], want: Want) -> Wait:
-        code, text, change = because()
+    def _wait(self, because: Callable[[Want], Reason], want: Want) -> Wait:
+        code, text, change = because(want)
         return Wait(
             workload=want.workload.id,
             replica=want.replica.index,

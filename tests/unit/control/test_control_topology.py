@@ -9,12 +9,16 @@ import pytest
 from control_bench import task
 from test_control_plane import Seat
 
+import ampacity.control.step as parts
 from ampacity.model.errors import InvalidSpec, NotFound
 from ampacity.model.event import EventKind
-from ampacity.model.resources import Counted
+from ampacity.model.ids import NodeId
+from ampacity.model.plan import Placement, Plan, Start
+from ampacity.model.resources import Allocation, Counted, Range, ResourceRequest
 from ampacity.model.rules import LabelRule, PlacementRules
 from ampacity.model.view import TopologyChanges
 from ampacity.model.workload import WorkloadPhase
+from ampacity.scheduler import State, plan
 
 
 @pytest.fixture
@@ -64,6 +68,32 @@ def test_licences_of_a_file_are_given_out_and_no_more(seat: Seat) -> None:
     seat.plane.apply_topology("licences: {matlab: 2}\n", file="t.yaml", by="anna", dry_run=False)
     seat.bench.step()
     assert seat.view(second.workload.id).workload.phase is WorkloadPhase.RUNNING
+
+
+@pytest.mark.parametrize("what", ["licences: {sim: 2}\n", "feeds: {pdu: {power: 500W, nodes: [NODE]}}\n"])
+def test_what_nodes_share_is_held_against_the_rows_again_when_a_plan_is_written_down(
+    seat: Seat, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A plan that gives out more licences or watts than there are is not carried out beyond them, whoever made it."""
+    (first, *_) = names(seat)
+    seat.plane.apply_topology(what.replace("NODE", first), file="t.yaml", by="anna", dry_run=False)
+    made: list[Start] = []
+
+    def planned(state: State, now: float) -> Plan:
+        return replace(plan(state, now), starts=tuple(made))
+
+    monkeypatch.setattr(parts, "plan", planned)
+    asked = ResourceRequest(cpu_milli=Range.exactly(0), licences=(Counted(name="sim", amount=1),))
+    if "feeds" in what:
+        asked = ResourceRequest(cpu_milli=Range.exactly(0), power_w=200)
+    idents = [seat.submit(task(name, resources=asked)).workload.id for name in ("a", "b", "c")]
+    given = Allocation(cpu_milli=0, memory_bytes=0, licences=asked.licences, power_w=asked.power_w)
+    spot = Placement(node=NodeId(first), allocation=given)
+    made += [Start(workload=ident, replica=0, placements=(spot,)) for ident in idents]
+    seat.bench.control.step(seat.bench.now)
+    assert [len(seat.bench.attempts(ident)) for ident in idents] == [1, 1, 0]
+    seat.bench.control.step(seat.bench.now)
+    assert [len(seat.bench.attempts(ident)) for ident in idents] == [1, 1, 0], "what runs counts as well"
 
 
 def test_marks_stay_while_the_driver_goes_on_reporting_the_node(seat: Seat) -> None:

@@ -35,7 +35,7 @@ def test_whole_accelerators() -> None:
     )
     assert found.code is WaitCode.INSUFFICIENT
     assert found.text == "needs 2 H100 on one node; the most free on one node is 1 of 4 on n2, 3 held by name-w2 (w2)."
-    assert found.change == "free 1 H100 on n2; or ask for 1 H100"
+    assert found.change == "free 1 H100 on n2; or ask for 1 H100; or raise its priority to 1"
 
 
 def test_a_share() -> None:
@@ -45,7 +45,7 @@ def test_a_share() -> None:
         found.text
         == "needs 0.5 H100 on one node; the most left of one device is 0.25, on n1, 0.75 held by name-w1 (w1)."
     )
-    assert found.change == "free 0.25 H100 of one device on n1; or ask for 0.25 H100"
+    assert found.change == "free 0.25 H100 of one device on n1; or ask for 0.25 H100; or raise its priority to 1"
 
 
 def test_cpus_and_memory() -> None:
@@ -53,12 +53,12 @@ def test_cpus_and_memory() -> None:
     held = running("w1", n1, request(cpus=6, memory_bytes=12 * 10**9))
     cpus = wait(n1, held, workload("w9", request(cpus=4)))
     assert cpus.text == "needs 4 CPUs on one node; the most free on one node is 2 of 8 on n1, 6 held by name-w1 (w1)."
-    assert cpus.change == "free 2 CPUs on n1; or ask for 2 CPUs"
+    assert cpus.change == "free 2 CPUs on n1; or ask for 2 CPUs; or raise its priority to 1"
     both = wait(n1, held, workload("w9", request(cpus=4, memory_bytes=5 * 10**9)))
     assert both.text.startswith(
         "needs 4 CPUs and 5GB of memory on one node; the nearest is n1 with 2 of 8 CPUs and 4GB of 16GB of memory free"
     )
-    assert both.change == "free 2 CPUs and 1GB of memory on n1"
+    assert both.change == "free 2 CPUs and 1GB of memory on n1; or raise its priority to 1"
 
 
 def test_a_gang() -> None:
@@ -69,14 +69,14 @@ def test_a_gang() -> None:
         "needs 3 nodes with 8 H100 and 1 CPU each; 2 nodes have that free now (n1 and n2); "
         "the nearest is n3 with 5 of 8 free, 3 held by name-w1 (w1)."
     )
-    assert found.change == "free 3 H100 on n3; or ask for 5 H100; or ask for 2 nodes"
+    assert found.change == "free 3 H100 on n3; or ask for 5 H100; or ask for 2 nodes; or raise its priority to 1"
 
 
 def test_nodes_that_take_no_work() -> None:
     n1, n2 = node("n1", devices=1), node("n2", devices=1, condition=NodeCondition.CORDONED)
     found = wait(n1, n2, running("w1", n1, request("H100:1")), workload("w9", request("H100:1")))
     assert found.text.endswith("; n2 is cordoned.")
-    assert found.change == "free 1 H100 on n1; or uncordon n2"
+    assert found.change == "free 1 H100 on n1; or uncordon n2; or raise its priority to 1"
     alone = wait(n2, workload("w9", request("H100:1")))
     assert (alone.code, alone.text, alone.change) == (
         WaitCode.NO_NODES,

@@ -12,13 +12,22 @@ from ampacity.model.event import Row, Rows, Table
 from ampacity.model.fits import allocate, free_on
 from ampacity.model.ids import DEFAULT_QUEUE, QueueName, WorkloadId, attempt_id
 from ampacity.model.node import Node
-from ampacity.model.plan import Plan, WaitCode
+from ampacity.model.plan import Placement, Plan, WaitCode
 from ampacity.model.policy import SchedulerPolicy
 from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.queue import Queue
-from ampacity.model.resources import Range
+from ampacity.model.resources import Counted, Range
 from ampacity.model.rules import PlacementRules, TopologyMode, TopologyRule
-from ampacity.model.workload import GivingWay, ReplicaPhase, SpecRevision, Workload, WorkloadKind
+from ampacity.model.site import Site
+from ampacity.model.workload import (
+    Desired,
+    GivingWay,
+    Replica,
+    ReplicaPhase,
+    SpecRevision,
+    Workload,
+    WorkloadKind,
+)
 from ampacity.scheduler import build, plan
 from scheduler_cluster import node, request, rows_of, workload
 
@@ -103,6 +112,14 @@ def stopped(made: Plan) -> list[str]:
 def of(made: Plan, id: str) -> Any:
     (wait,) = made.waits.of(WorkloadId(id))
     return wait
+
+
+def told(parts: tuple[Row, ...]) -> tuple[Row, ...]:
+    """It is leaving for somebody else."""
+    order = StopOrder(reason="", by="scheduler", grace_s=1.0, at=NOW, cause=Cause(kind=CauseKind.PREEMPTED))
+    return tuple(
+        replace(row, phase=AttemptPhase.STOPPING, stop=order) if isinstance(row, Attempt) else row for row in parts
+    )
 
 
 HIGH = 100
@@ -262,6 +279,34 @@ def test_the_rows_of_nodes_are_known_anew_when_runners_come_and_nodes_go() -> No
     assert state.runners.rows_in(state.fleet).tolist() == [-1, state.fleet.row_of[n3.id]]
 
 
+@pytest.mark.parametrize(
+    ("site", "keys"),
+    [
+        (Site(licences={"sim": 1}), {"licences": (Counted(name="sim", amount=1),)}),
+        (Site(feeds={"pdu": 300}), {"power_w": 200}),
+    ],
+)
+def test_a_promised_place_is_taken_when_the_licences_and_the_watts_are_there_as_well(
+    site: Site, keys: dict[str, Any]
+) -> None:
+    n1, n2 = (replace(node(f"n{index}", devices=8), feed="pdu") for index in (1, 2))
+    holder = runs("holder", "H100:8", [n2])
+    allocation = replace(holder[-1].members[0].allocation, **keys)  # type: ignore[union-attr]
+    member = replace(holder[-1].members[0], allocation=allocation)  # type: ignore[union-attr]
+    holder = (*holder[:-1], replace(holder[-1], members=(member,)))  # type: ignore[type-var]
+    wants = asks("next", "H100:8")
+    shares = tuple(replace(each, device=f"n1-{i}") for i, each in enumerate(allocation.devices))
+    then = (Placement(node=n1.id, allocation=replace(allocation, devices=shares)),)
+    promised = tuple(replace(row, then=then) if isinstance(row, Replica) else row for row in wants)
+    made = planned(site, n1, n2, told(holder), promised)
+    assert made.starts == ()
+    assert [each.workload for each in made.promises] == ["next"], "they come free when the other has left"
+    assert [each.workload for each in planned(site, n1, n2, promised).starts] == ["next"]
+    made = planned(site, n1, n2, holder, promised)
+    assert made.promises == (), "nobody is leaving who has them"
+    assert [place.node for each in made.starts for place in each.placements] == ["n1"], "it is served like all others"
+
+
 # By their owners' word --------------------------------------------------------------------------------------------
 
 TRAIN, SERVICE, TASK = WorkloadKind.TRAIN, WorkloadKind.SERVICE, WorkloadKind.TASK
@@ -308,6 +353,28 @@ def test_a_service_that_outranks_training_takes_its_place_at_the_same_priority()
         n1, runs("job", "H100:8", [n1], priority=1), asks("svc", "H100:8", kind=SERVICE, giving_way=outranks)
     )
     assert made.stops == ()
+
+
+def test_a_service_takes_places_where_it_has_the_fewest_replicas_yet() -> None:
+    n1, n2 = node("n1", devices=2), node("n2", devices=2)
+    cheap, dear = runs("cheap", "H100:1", [n1], lost_s=10), runs("dear", "H100:2", [n2], lost_s=900)
+    first = runs("svc", "H100:1", [n1], beside=(cheap,), kind=SERVICE, priority=HIGH)
+    second = replace(
+        next(row for row in first if isinstance(row, Replica)), index=1, phase=ReplicaPhase.WAITING, epoch=0
+    )
+    wish = Desired(workload=WorkloadId("svc"), replicas=2, version=2)
+    made = planned(n1, n2, cheap, dear, first, second, wish)
+    assert stopped(made) == ["dear"], "the other node, though more is lost there"
+    assert [place.node for place in made.promises[0].placements] == ["n2"]
+    lower = runs("low", "H100:1", [n1], lost_s=10, priority=-HIGH)
+    first = runs("svc", "H100:1", [n1], beside=(lower,), kind=SERVICE, priority=HIGH)
+    made = planned(n1, n2, lower, dear, first, second, wish)
+    assert stopped(made) == ["low"], "but nobody of a higher class goes for that"
+    free = runs("half", "H100:1", [n2])
+    leaving = told(runs("gone", "H100:1", [n2], beside=(free,)))
+    both = told(cheap)
+    made = planned(n1, n2, both, free, leaving, first, second, wish)
+    assert [place.node for place in made.promises[0].placements] == ["n2"], "of two places that are left, too"
 
 
 # Elastic gangs ----------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ from .on_node import cheapest
 from .pieces import SHRINKING, Piece, Price, Rules, Taken, total
 from .runners import Held, Runner
 
+_Bid = tuple[int, int, float]
+"""For a row: the class that has to be touched, how many replicas of the service are there already, and the cost."""
+
 PRUNED = 16
 """Of so many attempts that are to go, each is held against going without it."""
 
@@ -65,17 +68,20 @@ class Chooser:
 
     def _take_rows(self, rows: Sequence[int], request: ResourceRequest, members: int) -> bool:
         """Take from the cheapest nodes. A gang that was taken for one node leaves its other nodes for nothing: so its
-        price is shared among those of them that are wanted."""
+        price is shared among those of them that are wanted. A service keeps its replicas from each other as long as
+        that does not touch a higher class."""
         near, chosen = set(rows), set[int]()
-        offers: list[tuple[Price, int, int]] = []
+        offers: list[tuple[_Bid, int, int]] = []
+        own = {} if self.want.spread is None else self.board.members_by_row(self.want.spread)
 
-        def offer(row: int) -> tuple[Price, list[Piece]] | None:
+        def offer(row: int) -> tuple[_Bid, list[Piece]] | None:
             found = self._offer(row, request)
             if found is None:
                 return None
-            return self._shared(found[1], near, members - len(chosen)), found[1]
+            level, cost = self._shared(found[1], near, members - len(chosen))
+            return (level, own.get(row, 0), cost), found[1]
 
-        def bid(row: int, price: Price) -> None:
+        def bid(row: int, price: _Bid) -> None:
             heappush(offers, (price, int(self.board.fleet.rank[row]), row))
 
         for row in rows:
@@ -148,7 +154,7 @@ class Chooser:
         """The places of the one that waits, once all that is taken is gone."""
         mark = self.board.mark()
         self.taken.leave(self.board)
-        fits = place(self.board, self.want.shape)
+        fits = place(self.board, self.want.shape, self.want.spread)
         self.board.rollback(mark)
         return None if fits is None or self.credit.bar(self.taken, fits) is not None else fits
 

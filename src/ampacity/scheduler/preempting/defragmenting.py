@@ -10,7 +10,6 @@ from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.resources import WHOLE_MILLI, Range
 
 from ..board import Board
-from ..gang import Gang
 from ..order import Want
 from ..place import alternatives, place, placements
 from ..queues.purse import Purse
@@ -98,7 +97,8 @@ class Defragmenting:
         ordered = sorted(taken.stopped.values(), key=lambda each: (-len(each.attempt.members), each.attempt.id))
         for runner in ordered:
             size = Range.exactly(len(runner.attempt.members))
-            fits = place(self.board, Gang(resources=runner.spec.resources, size=size, rules=runner.spec.rules))
+            gang = self.state.gang(runner.attempt.workload, runner.spec, runner.spec.resources, size)
+            fits = place(self.board, gang)
             if fits is None or {fit.node for fit in fits} & set(runner.attempt.nodes):
                 return None
             for fit in fits:

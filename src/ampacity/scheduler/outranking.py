@@ -1,0 +1,93 @@
+"""With which priority one that waits would have a place made for it: what an explanation proposes where that does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from ampacity.model.fits import Free, holds, more, usable
+from ampacity.model.ids import AttemptId
+from ampacity.model.node import Node
+from ampacity.model.resources import Allocation
+
+from .board import Board
+from .order import Shape, Want
+from .ordering.fair import LARGEST_PRIORITY
+from .place import alternatives
+from .preempting.runners import Runner
+from .state import State
+
+Victim = tuple[int, Allocation]
+"""The priority of one that may be stopped, and what it holds on a node."""
+
+
+@dataclass(slots=True)
+class Outranking:
+    """Asks of those that ran when a plan was made, at any time after it. Only what makes room for sure counts: nobody
+    who was chosen to leave already, who keeps its place for having left one lately, or of whose replicas some are kept.
+
+    Attributes:
+        chosen: those that the plan has told to leave, or to go elsewhere.
+    """
+
+    state: State
+    board: Board
+    chosen: Collection[AttemptId]
+    seq: int = field(init=False)
+    enabled: bool = field(init=False)
+    _known: dict[tuple[Shape, str, int], int | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.seq, self.enabled = self.state.seq, self.state.policy.preemption.enabled
+
+    def say(self, want: Want, nodes: Sequence[Node]) -> str:
+        """``raise its priority to 101``; empty where no priority would do.
+
+        Args:
+            nodes: those that its rules let it go to.
+        """
+        rules, request = want.gang.rules, want.spec.resources
+        if not self.enabled or rules.topology is not None or want.gang.name is not None:
+            return ""
+        if request.licences or request.power_w:
+            return ""
+        key = want.shape, str(want.spec.queue), want.spec.priority
+        if key not in self._known:
+            self._known[key] = self._least(want, [node for node in nodes if usable(node)])
+        least = self._known[key]
+        return "" if least is None else f"raise its priority to {least}"
+
+    def _least(self, want: Want, nodes: Sequence[Node]) -> int | None:
+        """The smallest priority with which enough nodes hold a member once all of a smaller one are gone."""
+        rooms = [(node, self.board.free(node.id), self._victims(want, node)) for node in nodes]
+        known = {priority for _, _, victims in rooms for priority, _ in victims}
+        for priority in sorted(each for each in known if want.spec.priority <= each < LARGEST_PRIORITY):
+            emptied = [(node, _without(free, victims, priority)) for node, free, victims in rooms]
+            for request in alternatives(want.spec.resources):
+                if sum(holds(node, free, request) for node, free in emptied) >= want.size.minimum:
+                    return priority + 1
+        return None
+
+    def _victims(self, want: Want, node: Node) -> list[Victim]:
+        found = [
+            (runner, allocation)
+            for (attempt, index), allocation in self.board.held(node.id).items()
+            if index >= 0 and attempt not in self.chosen and (runner := self._runner(attempt)) is not None
+        ]
+        return [
+            (runner.claim.priority, allocation)
+            for runner, allocation in found
+            if runner.claim.queue == want.spec.queue
+            and not runner.preempted
+            and not runner.spec.giving_way.keep_replicas
+        ]
+
+    def _runner(self, attempt: AttemptId) -> Runner | None:
+        return self.state.runners.at(attempt, self.seq)
+
+
+def _without(free: Free, victims: Sequence[Victim], priority: int) -> Free:
+    for each, allocation in victims:
+        if each <= priority:
+            free = more(free, allocation)
+    return free
