@@ -124,7 +124,7 @@ class Engine(asyncio.Protocol):
     def _answer(self, request: bytes) -> None:
         if request.startswith(b"GET"):
             self._transport.write(HEALTHY)
-        elif b'"stream": true' not in request and b'"stream":true' not in request:
+        elif b'"stream":' not in request or b'"stream":true' not in request.replace(b" ", b""):
             self._write(ANSWER)
         elif b"[paced]" in request:
             self._steps.add(self._transport)
