@@ -8,7 +8,7 @@ from ampacity.model.fits import allocate, free_on
 from ampacity.model.ids import DeviceId, NodeId, Owner, QueueName, WorkloadId, attempt_id
 from ampacity.model.lasting import UNKNOWN, Basis, Lasting
 from ampacity.model.node import Device, Health, Node, NodeCondition
-from ampacity.model.quantities import parse_accelerators
+from ampacity.model.quantities import parse_accelerator_choice
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import (
     Deadline,
@@ -52,7 +52,7 @@ def node(
 
 def request(accelerators: str = "", *, cpus: float = 1, memory_bytes: int = 0, disk_bytes: int = 0) -> ResourceRequest:
     return ResourceRequest(
-        accelerators=(parse_accelerators(accelerators),) if accelerators else (),
+        accelerators=parse_accelerator_choice(accelerators) if accelerators else (),
         cpu_milli=Range.exactly(int(cpus * 1000)),
         memory_bytes=Range.exactly(memory_bytes),
         disk_bytes=disk_bytes,

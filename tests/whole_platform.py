@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,18 @@ class Platform:
             if ours and all(values.get(name) == value for name, value in environment.items()):
                 found.append(process)
         return found
+
+    def supervisor_of(self, workload: str) -> psutil.Process:
+        """The process that holds a job: the first above its own that is none of them."""
+        marks = {process.pid for process in self.marked(AMPACITY_WORKLOAD_NAME=workload)}
+        for pid in marks:
+            with suppress(psutil.NoSuchProcess):  # a short-lived one that the job had started
+                above = psutil.Process(pid).parent()
+                while above is not None and above.pid in marks:
+                    above = above.parent()
+                if above is not None:
+                    return above
+        raise AssertionError(f"no supervisor of {workload!r}")
 
     def processes(self) -> list[str]:
         """All that still works for the state folder."""

@@ -7,8 +7,8 @@ Not streaming: 300 bytes at once. With ``"stream": true``: 50 chunks at once, or
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
-import re
 import sys
 from typing import cast
 
@@ -16,7 +16,8 @@ import uvloop
 
 STEP_S = 0.002
 CHUNKS = 50
-LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+LENGTHS = (b"\r\ncontent-length: ", b"\r\nContent-Length: ")
+"""As those write it who are measured here."""
 
 
 def _json(plain: object) -> bytes:
@@ -88,6 +89,15 @@ class Steps:
             self._loop.call_later(STEP_S, self._step)
 
 
+def _length(data: bytes, end: int) -> int:
+    """What the head says of the body's length."""
+    for name in LENGTHS:
+        at = data.find(name, 0, end)
+        if at >= 0:
+            return int(data[at + len(name) : data.find(b"\r", at + len(name))])
+    return 0
+
+
 class Engine(asyncio.Protocol):
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
@@ -95,12 +105,16 @@ class Engine(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._write = self._transport.write
 
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
         while (end := data.find(b"\r\n\r\n")) >= 0:
-            match = LENGTH.search(data, 0, end)
-            whole = end + 4 + (int(match[1]) if match else 0)
+            whole = end + 4 + _length(data, end)
+            if len(data) == whole:
+                self._answer(data)
+                data = b""
+                break
             if len(data) < whole:
                 break
             self._answer(data[:whole])
@@ -110,8 +124,8 @@ class Engine(asyncio.Protocol):
     def _answer(self, request: bytes) -> None:
         if request.startswith(b"GET"):
             self._transport.write(HEALTHY)
-        elif b'"stream": true' not in request and b'"stream":true' not in request:
-            self._transport.write(ANSWER)
+        elif b'"stream":' not in request or b'"stream":true' not in request.replace(b" ", b""):
+            self._write(ANSWER)
         elif b"[paced]" in request:
             self._steps.add(self._transport)
         else:
@@ -120,6 +134,7 @@ class Engine(asyncio.Protocol):
 
 async def main(port: int) -> None:
     steps = Steps()
+    gc.disable()  # nothing here is cyclic
     server = await asyncio.get_running_loop().create_server(
         lambda: Engine(steps), "127.0.0.1", port, backlog=8192, reuse_port=False
     )

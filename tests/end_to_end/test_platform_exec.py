@@ -62,9 +62,17 @@ def test_with_pipes(platform: Platform, tmp_path: Path) -> None:
     same = "cat /proc/self/cgroup; taskset -p $$ | sed 's/.*: //'"
     assert VALUE not in platform.ampacity("logs", "job").out
     inside = exec_(platform, "job", "--", "sh", "-c", same).stdout
-    (main,) = [p for p in platform.marked(COLOUR="blue") if "touch here" in " ".join(p.cmdline())]
+    (main,) = [process for process in platform.marked(COLOUR="blue") if says(process, "touch here")]
     assert Path(f"/proc/{main.pid}/cgroup").read_bytes() in inside
     assert f"{sum(1 << cpu for cpu in os.sched_getaffinity(main.pid)):x}".encode() in inside
+
+
+def says(process: psutil.Process, text: str) -> bool:
+    """Whether it is in its command. The job starts short-lived ones all the time."""
+    try:
+        return text in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Screen:
@@ -135,7 +143,8 @@ def test_on_a_terminal(platform: Platform, tmp_path: Path, verb: tuple[str, ...]
 
 def test_what_it_starts_ends_with_it_and_it_ends_with_the_job(platform: Platform, tmp_path: Path) -> None:
     go = job(platform, tmp_path)
-    exec_(platform, "job", "--", "sh", "-c", "LEFT=yes sleep 601 >/dev/null 2>&1 & exit 0")
+    left = exec_(platform, "job", "--", "sh", "-c", "LEFT=yes sleep 601 >/dev/null 2>&1 & exit 0")
+    assert left.returncode == 0, left.stderr
     eventually(lambda: not platform.marked(LEFT="yes"), "the end of what it left behind")
     started = tmp_path / "started"
     command = [sys.executable, "-m", "ampacity.cli", "--state", str(platform.state_dir)]

@@ -44,14 +44,10 @@ def test_a_killed_supervisor_takes_its_job_with_it_and_the_job_is_placed_anew(pl
     done = platform.ampacity("run", "--name", "a", "--retry", "2", "--detach", "--", "sh", "-c", command)
     assert done.code == 0, done.err
     eventually(starts.exists, "the job's start")
-    process = next(p for p in platform.marked(AMPACITY_WORKLOAD_NAME="a") if p.parent() is not None)
-    supervisor = process.parent()
-    while supervisor is not None and supervisor.environ().get("AMPACITY_WORKLOAD_NAME") == "a":
-        supervisor = supervisor.parent()
-    assert supervisor is not None
-    supervisor.send_signal(signal.SIGKILL)
+    platform.supervisor_of("a").send_signal(signal.SIGKILL)
     eventually(lambda: starts.read_text() == "started\nstarted\n", "the second start")
-    assert len({p.environ()["AMPACITY_EPOCH"] for p in platform.marked(AMPACITY_WORKLOAD_NAME="a")}) == 1
+    assert not platform.marked(AMPACITY_WORKLOAD_NAME="a", AMPACITY_EPOCH="1")
+    assert platform.marked(AMPACITY_WORKLOAD_NAME="a", AMPACITY_EPOCH="2")
     go.touch()
     view = platform.client.wait("a", timeout_s=120)
     assert view.workload.phase is WorkloadPhase.SUCCEEDED
@@ -79,15 +75,6 @@ def test_a_killed_rank_is_restarted_in_place(platform: Platform) -> None:
     assert [(attempt.epoch, attempt.incarnation) for attempt in view.attempts] == [(1, 1)]
 
 
-def supervisor_of(platform: Platform, name: str) -> psutil.Process:
-    """The process that holds a job: the first above its own that does not bear its mark."""
-    above: psutil.Process | None = platform.marked(AMPACITY_WORKLOAD_NAME=name)[0]
-    while above is not None and above.environ().get("AMPACITY_WORKLOAD_NAME") == name:
-        above = above.parent()
-    assert above is not None
-    return above
-
-
 def test_control_plane_parent_supervisor_and_rank_die_at_once(platform: Platform) -> None:
     platform.up("n1:cpus=6,memory=4GB")
     stays, stays_starts, stays_go = counting_job(platform, "stays")
@@ -108,7 +95,7 @@ def test_control_plane_parent_supervisor_and_rank_die_at_once(platform: Platform
     eventually(falls_starts.exists, "the start of the job whose supervisor is killed", LIMIT_S)
     eventually(lambda: ranks.exists() and len(ranks.read_text().splitlines()) == 2, "both ranks", LIMIT_S)
 
-    supervisor = supervisor_of(platform, "falls")
+    supervisor = platform.supervisor_of("falls")
     parent = psutil.Process(int((platform.state_dir / "local" / "parent.lock").read_text()))
     assert parent.name() == "ampacity-parent"
     rank = platform.marked(AMPACITY_WORKLOAD_NAME="gang", RANK="1")[0]

@@ -117,11 +117,6 @@ def test_a_killed_supervisor_leaves_no_secret_file(platform: Platform) -> None:
     eventually(lambda: "path /" in platform.ampacity("logs", "a").out, "the path of its file")
     path = Path(platform.ampacity("logs", "a").out.partition("path ")[2].split()[0])
     assert path.read_text() == PEM
-    (process, *_) = platform.marked(AMPACITY_WORKLOAD_NAME="a")
-    supervisor = process.parent()
-    while supervisor is not None and "AMPACITY_MEMBER" in supervisor.environ():
-        supervisor = supervisor.parent()
-    assert supervisor is not None
-    supervisor.kill()
+    platform.supervisor_of("a").kill()
     platform.client.wait("a", timeout_s=120)
     assert not path.parent.exists()

@@ -167,7 +167,7 @@ def test_devices_that_were_not_given_cannot_be_opened(bench, tmp_path, monkeypat
             pytest.skip("needs the right to load BPF programs")
     confinement = Confinement(bench.folder, {**PLACES, "devices": (version, place[1])})
     bench.driver._confinement = confinement
-    monkeypatch.setattr("ampacity.drivers.local.confine.denials", lambda given: ["c 1:7 rwm", "c 195:0 rwm"])
+    monkeypatch.setattr("ampacity.drivers.local.confine.denials", lambda given, known: ["c 1:7 rwm", "c 195:0 rwm"])
     bench.driver._nodes = (replace(bench.driver._nodes[0], devices=(GPU,)),)
     key = bench.start("sh", "-c", "head -c1 /dev/zero | wc -c; head -c1 /dev/full; true")
     bench.exit_of(key)

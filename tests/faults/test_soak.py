@@ -1,8 +1,8 @@
-"""The soak in short: a fixed seed on a real platform; and that its oracle sees what it is there for."""
+"""The soak in short: one life on a real platform; and that its oracle sees what it is there for."""
 
 from __future__ import annotations
 
-import itertools
+import json
 import shutil
 import subprocess
 import sys
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
-from soak_actions import actions
 from soak_jobs import Job
+from soak_machine import ACTS
 from soak_oracle import Deeds, Start, judge
 
 from ampacity.model.workload import WorkloadPhase
@@ -23,6 +23,7 @@ AROUND_S = 120.0
 """For all that the soak does before and after it settles."""
 
 RUN = Path(__file__).parents[1] / "soak" / "run.py"
+LIFE = RUN.with_name("short.json")
 OK = Job(name="a", shape="task", end=WorkloadPhase.SUCCEEDED, tries=1, retries=1, starts=1)
 FLAKY = Job(name="b", shape="task", end=WorkloadPhase.SUCCEEDED, tries=2, retries=1, starts=1)
 LASTING = Job(name="c", shape="task", end=None, tries=1, retries=0, starts=1)
@@ -84,13 +85,9 @@ def test_what_cannot_be_is_told(job: Job, phase: str, notes: list[Start], more: 
     assert any(told in words for words in found), found
 
 
-def test_a_seed_is_a_sequence_of_actions() -> None:
-    first, again, other = (list(itertools.islice(actions(seed), 500)) for seed in (7, 7, 8))
-    assert first == again != other
-
-
-def test_random_work_and_random_kills_for_some_seconds_break_nothing() -> None:
-    command = [sys.executable, str(RUN), "--minutes", "0.15", "--seed", "20", "--settle-s", str(SETTLE_S)]
+def test_a_life_with_all_faults_breaks_nothing() -> None:
+    assert {name for name, _ in json.loads(LIFE.read_text())} == set(ACTS)
+    command = [sys.executable, str(RUN), "--replay", str(LIFE), "--settle-s", str(SETTLE_S)]
     soak = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said, _ = soak.communicate(timeout=SETTLE_S + AROUND_S)
@@ -105,11 +102,12 @@ def test_a_soak_that_is_told_to_end_leaves_no_process_behind() -> None:
     soak = subprocess.Popen([sys.executable, str(RUN), "--minutes", "5"], stdout=subprocess.PIPE, text=True)
     assert soak.stdout is not None
     folder = soak.stdout.readline().partition(", in ")[2].partition(";")[0]
+    life = Path(folder, "life-001")
     try:
-        eventually(lambda: Path(folder, "state", "control.json").exists(), "the platform's start", limit_s=120.0)
+        eventually(lambda: (life / "state" / "control.json").exists(), "the platform's start", limit_s=120.0)
     finally:
         soak.terminate()
         soak.communicate(timeout=AROUND_S)
     assert soak.returncode == 1
-    assert not Platform(Path(folder, "state"), Path(folder, "work")).processes()
+    assert not Platform(life / "state", life / "work").processes()
     shutil.rmtree(folder)

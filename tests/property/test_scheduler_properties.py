@@ -34,7 +34,7 @@ from ampacity.scheduler import State, build, plan
 from ampacity.scheduler.order import Line, Want
 from scheduler_cluster import node, request, workload
 
-ASKS = ["", "", "H100", "H100:2", "H100:4", "H100:0.5", "H100:0.3", "A100:2", "2", "B200"]
+ASKS = ["", "", "H100", "H100:2", "H100:4", "H100:0.5", "H100:0.3", "A100:2", "2", "B200", "A100 | H100:2"]
 SIZES = [Range.exactly(1), Range.exactly(1), Range.exactly(2), Range(minimum=2, maximum=3), Range.at_least(1)]
 NODE_IDS = [f"n{index}" for index in range(5)]
 QUEUES = ["a", "b", "c"]
@@ -178,6 +178,16 @@ class History(RuleBasedStateMachine):
         for _ in range(5):
             row = row.with_run(lasted_s, self.now)
         self.write(replace(row, version=row.version + 1))
+
+    @rule(
+        owner=st.sampled_from(["anna", "ben", "carl"]),
+        kind=st.sampled_from(["H100", "A100", "B200"]),
+        rate=st.sampled_from([0.5, 1.0, 4.0]),
+    )
+    def somebody_has_measured(self, owner: str, kind: str, rate: float) -> None:
+        key = f"default/{owner}/train/name-w"
+        row = self.rows.runtimes.get(key, RuntimeHistory(key=key, version=0))
+        self.write(replace(row.with_rate(kind, rate, self.now), version=row.version + 1))
 
     @rule(seconds=st.sampled_from([1.0, 10.0]))
     def time_passes(self, seconds: float) -> None:
@@ -348,10 +358,13 @@ class History(RuleBasedStateMachine):
             assert spec.num_nodes.holds(len(places))
             for placement in start.placements:
                 devices = {each.id: each for each in self.rows.nodes[placement.node].devices}
-                for wanted in spec.resources.accelerators:
-                    assert len(placement.allocation.devices) == wanted.count.minimum
-                    assert all(share.milli == wanted.milli for share in placement.allocation.devices)
-                    assert all(wanted.kind in ("*", devices[each.device].kind) for each in placement.allocation.devices)
+                choices = spec.resources.accelerators
+                assert not choices or any(
+                    len(placement.allocation.devices) == wanted.count.minimum
+                    and all(share.milli == wanted.milli for share in placement.allocation.devices)
+                    and all(wanted.kind in ("*", devices[each.device].kind) for each in placement.allocation.devices)
+                    for wanted in choices
+                )
                 assert placement.allocation.cpu_milli == spec.resources.cpu_milli.minimum
 
     def check_all_are_answered(self, made: Plan) -> None:

@@ -31,9 +31,7 @@ def audit(scene: Scene) -> Iterator[str]:
         yield from _replay(store.base(), events)
     finally:
         store.close()
-    overlaps = scene.folder / "overlaps"
-    if overlaps.exists():
-        yield f"began while an earlier attempt was alive: {overlaps.read_text().split()}"
+    yield from scene.overlaps()
     yield from _judge_all(scene.entries, rows, scene.folder)
     yield from (f"still there: {process}" for process in scene.platform.processes())
 
@@ -96,7 +94,7 @@ def _unsound(seq: int, fresh: Attempt, live: Mapping[str, Attempt], nodes: Mappi
             yield f"event {seq}: more is given out on {ident} than it has"
 
 
-def census(scene: Scene, rows: Rows) -> list[str]:
+def counted(scene: Scene, rows: Rows) -> list[str]:
     """How many of each shape came to which end."""
     known = {row.name: row.phase for row in rows.workloads.values()}
     counts = Counter((entry.job.shape, str(known.get(name, "never came in"))) for name, entry in scene.entries.items())

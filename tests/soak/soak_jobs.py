@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,9 @@ echo "$AMPACITY_EPOCH $AMPACITY_MEMBER ${AMPACITY_INCARNATION:-0} ${RANK:-0}" >>
 """
 """Each process of a job says that it began, and holds a lock that its whole tree inherits: who finds the lock taken
 has begun while something of an earlier attempt of the same replica was alive."""
+
+ENDING = ("ok", "bad", "flaky", "forker")
+"""Scripts that end by themselves."""
 
 SCRIPTS = {
     "ok": "sleep {nap}",
@@ -69,60 +71,65 @@ class Submission:
     indices: str = ""
 
 
-def draw(dice: random.Random, number: int, folder: Path, *, after: str = "", services: bool = True) -> Submission:
-    """A submission by the dice. ``after``: a job that ends by itself, which it may come after."""
-    shapes = ["task"] * 12 + ["gang"] * 4 + ["array"] * 2 + ["train"] * 1 + ["service"] * (2 if services else 0)
-    shape, name = dice.choice(shapes), f"{number:04}"
-    if shape == "service":
-        return _service(dice, f"svc-{name}", folder)
-    scripts = ["ok", "bad", "flaky", "forker"] if shape in ("array", "train") else list(SCRIPTS)[:-1]
-    script = dice.choice(scripts)
-    tries = dice.randint(2, 3) if script == "flaky" else 1
-    retries = tries - 1 + dice.randint(0, 2) if script == "flaky" else dice.randint(0, 2)
-    if script == "bad":
-        tries = retries + 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What is drawn of a job. ``nap_s``: how long it takes. ``more_retries``: beyond those that it needs. ``follows``:
+    it comes after one that ends by itself, if there is any. ``count``: of an array."""
+
+    shape: str
+    script: str
+    nap_s: float = 0.5
+    tries: int = 2
+    more_retries: int = 1
+    cpu_milli: int = 500
+    grace_s: float = 1.0
+    follows: bool = False
+    count: int = 1
+
+
+def submission(draft: Draft, number: int, folder: Path, *, after: str = "") -> Submission:
+    """What is handed in. ``after``: a job that ends by itself, which it may come after."""
+    shape, script = draft.shape, draft.script
+    tries = {"flaky": draft.tries, "bad": draft.more_retries + 1}.get(script, 1)
+    retries = tries - 1 + (draft.more_retries if script != "bad" else 0)
     end = {"bad": WorkloadPhase.FAILED, "lasting": None, "stubborn": None}.get(script, WorkloadPhase.SUCCEEDED)
     nodes, ranks = (2 if shape == "gang" else 1), (2 if shape == "train" else 1)
-    if shape == "train" and script == "flaky":  # retries happen in place there, and the epoch stays
-        script, tries, retries = "ok", 1, retries
-    run = NOTE + SCRIPTS[script].format(nap=f"{dice.uniform(0.05, 1.5):.2f}", tries=tries)
     job = Job(
-        name=f"{script}-{name}",
+        name=f"{script}-{number:04}",
         shape=shape,
         end=end,
         tries=tries,
         retries=retries,
         starts=nodes * ranks,
-        after=after if after and dice.random() < 0.3 else "",
+        after=after if draft.follows else "",
     )
     spec = WorkloadSpec(
         name=job.name,
         kind=WorkloadKind.TRAIN if shape == "train" else WorkloadKind.TASK,
-        run=run,
+        run=NOTE + SCRIPTS[script].format(nap=f"{draft.nap_s:.2f}", tries=tries),
         envs={"SOAK": str(folder)},
-        resources=_cpus(dice.choice([250, 500, 1000])),
+        resources=_cpus(draft.cpu_milli),
         num_nodes=Range.exactly(nodes),
         ranks_per_node=ranks if shape == "train" else None,
         retry=RetryPolicy(maximum=retries),
         after=(job.after,) if job.after else (),
-        grace_s=dice.choice([0.5, 1.0, 2.0]),
+        grace_s=draft.grace_s,
     )
     if shape != "array":
         return Submission(spec=spec, jobs=(job,))
-    count = dice.randint(2, 6)
-    elements = tuple(replace(job, name=f"{job.name}-{index}") for index in range(count))
-    return Submission(spec=spec, jobs=elements, indices=f"0-{count - 1}")
+    elements = tuple(replace(job, name=f"{job.name}-{index}") for index in range(draft.count))
+    return Submission(spec=spec, jobs=elements, indices=f"0-{draft.count - 1}")
 
 
-def _service(dice: random.Random, name: str, folder: Path) -> Submission:
-    script = SCRIPTS["server"].format(python=sys.executable, server=SERVER)
+def service(number: int, folder: Path, *, replicas: int) -> Submission:
+    name = f"svc-{number:04}"
     spec = WorkloadSpec(
         name=name,
         kind=WorkloadKind.SERVICE,
-        run=NOTE + script,
+        run=NOTE + SCRIPTS["server"].format(python=sys.executable, server=SERVER),
         envs={"SOAK": str(folder)},
         resources=_cpus(250),
-        replicas=dice.randint(1, 2),
+        replicas=replicas,
         retry=RetryPolicy(maximum=None),
         service=ServiceSpec(served_name=name, readiness=ReadinessProbe(interval_s=0.2)),
         grace_s=1.0,

@@ -5,9 +5,19 @@ from __future__ import annotations
 from ampacity.model.amounts import given
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.event import Row, Table
-from ampacity.model.history import RuntimeHistory, Usage, account_key, lasted_s, runtime_key, usage_rate, used_since
+from ampacity.model.history import (
+    RuntimeHistory,
+    Usage,
+    account_key,
+    lasted_s,
+    runtime_key,
+    steps_per_s,
+    usage_rate,
+    used_since,
+)
 from ampacity.model.node import Node
 from ampacity.model.policy import DEFAULT_POLICY, POLICY_KEY, SchedulerPolicy
+from ampacity.model.resources import WHOLE_MILLI
 from ampacity.model.workload import Workload, WorkloadKind
 
 from .batch import Batch
@@ -23,9 +33,15 @@ def accounts(batch: Batch, before: Attempt, after: Attempt) -> tuple[Row, ...]:
     policy = batch.get(Table.POLICIES, POLICY_KEY)
     usage = _charged(batch, after, policy if isinstance(policy, SchedulerPolicy) else DEFAULT_POLICY)
     workload = batch.workload(after.workload)
-    if workload is None or not _tells(workload, after):
+    if workload is None:
         return (usage,)
-    return usage, _learned(batch, workload, after)
+    key = runtime_key(workload)
+    row = batch.get(Table.RUNTIMES, key)
+    before_it = row if isinstance(row, RuntimeHistory) else RuntimeHistory(key=key)
+    learned = _paced(batch, before_it, after)
+    if _tells(workload, after):
+        learned = learned.with_run(lasted_s(after, batch.now), batch.now)
+    return (usage,) if learned is before_it else (usage, learned)
 
 
 def forgotten(batch: Batch, written: tuple[Row, ...]) -> tuple[Row, ...]:
@@ -62,8 +78,13 @@ def _tells(workload: Workload, attempt: Attempt) -> bool:
     return attempt.phase is AttemptPhase.SUCCEEDED and workload.kind is not WorkloadKind.SERVICE
 
 
-def _learned(batch: Batch, workload: Workload, attempt: Attempt) -> RuntimeHistory:
-    key = runtime_key(workload)
-    row = batch.get(Table.RUNTIMES, key)
-    known = row if isinstance(row, RuntimeHistory) else RuntimeHistory(key=key)
-    return known.with_run(lasted_s(attempt, batch.now), batch.now)
+def _paced(batch: Batch, known: RuntimeHistory, attempt: Attempt) -> RuntimeHistory:
+    """With the rate that it made on its accelerators, however it ended; where they are all of one kind."""
+    rate = steps_per_s(attempt)
+    shares = [(each.node, share) for each in attempt.members for share in each.allocation.devices]
+    kinds = {_kinds(batch, node).get(share.device) for node, share in shares}
+    devices = sum(share.milli for _, share in shares) / WHOLE_MILLI
+    kind = next(iter(kinds), None)
+    if rate is None or kind is None or len(kinds) > 1:
+        return known
+    return known.with_rate(kind, rate / devices, batch.now)

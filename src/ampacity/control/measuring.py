@@ -14,6 +14,7 @@ from ampacity.model.ids import WorkloadId
 from ampacity.model.node import Device, Node
 from ampacity.model.resources import WHOLE_MILLI
 from ampacity.model.workload import Workload, WorkloadPhase
+from ampacity.observe.discovery.pci import address_of
 from ampacity.observe.exposition import Family, Kind, exposition
 from ampacity.observe.families import measured_families
 from ampacity.observe.measured import Measurements, MetricsFolder, Series
@@ -126,12 +127,18 @@ class _Names:
     def _device_row(self, labels: Mapping[str, str]) -> tuple[str, Device | None]:
         """The node and device that are meant. Of several declared nodes on one machine none can be told by a number."""
         found = [
-            (str(node.id), device)
-            for node in self._local
-            for device in node.devices
-            if (device.uuid == labels["uuid"] if device.uuid else device.index == int(labels["index"]))
+            (str(node.id), device) for node in self._local for device in node.devices if _is_device(device, labels)
         ]
         return found[0] if len(found) == 1 else (self._machine, None)
+
+
+def _is_device(device: Device, labels: Mapping[str, str]) -> bool:
+    """By its name for good, else by its place, else by its number: that changes when another one is lost."""
+    if device.uuid:
+        return device.uuid == labels["uuid"]
+    if device.bus and labels["bus"]:
+        return device.bus == address_of(labels["bus"])
+    return device.index == int(labels["index"])
 
 
 def _node_families(nodes: tuple[Node, ...], attempts: list[Attempt]) -> list[Family]:

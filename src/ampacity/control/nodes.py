@@ -71,15 +71,21 @@ def _seen(batch: Batch, known: Node | None, seen: Node, fences: Fences) -> None:
 
 
 def _devices_told(before: Node, after: Node) -> Iterator[str]:
-    """What changed in the health of devices, in words."""
-    was = {device.id: device.health for device in before.devices}
+    """What happened to devices, in words."""
+    was = {device.id: device for device in before.devices}
     for device in after.devices:
-        if device.health is was.get(device.id, device.health):
+        then = was.pop(device.id, device)
+        if device.resets > then.resets:
+            yield f"device {device.id} was reset"
+        if device.health is then.health:
             continue
         if device.health is Health.FAILED:
-            yield f"device {device.id} is gone or does not answer, and nothing is placed on it"
+            cause = f" ({device.trouble})" if device.trouble else ""
+            yield f"device {device.id} has failed{cause}, and nothing is placed on it"
         else:
             yield f"device {device.id} is {device.health}"
+    for gone in was:
+        yield f"device {gone} is no part of it any more"
 
 
 def _silent(batch: Batch, known: Node) -> None:

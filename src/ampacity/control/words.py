@@ -34,6 +34,7 @@ _SAID = {
     CauseKind.TIME_LIMIT: "ran into its time limit",
     CauseKind.SUPERVISOR_DIED: "its supervisor was killed",
     CauseKind.NODE_REBOOTED: "its node was restarted",
+    CauseKind.DEVICE_FAILED: "its device failed",
     CauseKind.DISK_FULL: "its disk was full",
     CauseKind.DISK_QUOTA: "used more disk than it asked for",
     CauseKind.PREEMPTED: "gave its place up",

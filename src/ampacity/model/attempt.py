@@ -69,6 +69,7 @@ class CauseKind(StrEnum):
     SUPERVISOR_DIED = "supervisor_died"
     NODE_LOST = "node_lost"
     NODE_REBOOTED = "node_rebooted"
+    DEVICE_FAILED = "device_failed"
     PREEMPTED = "preempted"
 
     @property
@@ -78,7 +79,10 @@ class CauseKind(StrEnum):
 
 
 _INTERRUPTIONS = frozenset(
-    {CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST, CauseKind.NODE_REBOOTED, CauseKind.PREEMPTED}
+    {
+        *(CauseKind.SUPERVISOR_DIED, CauseKind.NODE_LOST, CauseKind.NODE_REBOOTED),
+        *(CauseKind.DEVICE_FAILED, CauseKind.PREEMPTED),
+    }
 )
 
 
@@ -163,7 +167,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One placed gang. Only placing anew makes a new attempt; a restart in place raises ``incarnation``."""
+    """One placed gang. Only placing anew makes a new attempt; a restart in place raises ``incarnation``.
+
+    ``first_progress``: what it reported first since it began, or since it began again in place: from there on its rate
+    is measured.
+    """
 
     id: AttemptId
     workload: WorkloadId
@@ -183,6 +191,7 @@ class Attempt:
     ready: bool = False
     unhealthy_detail: str = ""
     progress: Progress | None = None
+    first_progress: Progress | None = None
     stop: StopOrder | None = None
     cause: Cause | None = None
     version: int = 1

@@ -68,9 +68,15 @@ def _after(attempt: Attempt, fact: AttemptFact) -> Attempt:
         case MemberExited():
             return _member_exited(attempt, fact)
         case IncarnationBegan():
-            return replace(attempt, incarnation=max(attempt.incarnation, fact.incarnation))
+            incarnation = max(attempt.incarnation, fact.incarnation)
+            first = attempt.first_progress if incarnation == attempt.incarnation else None
+            return replace(attempt, incarnation=incarnation, first_progress=first)
         case ProgressReported():
-            return replace(attempt, progress=_later(attempt.progress, fact.progress))
+            progress = _later(attempt.progress, fact.progress)
+            first = attempt.first_progress
+            if first is None or progress.step < first.step:
+                first = progress
+            return replace(attempt, progress=progress, first_progress=first)
         case ReadinessChanged():
             if attempt.phase is AttemptPhase.STOPPING:
                 return attempt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import floor, log2
 
 from .amounts import ACCELERATORS, CPUS, KINDLESS
@@ -16,6 +16,12 @@ from .workload import Workload
 BUCKETS_PER_OCTAVE = 2
 BUCKETS = 26 * BUCKETS_PER_OCTAVE
 """From one second to about two years."""
+
+LEAST_MEASURED_S = 10.0
+"""A rate is measured over so many seconds at least."""
+
+NEWEST = 0.5
+"""What the newest measured rate counts against all before."""
 
 FADING = 0.98
 """What an observed run counts after one more: the last fifty or so make up what is known."""
@@ -75,14 +81,22 @@ def usage_rate(amounts: Mapping[str, int], weights: Mapping[str, float]) -> floa
 class RuntimeHistory:
     """How long jobs of one kind took: a histogram over half octaves of seconds that fades with each new one.
 
-    ``count``: how many there were in all. ``weights``: by bucket.
+    ``count``: how many there were in all. ``weights``: by bucket. ``rates``: steps/s for each accelerator that they
+    had, by its kind, as measured; the newest count most.
     """
 
     key: str
     count: int = 0
     weights: tuple[float, ...] = ()
     at: float = 0.0
+    rates: Mapping[str, float] = field(default_factory=dict)
     version: int = 1
+
+    def with_rate(self, kind: str, rate: float, now: float) -> RuntimeHistory:
+        """``rate``: steps/s for each accelerator of that kind."""
+        known = self.rates.get(kind)
+        mean = rate if known is None else NEWEST * rate + (1 - NEWEST) * known
+        return replace(self, rates={**self.rates, kind: mean}, at=now)
 
     def with_run(self, lasted_s: float, now: float) -> RuntimeHistory:
         weights = [weight * FADING for weight in self.weights] or [0.0] * BUCKETS
@@ -124,6 +138,14 @@ class RuntimeHistory:
             spent += weight * (middle - lasted_s)
             rates.append(ended / (spent + (total - ended) * (middle - lasted_s)))
         return rates
+
+
+def steps_per_s(attempt: Attempt) -> float | None:
+    """The rate at which it made steps between its first and its newest report; ``None`` where these are too near."""
+    first, last = attempt.first_progress, attempt.progress
+    if first is None or last is None or last.at - first.at < LEAST_MEASURED_S or last.step <= first.step:
+        return None
+    return (last.step - first.step) / (last.at - first.at)
 
 
 def bucket_of(lasted_s: float) -> int:

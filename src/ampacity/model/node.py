@@ -62,13 +62,16 @@ class Device:
     ``CUDA_VISIBLE_DEVICES`` counts). ``profile``: which part of a whole it is (``1g.10gb``, a MIG profile); its kind is
     then of its own (``A100-1g.10gb``). Empty = the whole device. ``bus``: its PCI address (``0000:1b:00.0``), empty
     where it is not known, as on a declared node; so are its vendor and its NUMA node. ``uuid``: how the vendor's
-    libraries name it for good (``GPU-…``, ``MIG-…``), empty where they know no such name."""
+    libraries name it for good (``GPU-…``, ``MIG-…``), empty where they know no such name. ``trouble``: why it is not
+    well, in words. ``resets``: how often it was found to have been reset."""
 
     id: DeviceId
     index: int
     kind: str
     memory_bytes: int
     health: Health = Health.OK
+    trouble: str = ""
+    resets: int = 0
     profile: str = ""
     vendor: str = ""
     uuid: str = ""

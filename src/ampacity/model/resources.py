@@ -63,13 +63,21 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindRate:
+    """How fast it runs on a kind of accelerator, with what it asks for there."""
+
+    kind: str
+    steps_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRequest:
     """What one member (one node's part of a gang) asks for.
 
     ``accelerators`` are alternatives, the best liked first; empty = none. CPU is in thousandths of a core; who names
     none is promised one, and may use what is idle. ``counted`` are things that a node has (FPGAs);
     ``licences`` are there once for all nodes. ``power_w``: watts that it draws from the node's feed at most; 0 = not
-    counted.
+    counted. ``throughput``: what its owner says of how fast it runs, by kind.
     """
 
     accelerators: tuple[AcceleratorRequest, ...] = ()
@@ -79,6 +87,7 @@ class ResourceRequest:
     counted: tuple[Counted, ...] = ()
     licences: tuple[Counted, ...] = ()
     power_w: int = 0
+    throughput: tuple[KindRate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ It is a process of its own because a vendor's library may hang or crash: then on
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import json
 import logging
@@ -58,8 +59,9 @@ class Probe:
     def _write_holders(self) -> None:
         found: dict[str, dict[str, int]] = {}
         for device in self._devices:
-            held = self._reader.processes(device.identity.index)
-            found[str(device.identity.index)] = {str(pid): size for pid, size in held.items()}
+            with contextlib.suppress(ReadFailed):  # who holds the others' memory is told
+                held = self._reader.processes(device.identity.index)
+                found[str(device.identity.index)] = {str(pid): size for pid, size in held.items()}
         if found == self._holders or not self._devices:
             return
         self._holders = found

@@ -65,8 +65,9 @@ class _Inherited(dict[ResourceRequest, Answers]):
 class Preferring(Protocol):
     """A placement policy over a board: in which order rows are preferred, and which device a share comes from."""
 
-    def keys(self, request: ResourceRequest) -> Floats:
-        """One number a row, the lower the better. It need not say where the request fits."""
+    def keys(self, request: ResourceRequest, rates: tuple[tuple[str, float], ...] = ()) -> Floats:
+        """One number a row, the lower the better. It need not say where the request fits. ``rates``: how fast it runs
+        on each kind, where it may have any."""
         ...
 
     def slot(self, request: ResourceRequest, row: int) -> int:

@@ -11,6 +11,7 @@ from ampacity.model.resources import ResourceRequest
 from .board import Board
 from .demand import Demand, ask_of
 from .fleet import Fleet
+from .paces import Rates
 from .placing import Mix, PlacementPolicy, PolicyName, Room, make
 from .placing.base import Floats
 
@@ -42,9 +43,9 @@ class Chooser:
     room: Room
     fleet: Fleet
 
-    def keys(self, request: ResourceRequest) -> Floats:
+    def keys(self, request: ResourceRequest, rates: Rates = ()) -> Floats:
         """One number a row, the lower the better."""
-        return -self.policy.rate(self.room, ask_of(request, self.fleet)).value
+        return -self.policy.rate(self.room, ask_of(request, self.fleet, rates)).value
 
     def on(self, board: Board) -> Chooser:
         """The same over another board of the fleet."""

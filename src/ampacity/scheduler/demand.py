@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +12,7 @@ from ampacity.model.ids import WorkloadId
 from ampacity.model.resources import ANY_KIND, ResourceRequest
 
 from .fleet import Fleet
+from .paces import Rates
 from .placing.base import Ask, Mix
 
 NOWHERE: Final = 2**15 - 1
@@ -68,9 +70,13 @@ class Demand:
         )
 
 
-def ask_of(request: ResourceRequest, fleet: Fleet) -> Ask:
+def ask_of(request: ResourceRequest, fleet: Fleet, rates: Rates = ()) -> Ask:
     """A request in the terms of a fleet. Of several alternatives the first one's number and share, on the kinds of all
-    that have the same."""
+    that have the same.
+
+    Args:
+        rates: how fast it runs on each kind. They count where it may have any.
+    """
     cpu, memory = request.cpu_milli.minimum, request.memory_bytes.minimum
     if not request.accelerators:
         return Ask(cpu_milli=cpu, memory_bytes=memory, disk_bytes=request.disk_bytes)
@@ -84,7 +90,14 @@ def ask_of(request: ResourceRequest, fleet: Fleet) -> Ask:
         device_milli=first.milli,
         device_memory_bytes=min(each.memory_bytes or 0 for each in alike),
         kinds=_codes({each.kind for each in alike}, fleet),
+        speeds=_speeds(dict(rates), fleet) if first.kind == ANY_KIND else (),
     )
+
+
+def _speeds(rates: Mapping[str, float], fleet: Fleet) -> tuple[float, ...]:
+    """By code, over the fastest kind that there is; one of which nothing is known counts as that."""
+    best = max((rates[kind] for kind in fleet.kinds_there() if kind in rates), default=0.0)
+    return tuple(rates.get(kind, best) / best for kind in fleet.kinds) if best else ()
 
 
 def _codes(kinds: set[str], fleet: Fleet) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ampacity.model.resources import ANY_KIND, WHOLE_MILLI, AcceleratorRequest, 
 from .board import Board, Fit
 from .columns import Answers, Flags, Floats, Ints, sums
 from .fleet import ABSENT
+from .paces import Rates
 
 NO_ROOM = int(np.iinfo(np.int64).max)
 """The key of a row on which the member does not fit."""
@@ -21,6 +22,9 @@ FEW = 32
 
 FEW_AT_ONCE = 6
 """So many changed rows are asked one by one."""
+
+_SLOWER = float(2**46)
+"""More than the difference of any two keys, and little enough for numbers with a point to tell keys apart."""
 
 _CPU_BITS = 28
 _MOST_CPU = (1 << _CPU_BITS) - 1
@@ -78,10 +82,30 @@ def _known(board: Board, request: ResourceRequest) -> Answers | None:
         return None
 
 
-def order_of(board: Board, request: ResourceRequest) -> Ints | Floats:
+def order_of(board: Board, request: ResourceRequest, rates: Rates = ()) -> Ints | Floats:
     """In which order rows are preferred, the lower the better: that of the placement policy. Only :func:`keys_of` says
-    where the request fits."""
-    return keys_of(board, request) if board.preferring is None else board.preferring.keys(request)
+    where the request fits.
+
+    Args:
+        rates: how fast it runs on each kind, where it may have any. Best fit has the fastest kind first; the other
+            policies weigh it.
+    """
+    if board.preferring is not None:
+        return board.preferring.keys(request, rates)
+    keys = keys_of(board, request)
+    if not rates or not request.accelerators or request.accelerators[0].kind != ANY_KIND:
+        return keys
+    return np.where(keys < NO_ROOM, keys + _slowness(board, dict(rates)) * _SLOWER, np.inf)
+
+
+def _slowness(board: Board, rates: Mapping[str, float]) -> Floats:
+    """[rows] how many kinds are faster than the row's; one of which nothing is known counts as the fastest."""
+    kinds = board.fleet.kinds
+    known = sorted({rates[kind] for kind in kinds if kind in rates}, reverse=True)
+    slowness = np.array([float(known.index(rates[kind])) if kind in rates else 0.0 for kind in kinds] + [0.0])
+    of_rows = board.device_kind[:, 0] if board.device_kind.shape[1] else np.full(board.fleet.size, ABSENT)
+    found: Floats = slowness[of_rows]
+    return found
 
 
 def best(board: Board, keys: Ints | Floats, rows: Ints, count: int) -> Ints:

@@ -122,6 +122,11 @@ class Fleet:
         """The number of a kind of accelerator; ``None`` = no node has had one."""
         return self._kind_codes.get(kind)
 
+    def kinds_there(self) -> list[str]:
+        """The kinds of which a node has a device now, by name."""
+        codes = self.device_kind[self.device_kind != ABSENT]
+        return sorted(self.kinds[code] for code in np.flatnonzero(np.bincount(codes, minlength=1)))
+
     @property
     def parts_of_devices(self) -> list[int]:
         """The codes of the kinds that are instances of a partitioned device."""

@@ -19,12 +19,14 @@ class Gang:
     Attributes:
         size: how many members it may have.
         name: given only where a rule about neighbours concerns it: its own, or that of another.
+        rates: how fast it runs on each kind of accelerator (:mod:`.paces`), where it may choose and that is known.
     """
 
     resources: ResourceRequest
     size: Range
     rules: PlacementRules = NO_RULES
     name: Name | None = None
+    rates: tuple[tuple[str, float], ...] = ()
 
     @property
     def shape(self) -> Gang:

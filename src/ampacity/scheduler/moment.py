@@ -62,7 +62,7 @@ class Moment:
         return Circumstances(
             now=self.now,
             fairness=self._fair(group),
-            history=history,
+            history=history if history is not None and history.count else None,
             expected_s=group.limit_s if group.limit_s is not None else self.lasting(want).expected_s,
         )
 

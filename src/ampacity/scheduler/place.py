@@ -9,7 +9,7 @@ import numpy as np
 
 from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Placement
-from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.resources import ANY_KIND, Range, ResourceRequest
 from ampacity.model.rules import ApartRule, TopologyMode, TopologyRule
 
 from .board import Board, Fit
@@ -17,6 +17,7 @@ from .columns import Floats, Ints
 from .fit import NO_ROOM, best, fits_on, keys_of, order_of, room_for
 from .gang import Gang
 from .marked import NOWHERE, Tree
+from .paces import liked
 from .topology import packed, whole
 
 USUAL_TREES = ("fabric", "site")
@@ -27,12 +28,13 @@ def place(board: Board, gang: Gang, beside: WorkloadId | None = None) -> tuple[F
     """The best nodes for a gang, ranks in order of their distance; ``None`` if it finds no room now.
 
     A member is an attempt's part on one node, so the nodes are distinct. An elastic gang gets as many as fit, up to
-    ``size.maximum``. All members get the same one of the alternative accelerators, the best liked that does.
+    ``size.maximum``. All members get the same one of the alternative accelerators: the fastest one that does, where it
+    is known how fast they are, else the best liked. So do they where any kind will do, if one kind has room for all.
 
     Args:
         beside: a service whose replicas shall be spread: a replica of one node goes where the fewest of them are.
     """
-    for single in alternatives(gang.resources):
+    for single in _in_turn(board, gang):
         rows = _rows(board, gang, single, beside)
         if rows is not None:
             return fits_on(board, single, rows.tolist())
@@ -54,7 +56,7 @@ def rows_beside(board: Board, gang: Gang, own: Ints) -> Ints:
     rows = np.setdiff1d(candidates(board, gang, request), own)
     if gang.rules.topology is not None:
         rows = _around_own(board, gang.rules.topology, own, rows)
-    keys = order_of(board, request)
+    keys = order_of(board, request, gang.rates)
     if request.power_w:
         rows = _within_feeds(board, keys, rows, request.power_w)
     if size is None or len(rows) < size.minimum:
@@ -106,6 +108,21 @@ def alternatives(request: ResourceRequest) -> Iterator[ResourceRequest]:
         yield replace(request, accelerators=(wanted,))
 
 
+def _in_turn(board: Board, gang: Gang) -> Iterator[ResourceRequest]:
+    """The request once for each of its alternatives, in the order in which they are tried."""
+    request = gang.resources
+    if not gang.rates:
+        yield from alternatives(request)
+        return
+    for wanted in liked(request, gang.rates):
+        if wanted.kind == ANY_KIND and gang.size.maximum != 1:
+            rates, parts = dict(gang.rates), {board.fleet.kinds[code] for code in board.fleet.parts_of_devices}
+            kinds = [kind for kind in board.fleet.kinds_there() if kind in rates and kind not in parts]
+            for kind in sorted(kinds, key=lambda kind: (-rates[kind], kind)):
+                yield replace(request, accelerators=(replace(wanted, kind=kind),))
+        yield replace(request, accelerators=(wanted,))
+
+
 def placements(fits: tuple[Fit, ...]) -> tuple[Placement, ...]:
     return tuple(Placement(node=fit.node, allocation=fit.allocation) for fit in fits)
 
@@ -124,7 +141,7 @@ def _rows(board: Board, gang: Gang, request: ResourceRequest, beside: WorkloadId
     size = _licensed(board, request, gang.size)
     if size is None or room_for(board, request) < size.minimum:
         return None
-    keys, rows = order_of(board, request), candidates(board, gang, request)
+    keys, rows = order_of(board, request, gang.rates), candidates(board, gang, request)
     if request.power_w:
         rows = _within_feeds(board, keys, rows, request.power_w)
     if len(rows) < size.minimum:

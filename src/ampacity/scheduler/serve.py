@@ -16,6 +16,7 @@ from .board import Board, Fit
 from .gang import asks_no_less
 from .moment import Moment
 from .order import Group, Shape, Want
+from .paces import say_paces
 from .place import has_room, place_as, placements
 from .preempting.preemptor import Preemptor
 from .queues.contest import contest
@@ -205,6 +206,9 @@ class Server:
         why = _why(fits, self.board.placement) + (
             "; let past those that have places held" if self.guard.reservations else ""
         )
+        if want.gang.rates:
+            known = self.moment.state.paces.of(want.kind, want.spec)
+            why += f"; expected: {say_paces(want.spec, known, self.board.fleet.kinds_there())}"
         self.served.starts.append(
             Start(
                 workload=want.workload.id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Row, Rows, Table, row_key
-from ampacity.model.history import RuntimeHistory, Usage
+from ampacity.model.history import RuntimeHistory, Usage, runtime_key
 from ampacity.model.ids import DEFAULT_QUEUE, AttemptId, NodeId, QueueName, WorkloadId
 from ampacity.model.node import Node, Pool
 from ampacity.model.policy import DEFAULT_POLICY, SchedulerPolicy
@@ -25,6 +25,7 @@ from .gang import Gang, Name
 from .neighbours import Neighbours
 from .order import Line, Want
 from .ordering.registry import order_of
+from .paces import Paces
 from .paths import along, longest_s
 from .preempting.claims import Claim
 from .preempting.runners import Runner, Runners
@@ -71,6 +72,7 @@ class State:
         policy: the settings in force.
         usage: what each owner has used of each queue; without what runs.
         runtimes: how long jobs of each kind took.
+        paces: how fast live workloads run on the kinds that they may have. It follows from the rest.
         shares, accounts: what each queue and each owner in it holds. They follow from the rest.
         horizon, orders, learned: what plans found out about ends and turns, and how often ``runtimes`` changed.
         neighbours: which workloads keep apart, and where they are.
@@ -94,6 +96,7 @@ class State:
     policy: SchedulerPolicy = DEFAULT_POLICY
     usage: dict[str, Usage] = field(default_factory=dict)
     runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
+    paces: Paces = field(default_factory=Paces, compare=False, repr=False)
     shares: Shares = field(default_factory=Shares)
     accounts: Accounts = field(default_factory=Accounts)
     line: Line = field(default_factory=Line, compare=False, repr=False)
@@ -163,7 +166,14 @@ class State:
         row = self.live[workload].workload
         name: Name = row.project, row.name
         concerned = spec.rules.apart is not None or self.neighbours.concerns(name)
-        return Gang(resources=resources, size=size, rules=spec.rules, name=name if concerned else None)
+        rates = self.paces.rates(runtime_key(row), spec) if workload in self.paces.choosing else ()
+        return Gang(
+            resources=replace(resources, throughput=()) if resources.throughput else resources,
+            size=size,
+            rules=spec.rules,
+            name=name if concerned else None,
+            rates=rates,
+        )
 
     def name_at(self, workload: WorkloadId, seq: int) -> str | None:
         """The name of a workload that was live as of an event not long ago; ``None`` = it was not."""
@@ -196,6 +206,7 @@ class State:
             name = None if held is None else (held.workload.project, held.workload.name)
             rule = None if held is None or held.spec is None else held.spec.rules.apart
             self._touched |= self.neighbours.put(workload, name, rule)
+            self.paces.put(workload, "" if held is None else runtime_key(held.workload), held.spec if held else None)
         self.runners.seq = self.seq
         for workload in self._touched:
             self.line.put(workload, self.wants(workload))
@@ -327,6 +338,7 @@ class State:
             case RuntimeHistory():
                 self.runtimes[row.key] = row
                 self.learned += 1
+                self._touched |= self.paces.learn(row.key, row)
 
     def _put_policy(self, policy: SchedulerPolicy) -> None:
         self.policy = policy
@@ -427,6 +439,7 @@ class State:
             case Table.RUNTIMES:
                 self.runtimes.pop(key, None)
                 self.learned += 1
+                self._touched |= self.paces.learn(key, None)
 
     def _drop_usage(self, key: str) -> None:
         row = self.usage.pop(key, None)

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import ModuleType
 
 _PARTS = {
-    "admission": "bucket account learned fair_line model_line admission verdict",
+    "admission": "access bucket account learned fair_line model_line admission verdict",
     "dispatch": "request dispatcher",
-    "routing": "base immediate least_loaded blocks member order caches cost slots plan prefix",
-    "gateway": "repeats answers heads chunked streams usage desk wheel health engines answer visit upstream "
+    "routing": "base immediate round_robin least_loaded session blocks member order caches cost slots plan prefix",
+    "gateway": "tables repeats answers heads chunked streams usage desk wheel health engines answer visit upstream "
     "client core flight_state flight hedge takeover rescue patience remote_desk dispatching",
 }
 

@@ -68,7 +68,7 @@ def test_a_device_that_fails_gets_nothing_new_until_it_is_well_again(bench: Benc
     bench.driver.add_node(sick)
     bench.pass_time(10.0)
     assert bench.last(waits).phase is AttemptPhase.RUNNING, "what runs there is not ended for it"
-    failed = "node gpu changed; device gpu/1 is gone or does not answer, and nothing is placed on it"
+    failed = "node gpu changed; device gpu/1 has failed, and nothing is placed on it"
     assert node_events(bench, "gpu") == [
         "node gpu is there",
         failed,

@@ -10,7 +10,6 @@ import pytest
 
 from ampacity.drivers.base import Launch, Limits
 from ampacity.drivers.local.confine import MOST_PROCESSES, Confinement
-from ampacity.drivers.local.device_files import denials
 from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.cgroup_place import find_places
 from ampacity.drivers.supervisor.device_filter import program_of
@@ -152,7 +151,7 @@ def as_the_kernel_removes_a_cgroup(folder: str) -> None:
 
 def test_what_is_written_into_a_cgroup_of_v2(tmp_path, monkeypatch):
     places = {kind: (2, str(tmp_path)) for kind in ("cpu", "memory", "pids", "tree")}
-    plain = Confinement(tmp_path / "local", places).of(LAUNCH, device_indices=None)
+    plain = Confinement(tmp_path / "local", places).of(LAUNCH)
     group = Cgroup(plain["cgroups"])
     (path,) = group.paths()
     assert Path(path).parent == tmp_path
@@ -190,7 +189,7 @@ def test_what_is_written_into_a_cgroup_of_v2(tmp_path, monkeypatch):
 
 def test_what_is_written_into_cgroups_of_v1(tmp_path):
     places = {kind: (1, str(tmp_path / kind)) for kind in ("cpu", "memory", "pids", "devices")}
-    plain = Confinement(tmp_path / "local", places).of(LAUNCH, device_indices=None)
+    plain = Confinement(tmp_path / "local", places).of(LAUNCH)
     folders = {kind: Path(folder) for kind, (_, folder) in plain["cgroups"].items()}
     assert set(folders) == {"cpu", "memory", "pids"}
     kernel_files(folders["cpu"], "cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.shares")
@@ -214,7 +213,7 @@ def test_what_is_written_into_cgroups_of_v1(tmp_path):
 def test_who_asked_for_nothing_is_limited_in_nothing(tmp_path):
     places = {kind: (1, str(tmp_path / kind)) for kind in ("cpu", "memory", "pids", "devices")}
     launch = Launch(key=KEY, node=NodeId("n1"), argv=(), allocation=Allocation(cpu_milli=0, memory_bytes=0))
-    plain = Confinement(tmp_path / "local", places).of(launch, device_indices=None)
+    plain = Confinement(tmp_path / "local", places).of(launch)
     assert set(plain["cgroups"]) == {"pids"}
     assert {name for name, limit in plain["limits"].items() if limit} == {"processes"}
 
@@ -229,25 +228,13 @@ def test_two_drivers_never_share_a_cgroup_and_know_what_was_left_of_their_own(tm
     base = tmp_path / "cg"
     base.mkdir()
     one, two = (Confinement(tmp_path / name, {"pids": (1, str(base))}) for name in ("a", "b"))
-    first, second = (each.of(LAUNCH, device_indices=None)["cgroups"]["pids"][1] for each in (one, two))
+    first, second = (each.of(LAUNCH)["cgroups"]["pids"][1] for each in (one, two))
     assert first != second
     os.mkdir(first)
     os.mkdir(second)
     assert one.leftovers(["w1.0.1-2"].__contains__) == []
     (left,) = one.leftovers(["w1.0.1-3"].__contains__)
     assert left.paths() == [first]
-
-
-def test_devices_of_others_are_denied_by_the_number_of_their_file(tmp_path):
-    gpus, dev = tmp_path / "gpus", tmp_path / "dev"
-    dev.mkdir()
-    for address, minor in (("0000:0a:00.0", 1), ("0000:03:00.0", 0), ("0000:8b:00.0", 2)):
-        (gpus / address).mkdir(parents=True)
-        (gpus / address / "information").write_text(f"Model: \t\t H100\nDevice Minor: \t {minor}\n")
-        (dev / f"nvidia{minor}").symlink_to("/dev/null" if minor else "/dev/zero")
-    assert denials({1}, gpus=str(gpus), dev=str(dev)) == ["c 1:5 rwm", "c 1:3 rwm"]
-    assert denials({0, 1, 2}, gpus=str(gpus), dev=str(dev)) == []
-    assert denials({0}, gpus=str(tmp_path / "none"), dev=str(dev)) == []
 
 
 @pytest.mark.parametrize("text", ["", "garbage\n", "a:b\n"])

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from ampacity.drivers.local.declare import parse_declaration
 from ampacity.drivers.local.machine import this_machine
 from ampacity.model.errors import InvalidSpec
+from ampacity.observe.discovery.accelerators import Accelerators
 
 
 def test_a_whole_declaration():
@@ -71,7 +72,7 @@ def test_what_is_declared_is_what_the_node_has(cpu_milli, memory_mb, counts):
 
 
 def test_this_machine_is_a_node_without_accelerators(tmp_path):
-    node = this_machine(tmp_path, vendors=())
+    node = this_machine(tmp_path, Accelerators())
     assert node.cpu_milli >= 1000
     assert node.memory_bytes > 0
     assert node.devices == ()

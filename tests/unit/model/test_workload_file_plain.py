@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ampacity.model.errors import InvalidSpec
-from ampacity.model.resources import AcceleratorRequest, Counted, Range, ResourceRequest
+from ampacity.model.resources import AcceleratorRequest, Counted, KindRate, Range, ResourceRequest
 from ampacity.model.rules import ApartRule, LabelRule, PlacementRules, Preference, TopologyMode, TopologyRule
 from ampacity.model.workload import (
     ReadinessProbe,
@@ -63,6 +63,7 @@ def test_rules_come_back_as_they_were() -> None:
         counted=(Counted(name="fpga", amount=2),),
         licences=(Counted(name="matlab", amount=1),),
         power_w=1500,
+        throughput=(KindRate(kind="A100", steps_per_s=1.25), KindRate(kind="H100", steps_per_s=3.0)),
     )
     spec = replace(GOOD, rules=rules, resources=resources)
     assert checked_spec(spec) == spec

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from machine_tree import MachineTree
 
 from ampacity.observe.device_probe import Probe
 from ampacity.observe.device_rings import DeviceRings
@@ -16,6 +17,7 @@ from ampacity.observe.devices.amd import AmdReader
 from ampacity.observe.devices.base import DeviceIdentity, ReadFailed
 from ampacity.observe.devices.nvidia import NvidiaReader
 from ampacity.observe.devices.registry import open_reader
+from ampacity.observe.discovery.tree import Tree
 
 
 class NvmlError(Exception):
@@ -32,11 +34,16 @@ class Nvml:
     NVML_ERROR_TIMEOUT, NVML_ERROR_GPU_IS_LOST, NVML_ERROR_UNKNOWN = 10, 15, 999
     NVML_TEMPERATURE_GPU, NVML_CLOCK_SM, NVML_CLOCK_MEM = 0, 1, 2
     NVML_AGGREGATE_ECC, NVML_MEMORY_ERROR_TYPE_CORRECTED, NVML_MEMORY_ERROR_TYPE_UNCORRECTED = 1, 0, 1
-    NVML_FI_DEV_MEMORY_TEMP = 82
+    NVML_FI_DEV_MEMORY_TEMP, NVML_FI_DEV_GET_GPU_RECOVERY_ACTION = 82, 230
+    NVML_GPU_RECOVERY_ACTION_GPU_RESET, NVML_GPU_RECOVERY_ACTION_NODE_REBOOT = 1, 2
+    NVML_GPU_RECOVERY_ACTION_DRAIN_AND_RESET, NVML_GPU_RECOVERY_ACTION_BUS_RESET = 4, 6
+    NVML_GPU_RECOVERY_ACTION_SYSTEM_REBOOT = 7
     nvmlEventTypeXidCriticalError = 8  # noqa: N815 - NVML's own name
 
     def __init__(self) -> None:
         self.refused: dict[str, int] = {}
+        self.lost: set[int] = set()
+        self.fields = {self.NVML_FI_DEV_MEMORY_TEMP: 72, self.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION: 0}
         self.calls: list[str] = []
         self.events: list[Any] = []
 
@@ -46,7 +53,7 @@ class Nvml:
             "nvmlDeviceGetHandleByIndex": lambda index: index,
             "nvmlDeviceGetName": lambda handle: "NVIDIA H100 80GB HBM3",
             "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle}",
-            "nvmlDeviceGetPciInfo": lambda handle: SimpleNamespace(busId=b"00000000:01:00.0"),
+            "nvmlDeviceGetPciInfo": lambda handle: SimpleNamespace(busId=b"00000000:%02X:00.0" % (0x1A + handle)),
             "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=87, memory=41),
             "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(used=60 << 30, free=20 << 30),
             "nvmlDeviceGetPowerUsage": lambda handle: 650_500,
@@ -57,7 +64,7 @@ class Nvml:
             "nvmlDeviceGetTotalEccErrors": lambda handle, error, counter: {0: 5, 1: 1}[error],
             "nvmlDeviceGetEnforcedPowerLimit": lambda handle: 700_000,
             "nvmlDeviceGetFieldValues": lambda handle, fields: [
-                SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=72))
+                SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=self.fields[fields[0]]))
             ],
             "nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=7, usedGpuMemory=1000)],
             "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [SimpleNamespace(pid=8, usedGpuMemory=None)],
@@ -70,6 +77,8 @@ class Nvml:
 
         def call(*arguments: Any) -> Any:
             self.calls.append(name)
+            if self.lost & set(arguments[:1]) and name.startswith("nvmlDevice"):
+                raise NvmlError(self.NVML_ERROR_GPU_IS_LOST)
             if name in self.refused:
                 raise NvmlError(self.refused[name])
             return answers[name](*arguments)
@@ -149,6 +158,39 @@ def test_a_lost_device_is_a_failure_of_its_reading() -> None:
         NvidiaReader(nvml)
 
 
+def proc_entry(machine: MachineTree, bus: str, uuid: str, minor: int) -> None:
+    text = f"Model: \t\t NVIDIA H100 80GB HBM3\nGPU UUID: \t {uuid}\nDevice Minor: \t {minor}"
+    machine.file(f"/proc/driver/nvidia/gpus/{bus}/information", text)
+
+
+def test_a_device_that_cannot_be_opened_is_in_trouble_and_the_others_are_read(tmp_path: Path) -> None:
+    machine, nvml = MachineTree(tmp_path), Nvml()
+    proc_entry(machine, "0000:1a:00.0", "GPU-????????-????-????-????-????????????", 1)
+    proc_entry(machine, "0000:1b:00.0", "GPU-1", 0)
+    nvml.lost = {0}
+    reader = NvidiaReader(nvml, Tree(tmp_path))
+    lost, well = reader.devices()
+    assert (lost.index, lost.bus, lost.kind, lost.uuid) == (0, "0000:1a:00.0", "NVIDIA H100 80GB HBM3", "")
+    assert "error 15" in lost.trouble
+    assert (well.index, well.uuid, well.trouble) == (1, "GPU-1", "")
+    assert reader.read(1)["temperature_c"] == 61
+    assert reader.processes(1) == {7: 1000, 8: 0}
+    for call in (reader.read, reader.processes):
+        with pytest.raises(ReadFailed, match="error 15"):
+            call(0)
+
+
+@pytest.mark.parametrize(
+    ("action", "told"), [(0, ""), (1, "has to be reset"), (2, "machine has to be restarted"), (3, ""), (6, "be reset")]
+)
+def test_what_the_driver_says_has_to_be_done_is_a_devices_trouble(action: int, told: str) -> None:
+    nvml = Nvml()
+    nvml.fields[nvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION] = action
+    for device in NvidiaReader(nvml).devices():
+        assert told in device.trouble
+        assert bool(told) == bool(device.trouble)
+
+
 def write(folder: Path, **files: str) -> None:
     for name, text in files.items():
         path = folder / name.replace("__", "/")
@@ -220,6 +262,8 @@ class ReaderDouble:
         return self.values[index]
 
     def processes(self, index: int) -> Mapping[int, int]:
+        if index in self.failing:
+            raise ReadFailed("it does not answer")
         return self.held
 
     def close(self) -> None:
@@ -256,6 +300,16 @@ def test_one_device_that_fails_leaves_the_others(tmp_path: Path) -> None:
     reader.failing = {0, 1}
     with pytest.raises(ReadFailed):
         probe.sample(1001.0)
+
+
+def test_who_holds_memory_is_told_beside_a_device_that_fails(tmp_path: Path) -> None:
+    reader = ReaderDouble(2)
+    reader.held = {41: 5}
+    reader.failing = {0}
+    rings = DeviceRings(str(tmp_path))
+    Probe(reader, str(tmp_path)).sample(1000.0)
+    rings.look(1000.0)
+    assert rings.held_bytes([41]) == 5.0
 
 
 def test_who_holds_device_memory_is_told_by_process(tmp_path: Path) -> None:

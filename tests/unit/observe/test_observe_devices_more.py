@@ -104,6 +104,14 @@ def test_gaudis_that_do_not_tell_their_module_are_counted_by_their_address(machi
     assert [(each.index, each.bus) for each in reader.devices()] == [(0, "0000:19:00.0"), (1, "0000:1a:00.0")]
 
 
+def test_resets_of_a_gaudi_are_counted_where_its_driver_does(machine: MachineTree) -> None:
+    habana_machine(machine)
+    machine.files("/sys/devices/pci0000:1a/0000:1a:00.0", hard_reset_cnt=2, soft_reset_cnt=3)
+    reader = HabanaReader(Tree(machine.root))
+    assert reader.read(0)["resets"] == 5
+    assert "resets" not in reader.read(1)
+
+
 def test_a_gaudi_in_reset_is_not_read_and_the_other_is(machine: MachineTree) -> None:
     reader = habana_machine(machine)
     machine.file("/sys/devices/pci0000:19/0000:19:00.0/status", "in reset")
@@ -158,6 +166,19 @@ def test_discovery_tells_kind_memory_address_and_numa_node(
     told = accelerators.look(vendor, Tree(machine.root)).devices
     assert [(each.kind, each.memory_bytes, each.bus, each.numa_node) for each in told] == found
     assert {each.vendor for each in told} == {vendor}
+
+
+def test_one_in_trouble_is_told_with_it_and_counters_tell_of_resets(
+    machine: MachineTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = habana_machine(machine)
+    machine.file("/sys/devices/pci0000:1a/0000:1a:00.0/status", "in reset")
+    monkeypatch.setattr(accelerators, "open_reader", {"habana": reader}.__getitem__)
+    sick, well = accelerators.look("habana", Tree(machine.root)).devices
+    assert (sick.trouble, sick.memory_bytes, well.trouble) == ("0000:1a:00.0 is in reset", 96 * GB, "")
+    assert well.counters == {"pci_entry": (machine.root / "sys/devices/pci0000:19/0000:19:00.0").stat().st_ino}
+    monkeypatch.setattr(accelerators, "open_reader", {"intel": intel_machine(machine)}.__getitem__)
+    assert accelerators.look("intel", Tree(machine.root)).devices[0].counters["energy_j"] == 1234
 
 
 def test_machines_without_them_have_none(machine: MachineTree) -> None:

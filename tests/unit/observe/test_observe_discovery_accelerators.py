@@ -40,7 +40,7 @@ def doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_reader_finds_is_what_the_node_has(doubles: None, tmp_path: Path) -> None:
-    node = this_machine(tmp_path, vendors=("doubled_vendor:none", "doubled_vendor:Reader"))
+    node = this_machine(tmp_path, accelerators(("doubled_vendor:none", "doubled_vendor:Reader")))
     assert [(device.index, device.kind, device.memory_bytes) for device in node.devices] == [
         (0, "H100", 80_000_000_000),
         (1, "A100", 0),
@@ -56,7 +56,9 @@ def test_a_sick_driver_is_told_and_counts_as_none(
     doubles: None, caplog: pytest.LogCaptureFixture, how: str, limit_s: float, told: str
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        assert accelerators((f"doubled_vendor:{how}",), limit_s=limit_s) == Accelerators()
+        found = accelerators((f"doubled_vendor:{how}",), limit_s=limit_s)
+    assert found == Accelerators(problem=found.problem)
+    assert told in found.problem
     assert told in caplog.text
 
 

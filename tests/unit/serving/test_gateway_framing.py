@@ -15,7 +15,7 @@ from ampacity.serving.gateway.answers import LAST_CHUNK, chunk
 from ampacity.serving.gateway.chunked import BadChunk, Dechunker, body_end
 from ampacity.serving.gateway.engines import Engine
 from ampacity.serving.gateway.heads import AnswerHead, answer_head, request_head
-from ampacity.serving.gateway.repeats import repeat_of
+from ampacity.serving.gateway.repeats import repeat_of, repeated_answer
 from ampacity.serving.gateway.streams import stream_for
 from ampacity.serving.gateway.upstream import Upstream
 from ampacity.serving.table import ReplicaRoute
@@ -118,8 +118,7 @@ def test_a_repeated_head_is_taken_for_read_only_where_the_parser_would_agree(
     first: bytes, then: bytes, spoil: int, to: bytes
 ) -> None:
     read = HEAD % len(first) + first
-    head = request_head(b"POST", b"/v1/x", Told(read).headers, keep_alive=True, version="1.1")
-    repeat = repeat_of(read, head, Told(read).headers)
+    repeat = repeat_of(read, Told(read).headers)
     assert repeat is not None
     again = HEAD % len(then) + then
     assert repeat.body_of(again) == then
@@ -134,8 +133,47 @@ def test_a_repeated_head_is_taken_for_read_only_where_the_parser_would_agree(
 @pytest.mark.parametrize("line", [b"Transfer-Encoding: chunked", b"Expect: 100-continue"])
 def test_a_head_with_more_to_it_is_parsed_each_time(line: bytes) -> None:
     headers = [(b"content-length", b"0"), (line.partition(b":")[0].lower(), b"x")]
-    head = request_head(b"POST", b"/", headers, keep_alive=True, version="1.1")
-    assert repeat_of(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n" + line + b"\r\n\r\n", head, headers) is None
+    assert repeat_of(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n" + line + b"\r\n\r\n", headers) is None
+
+
+ANSWER_HEAD = b"HTTP/1.1 200 OK\r\nServer: a\r\nContent-Length: %d\r\nX: y"
+
+
+@settings(deadline=None)
+@given(first=st.binary(max_size=20), then=st.binary(max_size=300), spoil=st.integers(0, 60), to=st.binary(max_size=2))
+def test_a_repeated_answer_is_taken_for_read_only_where_the_parser_would_agree(
+    first: bytes, then: bytes, spoil: int, to: bytes
+) -> None:
+    raw = ANSWER_HEAD % len(first)
+    repeat = repeated_answer(raw, answer_head(raw, 200))
+    assert repeat is not None
+    again = ANSWER_HEAD % len(then) + b"\r\n\r\n" + then
+    assert repeat.body_of(again) == then
+    spoilt = again[:spoil] + to + again[spoil + 1 :]
+    body = repeat.body_of(spoilt)
+    if body is not None:
+        end = spoilt.find(b"\r\n\r\n")
+        head = answer_head(spoilt[:end], 200)
+        assert (head.forward, head.length) == (b"HTTP/1.1 200 OK\r\nx: y\r\n", len(body))
+        assert spoilt[end + 4 :] == body
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nX: y",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
+    ],
+)
+def test_an_answer_whose_end_its_length_does_not_tell_is_parsed_each_time(raw: bytes) -> None:
+    assert repeated_answer(raw, answer_head(raw, 200)) is None
+
+
+def test_an_answer_without_a_body_is_parsed_each_time() -> None:
+    raw = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9"
+    assert repeated_answer(raw, answer_head(raw, 304)) is None
 
 
 def test_headers_for_this_hop_alone_are_not_passed_on() -> None:

@@ -86,6 +86,32 @@ def test_streaming_is_read_off_the_body() -> None:
     assert not read_body(b'{"model": "m"}').stream
 
 
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [
+        (b'"max_tokens": 5', 5),
+        (b'"max_tokens": 5.0', 5),
+        (b'"max_tokens": 5, "max_completion_tokens": 3', 3),
+        (b'"max_tokens": 5, "max_completion_tokens": null', 5),
+        (b'"max_tokens": "many", "stream": true', None),
+        (b'"max_tokens": -1', None),
+        (b'"max_tokens": 5, "stream": "yes"', 5),
+        (b'"max_tokens": 5, "timeout": null', 5),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_left_to_the_engine(fields: bytes, most: int | None) -> None:
+    asked = read_body(b'{"model": "m", "messages": [1], ' + fields + b"}")
+    assert asked.most_tokens == most
+    assert asked.stream == (b"true" in fields)
+    assert bytes(asked.messages) == b"[1]"
+
+
+@pytest.mark.parametrize("timeout", [b"0", b"-1", b"1e9", b'"30"', b"true"])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(timeout: bytes) -> None:
+    with pytest.raises(Refusal, match="no number of seconds"):
+        read_body(b'{"model": "m", "timeout": ' + timeout + b"}")
+
+
 def test_a_table_is_read_as_it_was_written_and_nothing_else_is(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "table.json"
     table = RoutingTable(version=3, models=(ROUTE,))

@@ -44,7 +44,7 @@ def devices_table(node: Node) -> Listing:
             str(device.id),
             device.kind,
             about_bytes(device.memory_bytes) if device.memory_bytes else "",
-            device.health.value,
+            f"{device.health}: {device.trouble}" if device.trouble else device.health.value,
             device.bus,
             "" if device.numa_node is None else str(device.numa_node),
             _network(node, device),

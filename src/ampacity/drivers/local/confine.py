@@ -11,7 +11,7 @@ from typing import Any
 from ampacity.drivers.base import Launch
 from ampacity.drivers.supervisor.cgroup import Cgroup
 from ampacity.drivers.supervisor.cgroup_place import TREE, find_places
-from ampacity.model.node import LimitedBy, NodeLimits
+from ampacity.model.node import Device, LimitedBy, NodeLimits
 
 from .device_files import denials
 
@@ -45,11 +45,12 @@ class Confinement:
             disk=LimitedBy.WATCHED,
         )
 
-    def of(self, launch: Launch, *, device_indices: Collection[int] | None) -> dict[str, Any]:
+    def of(self, launch: Launch, *, given: Collection[Device] = (), known: Collection[Device] = ()) -> dict[str, Any]:
         """What ``member.json`` says about it.
 
         Args:
-            device_indices: the devices that it was given; ``None`` = its node has none, so none are kept from it.
+            given: the devices that it was given.
+            known: its node's devices; none = none are kept from it.
         """
         limits = {
             "cpu_share_milli": launch.allocation.cpu_milli or None,
@@ -58,7 +59,7 @@ class Confinement:
             "disk_bytes": launch.limits.disk_bytes,
             "processes": launch.limits.processes or _most_processes(),
             "log_bytes": launch.limits.log_bytes,
-            "devices_denied": [] if device_indices is None else denials(device_indices),
+            "devices_denied": denials(given, known) if known else [],
         }
         wanted = {
             "cpu": limits["cpu_share_milli"] or limits["cpu_milli"],

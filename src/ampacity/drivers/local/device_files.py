@@ -3,45 +3,56 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
-NVIDIA_GPUS = "/proc/driver/nvidia/gpus"
-DEV = "/dev"
-_MINOR = re.compile(r"^Device Minor:\s*(\d+)", re.MULTILINE)
+from ampacity.model.node import Device
+from ampacity.observe.devices.nvidia_files import driver_entries
+from ampacity.observe.discovery.tree import Tree
+
+CLASSES = ("/sys/class/drm", "/sys/class/accel", "/sys/class/habanalabs")
+"""Where the kernel lists character devices of accelerators: ``/dev/dri/card0``, ``renderD128``, ``/dev/accel/accel0``
+and ``accel_controlD0``, ``/dev/hl0`` of older drivers. ``/dev/kfd``, which all of AMD's share, gives no device away:
+it asks whether the caller may open that device's ``renderD``."""
 
 
-def denials(given: Collection[int], *, gpus: str = NVIDIA_GPUS, dev: str = DEV) -> list[str]:
-    """Rules for the devices cgroup (``c 195:3 rwm``): every accelerator of this machine but those with the given
-    indices. Devices that are only declared have no files: nothing is denied then."""
-    rules = []
-    for index, minor in enumerate(_nvidia_minors(gpus)):
-        if index in given:
+def denials(given: Collection[Device], known: Collection[Device], tree: Tree | None = None) -> list[str]:
+    """Rules for the devices cgroup (``c 195:3 rwm``): every accelerator of this machine but the given ones.
+
+    Args:
+        known: all of the node's devices. Those that are only declared have no files of their own; of NVIDIA's they
+            stand for those with the same numbers.
+    """
+    tree = tree or Tree()
+    return [f"c {number} rwm" for number in dict.fromkeys((*_nvidia(given, tree), *_of_classes(given, known, tree)))]
+
+
+def _nvidia(given: Collection[Device], tree: Tree) -> Iterator[str]:
+    """The files need not be numbered as NVIDIA's tools count: those count by PCI address."""
+    entries = driver_entries(tree)
+    if any(entry.minor is None for entry in entries):
+        return
+    buses = {device.bus for device in given if device.bus}
+    indices = {device.index for device in given if not device.bus}
+    for index, entry in enumerate(entries):
+        if entry.bus in buses or index in indices:
             continue
         try:
-            found = os.stat(os.path.join(dev, f"nvidia{minor}"))
+            found = os.stat(tree.path(f"/dev/nvidia{entry.minor}"))
         except OSError:
             continue
         if stat.S_ISCHR(found.st_mode):
-            rules.append(f"c {os.major(found.st_rdev)}:{os.minor(found.st_rdev)} rwm")
-    return rules
+            yield f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
 
 
-def _nvidia_minors(gpus: str) -> list[int]:
-    """The number of each GPU's file, by the GPU's index: NVIDIA's tools count by PCI address, the files need not."""
-    try:
-        addresses = sorted(os.listdir(gpus))
-    except OSError:
-        return []
-    minors = []
-    for address in addresses:
-        try:
-            with open(os.path.join(gpus, address, "information")) as file:
-                found = _MINOR.search(file.read())
-        except OSError:
-            return []
-        if found is None:
-            return []
-        minors.append(int(found[1]))
-    return minors
+def _of_classes(given: Collection[Device], known: Collection[Device], tree: Tree) -> Iterator[str]:
+    """By PCI address. What is no accelerator, such as the graphics of a processor, is not kept from anybody."""
+    denied = {device.bus for device in known if device.bus} - {device.bus for device in given}
+    if not denied:
+        return
+    for folder in CLASSES:
+        for name in tree.names(folder):
+            bus = tree.target(f"{folder}/{name}/device").rpartition("/")[2]
+            number = tree.text(f"{folder}/{name}/dev") if bus in denied else ""
+            if number:
+                yield number

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,19 +30,21 @@ from ampacity.model.errors import (
 from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Device, Node
 from ampacity.model.resources import Allocation
-from ampacity.observe.discovery.accelerators import accelerators
+from ampacity.observe.discovery.accelerators import Accelerators, accelerators
 
+from .base_env import base_env
 from .confine import Confinement
-from .device_watch import DeviceWatch
+from .device_watch import LOOK_EVERY_S, DeviceWatch
 from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
+from .handout import handed_out
+from .known_devices import with_known_devices
 from .log_lines import read_log
 from .machine import this_machine
 from .member_files import LocalMemberFiles
 from .parent_link import ParentLink, handed_over
 from .settle import settle
 from .terminal import LocalExec
-from .visible import given_devices, seen_through
 from .watcher import Watcher
 
 HELD_TIMEOUT_S = 5.0
@@ -49,25 +52,6 @@ LOCKS = 64
 FORGOTTEN = "forgotten"
 FORGET_TOGETHER = 256
 _LOOK_AGAIN_S = 0.005
-_NOT_INHERITED = frozenset(
-    {
-        "AMPACITY_ATTEMPT",
-        "AMPACITY_CHECKPOINT_DIR",
-        "AMPACITY_CHECKPOINT_EVERY_S",
-        "AMPACITY_EPOCH",
-        "AMPACITY_FACTS",
-        "AMPACITY_INCARNATION",
-        "AMPACITY_MEMBER",
-        "AMPACITY_MEMBER_DIR",
-        "AMPACITY_PROJECT",
-        "AMPACITY_SECRETS",
-        "AMPACITY_SECRETS_DIR",
-        "AMPACITY_WORKLOAD",
-        "AMPACITY_WORKLOAD_NAME",
-        "PORT",
-    }
-)
-"""What belongs to one member only: a control plane that itself runs in one does not hand it on."""
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +61,8 @@ class LocalDriver:
     Args:
         folder: the driver's own (``local`` in the state folder); made if absent.
         nodes: declared parts of this machine; none = the whole machine is one node.
+        vendors: whose devices it has, see :func:`accelerators`.
+        look_every_s: how often they are looked at.
 
     Members found in the folder are taken up again: those that run are watched, those whose supervisor is gone are
     brought to their end.
@@ -88,7 +74,14 @@ class LocalDriver:
 
     name = "local"
 
-    def __init__(self, folder: Path, nodes: Sequence[Node] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        nodes: Sequence[Node] = (),
+        vendors: Sequence[str] | None = None,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
         self._folder = folder.absolute()
         (self._folder / "members").mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.rmtree(self._folder / FORGOTTEN, ignore_errors=True)
@@ -99,9 +92,10 @@ class LocalDriver:
             raise InvalidSpec(f"two nodes are declared as {name}", hint="Give each its own name.")
         self._confinement = Confinement(self._folder)
         limits = self._confinement.description
-        self._nodes = tuple(replace(node, limits=limits) for node in declared or (this_machine(self._folder),))
-        self._base_env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-        self._base_env.setdefault("PYTHONUNBUFFERED", "1")
+        seen = Accelerators() if declared else accelerators(vendors)
+        found = declared or (with_known_devices(self._folder, this_machine(self._folder, seen), seen.problem),)
+        self._nodes = tuple(replace(node, limits=limits) for node in found)
+        self._base_env = base_env()
         self._facts = FactsFile(str(self._folder / "facts.jsonl"))
         self._parent = ParentLink(self._folder)
         self._wakes: list[Callable[[], None]] = []
@@ -115,8 +109,8 @@ class LocalDriver:
         )
         self._take_up()
         self._watcher.start()
-        found = () if declared else self._nodes[0].devices
-        self._device_watch = DeviceWatch(found, accelerators, self._devices_changed)
+        devices, look = () if declared else self._nodes[0].devices, partial(accelerators, vendors)
+        self._device_watch = DeviceWatch(devices, seen, look, self._devices_changed, every_s=look_every_s)
         self._device_watch.start()
 
     def capabilities(self) -> Capabilities:
@@ -275,19 +269,14 @@ class LocalDriver:
 
     def _begin(self, launch: Launch, folder: MemberFolder) -> None:
         node = self._node(launch.node)
-        given = given_devices(launch, node) if node.devices else None
-        env = dict(launch.env)
-        if given is not None:
-            env |= seen_through(node, given)
-        indices = None if given is None else [device.index for device in given]
-        confinement = self._confinement.of(launch, device_indices=indices)
+        out = handed_out(launch, node, self._confinement, self._device_watch)
         folder.write_launch(
             launch,
-            env=env,
+            env=out.env,
             address=node.address,
             facts=self._facts.path,
-            confinement=confinement,
-            device_uuids={device.id: device.uuid for device in given or ()},
+            extra=out.extra,
+            device_uuids=out.device_uuids,
         )
         answer = self._parent.ask(folder.path, self._base_env, handed_over(launch))
         if answer in ("started", "exited", "known", "fenced"):

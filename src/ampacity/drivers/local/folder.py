@@ -74,7 +74,7 @@ class MemberFolder:
         env: Mapping[str, str],
         address: str,
         facts: str,
-        confinement: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
         device_uuids: Mapping[str, str] | None = None,
     ) -> None:
         """The launch's files, then ``member.json``, which makes it whole. Its supervisor makes that durable, before the
@@ -101,7 +101,7 @@ class MemberFolder:
                     {**to_plain(share), "uuid": (device_uuids or {}).get(share.device, "")}
                     for share in launch.allocation.devices
                 ],
-                **(confinement or {}),
+                **(extra or {}),
             },
             durable=False,
         )

@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ampacity.drivers.supervisor.processes import boot_id
 from ampacity.model.ids import DeviceId, NodeId
-from ampacity.model.node import Device, Node
-from ampacity.observe.discovery.accelerators import accelerators
+from ampacity.model.node import Device, Health, Node
+from ampacity.observe.discovery.accelerators import Accelerators
 from ampacity.observe.discovery.machine import look_at_hardware, usable_cpu_milli, usable_memory_bytes
 from ampacity.observe.discovery.tree import Tree
 
 GIB = 1 << 30
 
 
-def this_machine(folder: Path, tree: Tree | None = None, vendors: Sequence[str] | None = None) -> Node:
+def this_machine(folder: Path, there: Accelerators, tree: Tree | None = None) -> Node:
     """The CPUs and the memory that this process's CPU set and cgroups leave to it, the disk under ``folder``, and the
-    accelerators. ``vendors``: see :func:`accelerators`."""
+    accelerators that are there. One of which not even the kind is known is none."""
     tree = tree or Tree()
     name = socket.gethostname() or "local"
-    there = accelerators(vendors)
     return Node(
         id=NodeId(name),
         driver="local",
@@ -38,6 +36,8 @@ def this_machine(folder: Path, tree: Tree | None = None, vendors: Sequence[str] 
                 index=found.index,
                 kind=found.kind,
                 memory_bytes=found.memory_bytes,
+                health=Health.FAILED if found.trouble else Health.OK,
+                trouble=found.trouble,
                 vendor=found.vendor,
                 uuid=found.uuid,
                 bus=found.bus,
@@ -45,6 +45,7 @@ def this_machine(folder: Path, tree: Tree | None = None, vendors: Sequence[str] 
                 numa_node=found.numa_node,
             )
             for found in there.devices
+            if found.kind
         ),
         hardware=replace(look_at_hardware(tree), links=there.links),
     )

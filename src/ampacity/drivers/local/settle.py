@@ -8,7 +8,7 @@ import time
 
 from ampacity.drivers.supervisor import secrets
 from ampacity.drivers.supervisor.output import Log
-from ampacity.drivers.supervisor.processes import boot_id, is_process, marked, send
+from ampacity.drivers.supervisor.processes import MARK, boot_id, carrying, is_process, send
 from ampacity.model.attempt import Cause, CauseKind
 from ampacity.model.ids import MemberKey
 
@@ -17,6 +17,9 @@ from .folder import MemberFolder, SupervisorState
 
 LOCK_TIMEOUT_S = 5.0
 SWEEP_TIMEOUT_S = 10.0
+UNCLEAR_S = 1.0
+"""How long processes without any environment are taken for ones in the midst of an exec."""
+
 _WAIT_S = 0.01
 _log = logging.getLogger(__name__)
 
@@ -76,18 +79,21 @@ def _cause(folder: MemberFolder, key: MemberKey) -> Cause | None:
 
 
 def _sweep(folder: MemberFolder, key: MemberKey) -> None:
-    """End everything that is in the member's cgroup or carries its mark. Only when two looks in a row found nothing
-    it is done: in the midst of an exec a process has no environment for a moment."""
-    deadline = time.monotonic() + SWEEP_TIMEOUT_S
+    """End everything that is in the member's cgroup or carries its mark. Done when two looks in a row found nothing,
+    and nobody who could be in the midst of an exec: such a one shows no mark."""
+    begun = time.monotonic()
+    state = folder.state()
     group = folder.cgroup()
     empty_looks = 0
     while empty_looks < 2:
-        left = marked(str(key)) | group.pids()
+        found, unclear = carrying(f"{MARK}={key}".encode(), state.pid_start if state else 0)
+        left = found | group.pids()
         if left:
             group.kill()
         send(left, signal.SIGKILL)
-        empty_looks = 0 if left else empty_looks + 1
-        if left and time.monotonic() > deadline:
+        passed_s = time.monotonic() - begun
+        empty_looks = 0 if left or (unclear and passed_s < UNCLEAR_S) else empty_looks + 1
+        if left and passed_s > SWEEP_TIMEOUT_S:
             _log.error("member %s: the processes %s do not end", key, sorted(left))
             return
         time.sleep(_WAIT_S)

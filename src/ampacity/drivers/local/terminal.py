@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ampacity.drivers import supervisor
 from ampacity.drivers.base import TerminalSize
-from ampacity.drivers.supervisor.processes import descendants, send
+from ampacity.drivers.supervisor.processes import carrying, descendants, in_session, send, start_ticks
 from ampacity.model.errors import DriverUnavailable
 
 ENTER_SCRIPT = Path(supervisor.__file__).parent / "enter.py"
@@ -71,6 +71,7 @@ class LocalExec:
             os.close(supervisor_pidfd)
             raise DriverUnavailable(f"the command cannot be started now: {error}") from error
         self.exit_fd = os.pidfd_open(self._process.pid)
+        self._began = start_ticks(self._process.pid) or 0
 
     def resize(self, size: TerminalSize) -> None:
         """Tell the terminal its new size; without a terminal, nothing."""
@@ -96,18 +97,31 @@ class LocalExec:
         for fd in {self.stdin, self.stdout, self.stderr, self.exit_fd, self.ended_fd} - {-1}:
             os.close(fd)
         self.stdin = self.stdout = self.stderr = self.exit_fd = self.ended_fd = -1
-        deadline = time.monotonic() + HANG_UP_S
-        send(self._rest(), signal.SIGHUP)
-        while (rest := self._rest()) and time.monotonic() < deadline + STUCK_S:
-            if time.monotonic() >= deadline:
+        self._end_rest()
+
+    def _end_rest(self) -> None:
+        """Hang up, and kill what is still there after a while. Done when two looks in a row found nothing: one who
+        forks and ends between the listing and the reading hides its child from a look."""
+        begun = time.monotonic()
+        told: set[int] = set()
+        empty_looks = 0
+        while empty_looks < 2 and (passed_s := time.monotonic() - begun) < HANG_UP_S + STUCK_S:
+            rest, unclear = self._rest()
+            send(rest - told, signal.SIGHUP)
+            told |= rest
+            if passed_s >= HANG_UP_S:
                 send(rest, signal.SIGKILL)
+            empty_looks = 0 if rest or (unclear and passed_s < HANG_UP_S) else empty_looks + 1
             time.sleep(_LOOK_AGAIN_S)
 
-    def _rest(self) -> set[int]:
-        """All that it started and that still lives: below it, or with its mark."""
-        below = descendants(self._process.pid) if self._process.poll() is None else set()
-        own = {self._process.pid} if self._process.poll() is None else set()
-        return below | own | _marked(EXEC_MARK + self._ident.encode())
+    def _rest(self) -> tuple[set[int], set[int]]:
+        """All that it started and that still lives: below it, in its session, or with its mark; and who could be
+        such a one."""
+        found, unclear = carrying(EXEC_MARK + self._ident.encode(), self._began)
+        found |= in_session(self._process.pid)
+        if self._process.poll() is None:
+            found |= descendants(self._process.pid)
+        return found, unclear - found
 
     def _with_pipes(self, command: list[str]) -> None:
         ends = [os.pipe() for _ in range(3)]
@@ -147,18 +161,3 @@ def _start(command: list[str], stdin: int, stdout: int, stderr: int) -> subproce
 
 def _set_size(fd: int, size: TerminalSize) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", size.rows, size.columns, 0, 0))
-
-
-def _marked(entry: bytes) -> set[int]:
-    found = set()
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                environment = file.read()
-        except OSError:
-            continue
-        if entry in environment.split(b"\0"):
-            found.add(int(name))
-    return found

@@ -30,6 +30,7 @@ KINDS = (
     "supervisor_died",
     "node_lost",
     "node_rebooted",
+    "device_failed",
     "preempted",
 )
 _KILLED = 9
@@ -92,6 +93,17 @@ def of_status(status: int, *, setup: bool, kills: Kills, lost_lines: int = 0, fu
         hint = _KILL_HINT if signum == _KILLED and not kills.certain else _OTHERS_KILL if signum == _KILLED else ""
         return cause("signal", f"ended by {signal_name(signum)}{hint}", signum=signum)
     return cause("exit", _exit_text(exit_code or 0), exit_code=exit_code)
+
+
+def of_device(found: dict[str, Any], check: Mapping[str, Any] | None, env: Mapping[str, str]) -> dict[str, Any]:
+    """The same cause, or its devices' fault, where the job seems to have failed by itself and something happened to
+    them."""
+    if not check or found["kind"] not in ("exit", "signal"):
+        return found
+    from . import device_check
+
+    words = device_check.blame(check, env)
+    return {**found, "kind": "device_failed", "message": f"{words}; {found['message']}"} if words else found
 
 
 def full_words(folder: str) -> str:

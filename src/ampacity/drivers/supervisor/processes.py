@@ -10,6 +10,8 @@ from .small_files import read_bytes, read_text
 MARK = "AMPACITY_MEMBER"
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
+KERNEL_THREAD = 0x00200000
+"""``PF_KTHREAD`` of linux/sched.h, in the flags of /proc/PID/stat."""
 
 
 def boot_id() -> str:
@@ -52,18 +54,47 @@ def descendants(root: int) -> set[int]:
     return found
 
 
+def in_session(leader: int) -> set[int]:
+    """All living processes of the session. As long as there is one, its number is given to nobody else."""
+    found = set()
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields is not None and fields[0] not in (b"Z", b"X") and int(fields[3]) == leader:
+            found.add(pid)
+    return found
+
+
 def marked(member: str) -> set[int]:
     """All living processes whose environment carries the member's mark. Those of other users cannot be read."""
-    entry = f"{MARK}={member}".encode()
-    found = set()
+    return carrying(f"{MARK}={member}".encode())[0]
+
+
+def carrying(entry: bytes, since: int = 0) -> tuple[set[int], set[int]]:
+    """Whose environment has this entry, and of whom that cannot be told now.
+
+    In the midst of an exec a process shows an empty environment; it counts as one who cannot be told when it began at
+    ``since`` (clock ticks since boot) or later. One that was really given none stays among them.
+    """
+    found, unclear = set(), set()
     for pid in _pids():
         try:
             environment = read_bytes(f"/proc/{pid}/environ")
         except OSError:
             continue
-        if entry in environment and entry in environment.split(b"\0"):
+        if not environment:
+            if _could_be_in_exec(pid, since):
+                unclear.add(pid)
+        elif entry in environment and entry in environment.split(b"\0"):
             found.add(pid)
-    return found
+    return found, unclear
+
+
+def _could_be_in_exec(pid: int, since: int) -> bool:
+    """Kernel threads and zombies have no environment either, and none to come."""
+    fields = _stat(pid)
+    if fields is None or fields[0] in (b"Z", b"X"):
+        return False
+    return not int(fields[6]) & KERNEL_THREAD and int(fields[19]) >= since
 
 
 def private_memory_bytes(pid: int) -> int:

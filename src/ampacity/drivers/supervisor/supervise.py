@@ -226,13 +226,14 @@ class _Supervisor:
                 signum=-code if code < 0 else None,
             )
         report = None if setup else causes.of_agent(read_json(self.path("cause.json")), self.kills)
-        return report or causes.of_status(
+        found = report or causes.of_status(
             status,
             setup=setup,
             kills=self.kills,
             lost_lines=self.log.lost_lines,
             full_disk=self.folder if self.log.disk_full else self.full_disk(),
         )
+        return causes.of_device(found, self.member.get("device_check"), self.base_env)
 
     def full_disk(self) -> str:
         """The folder of the member's on whose disk there is no room left; empty = there is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ampacity.model.resources import ANY_KIND
 from ampacity.model.workload import WorkloadKind
 
 from .keys import ONLY_FOR, WorkloadKeys
@@ -15,6 +16,7 @@ def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
     yield from _of_kind(keys)
     yield from _of_command(keys)
     yield from _of_gang(keys)
+    yield from _of_throughput(keys)
     yield from _of_giving_way(keys)
     yield from _of_times(keys)
     yield from _of_secrets(keys)
@@ -61,6 +63,18 @@ def _of_gang(keys: WorkloadKeys) -> Iterator[Mistake]:
         yield Mistake(
             f"only a train is elastic; this is a {keys.type}.", path=("num_nodes",), hint=f"Write {size.minimum}."
         )
+
+
+def _of_throughput(keys: WorkloadKeys) -> Iterator[Mistake]:
+    """Rates of kinds that it does not ask for say nothing."""
+    resources = keys.resources
+    if resources is None or resources.throughput is None:
+        return
+    kinds = [each.kind for each in resources.accelerators or ()]
+    odd = [] if ANY_KIND in kinds else [kind for kind in resources.throughput if kind not in kinds]
+    for kind in odd:
+        asks = f"It asks for {', '.join(kinds)}." if kinds else "It asks for no accelerators."
+        yield Mistake("is not a kind that it asks for.", path=("resources", "throughput", kind), hint=asks)
 
 
 def _of_giving_way(keys: WorkloadKeys) -> Iterator[Mistake]:

@@ -29,6 +29,7 @@ from .types import (
     Port,
     Power,
     Priority,
+    Rate,
     Retries,
     Scalar,
     Size,
@@ -129,6 +130,11 @@ class ResourceKeys(_Keys):
     power: Power | None = Field(
         default=None,
         description="The most that each node of it draws from its feed: 3kW. Not counted where left out.",
+    )
+    throughput: dict[Filled, Rate] | None = Field(
+        default=None,
+        description="How many steps a second it makes on each kind of accelerator, with what it asks for there: "
+        "{H100: 3.1, A100: 1.2}. What ampacity.train has measured counts more; the rest is estimated.",
     )
 
 

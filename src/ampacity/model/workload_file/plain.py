@@ -86,6 +86,7 @@ def _resources(request: ResourceRequest) -> dict[str, Any]:
             "counted": {each.name: each.amount for each in request.counted},
             "licences": {each.name: each.amount for each in request.licences},
             "power": print_power(request.power_w) if request.power_w else None,
+            "throughput": {each.kind: each.steps_per_s for each in request.throughput},
         }
     )
 

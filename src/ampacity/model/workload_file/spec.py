@@ -7,7 +7,7 @@ from posixpath import join, normpath
 from typing import Any
 
 from ampacity.model.ids import DEFAULT_QUEUE, QueueName
-from ampacity.model.resources import Counted, Range, ResourceRequest
+from ampacity.model.resources import Counted, KindRate, Range, ResourceRequest
 from ampacity.model.service_terms import BrownOut, Overload, Price
 from ampacity.model.workload import (
     CheckpointPolicy,
@@ -89,6 +89,9 @@ def _resources(keys: ResourceKeys) -> ResourceRequest:
         counted=_counted(keys.counted),
         licences=_counted(keys.licences),
         power_w=keys.power or 0,
+        throughput=tuple(
+            KindRate(kind=kind, steps_per_s=rate) for kind, rate in sorted((keys.throughput or {}).items())
+        ),
     )
 
 

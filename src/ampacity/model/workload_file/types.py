@@ -122,6 +122,13 @@ def _money(value: object) -> float:
     return float(text)
 
 
+def _rate(value: object) -> float:
+    text = str(value) if isinstance(value, (Number, int, float)) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[0-9]+([.][0-9]*)?(e[+-]?[0-9]{1,2})?", text) or float(text) <= 0:
+        raise wrong(f"has to be a number above 0 such as 3.1, not {said(value)}.", "Write steps a second.")
+    return float(text)
+
+
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -224,6 +231,7 @@ def _ranged(pattern: str) -> str:
 
 
 Money = Annotated[float, PlainValidator(_money), WithJsonSchema({"type": "number", "minimum": 0})]
+Rate = Annotated[float, PlainValidator(_rate), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 Filled = Annotated[str, PlainValidator(_filled), _pattern(r"[\s\S]*\S[\s\S]*")]
 Scalar = Annotated[str, PlainValidator(scalar), WithJsonSchema({"type": ["string", "number"]})]

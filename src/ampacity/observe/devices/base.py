@@ -12,7 +12,9 @@ from ampacity.model.hardware import DeviceLink
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceIdentity:
     """``index`` counts as the vendor's tools do; ``uuid`` names it for good where the vendor gives such a name.
-    ``memory_bytes``: all that it has, where its live values do not tell it; 0 = not known."""
+    ``memory_bytes``: all that it has, where its live values do not tell it; 0 = not known.
+    ``trouble``: why it cannot be used, though it is there; a reading of it may fail. Its kind and its bus may be empty
+    then."""
 
     index: int
     vendor: str
@@ -20,6 +22,7 @@ class DeviceIdentity:
     uuid: str = ""
     bus: str = ""
     memory_bytes: int = 0
+    trouble: str = ""
 
 
 class ReadFailed(Exception):
@@ -30,11 +33,13 @@ class DeviceReader(Protocol):
     """Reads live values. A call may hang or bring down its process: it is made in a process for that alone."""
 
     def devices(self) -> Sequence[DeviceIdentity]:
-        """The devices there are, in the order of their index. Raises ``ReadFailed``."""
+        """The devices there are, in the order of their index, those in trouble too. Raises ``ReadFailed`` when none can
+        be told."""
         ...
 
     def read(self, index: int) -> Mapping[str, float]:
-        """Values by the names of ``columns.DEVICE``; what is not known is left out. Raises ``ReadFailed``."""
+        """Values by the names of ``columns.DEVICE``, and ``resets``, how often it was reset since its driver was
+        loaded; what is not known is left out. Raises ``ReadFailed``."""
         ...
 
     def processes(self, index: int) -> Mapping[int, int]:

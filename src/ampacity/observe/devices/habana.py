@@ -21,6 +21,7 @@ KINDS = {"GAUDI": ("Gaudi", 32 * GB), "GAUDI2": ("Gaudi2", 96 * GB), "GAUDI3": (
 driver's files do not tell how much it is."""
 
 OPERATIONAL = "operational"
+RESETS = ("hard_reset_cnt", "soft_reset_cnt")
 _SLOTS = {
     "power_w": ("hwmon/power1_input", MICRO),
     "temperature_c": ("hwmon/temp1_input", MILLI),
@@ -60,18 +61,20 @@ class HabanaReader:
         status = module.status.read().decode(errors="replace").strip()
         if status != OPERATIONAL:
             raise ReadFailed(f"{module.bus} is {status or 'gone'}")
-        return {
+        values = {
             name: number * factor
             for name, (file, factor) in module.files.items()
             if (number := file.number()) is not None
         }
+        counts = [count for file in module.resets if (count := file.number()) is not None]
+        return {**values, "resets": sum(counts)} if counts else values
 
     def processes(self, index: int) -> Mapping[int, int]:
         return {}  # only one process may have it, and no file tells which
 
     def close(self) -> None:
         for module in self._modules.values():
-            for file in (module.status, *(file for file, _ in module.files.values())):
+            for file in (module.status, *module.resets, *(file for file, _ in module.files.values())):
                 file.close()
 
 
@@ -82,6 +85,7 @@ class _Opened:
     memory_bytes: int
     status: KeptFile
     files: Mapping[str, tuple[KeptFile, float]]
+    resets: Sequence[KeptFile]
 
 
 def _open(tree: Tree, place: str) -> _Opened:
@@ -94,7 +98,15 @@ def _open(tree: Tree, place: str) -> _Opened:
         if tree.exists(file):
             files[slot] = (KeptFile(tree.path(file), limit=64), factor)
     status = KeptFile(tree.path(f"{place}/status"), limit=64)
-    return _Opened(kind=kind, bus=place.rpartition("/")[2], memory_bytes=memory_bytes, status=status, files=files)
+    counts = [f"{place}/{name}" for name in RESETS if tree.exists(f"{place}/{name}")]
+    return _Opened(
+        kind=kind,
+        bus=place.rpartition("/")[2],
+        memory_bytes=memory_bytes,
+        status=status,
+        files=files,
+        resets=[KeptFile(tree.path(count), limit=64) for count in counts],
+    )
 
 
 def _module(tree: Tree, place: str) -> int:

@@ -6,13 +6,19 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ampacity.model.hardware import DeviceLink
+from ampacity.observe.discovery.pci import address_of
+from ampacity.observe.discovery.tree import Tree
 
 from .base import DeviceIdentity, ReadFailed
+from .nvidia_files import DriverEntry, driver_entries
 from .nvlink import nvlinks
+
+VENDOR = "nvidia"
 
 SLOW_EVERY_S = 10.0
 """How often that is read which seldom changes: error counts and the power limit."""
@@ -23,41 +29,31 @@ MILLI = 1e-3
 class NvidiaReader:
     """Reads by the NVML module that it is given (``pynvml``, initialised).
 
-    What a device does not support is asked once and then left alone.
+    What a device does not support is asked once and then left alone. One that cannot be opened is in trouble, and the
+    others are read.
     """
 
-    def __init__(self, nvml: Any) -> None:
+    def __init__(self, nvml: Any, tree: Tree | None = None) -> None:
         self._nvml = nvml
-        self._handles: list[Any] = []
-        self._slow: list[dict[str, float]] = []
-        self._slow_at: list[float] = []
-        self._unsupported: set[tuple[int, str]] = set()
-        self._xids: list[tuple[float, int]] = []
+        self._handles: dict[int, Any] = {}
+        self._identities: list[DeviceIdentity] = []
         with _failing(nvml):
-            for index in range(nvml.nvmlDeviceGetCount()):
-                self._handles.append(nvml.nvmlDeviceGetHandleByIndex(index))
-                self._slow.append({})
-                self._slow_at.append(-math.inf)
-                self._xids.append((0.0, 0))
-        self._places = {self._ident(handle): index for index, handle in enumerate(self._handles)}
+            count = nvml.nvmlDeviceGetCount()
+        for index in range(count):
+            self._identities.append(self._open(index))
+        self._identities = _named_by_driver(self._identities, driver_entries(tree or Tree()))
+        self._slow: dict[int, dict[str, float]] = {index: {} for index in self._handles}
+        self._slow_at = dict.fromkeys(self._handles, -math.inf)
+        self._unsupported: set[tuple[int, str]] = set()
+        self._xids = dict.fromkeys(self._handles, (0.0, 0))
+        self._places = {each.uuid: each.index for each in self._identities if each.index in self._handles}
         self._events = self._listen()
 
     def devices(self) -> Sequence[DeviceIdentity]:
-        nvml = self._nvml
-        with _failing(nvml):
-            return [
-                DeviceIdentity(
-                    index=index,
-                    vendor="nvidia",
-                    kind=_text(nvml.nvmlDeviceGetName(handle)),
-                    uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-                    bus=_text(nvml.nvmlDeviceGetPciInfo(handle).busId),
-                )
-                for index, handle in enumerate(self._handles)
-            ]
+        return self._identities
 
     def read(self, index: int) -> Mapping[str, float]:
-        nvml, handle = self._nvml, self._handles[index]
+        nvml, handle = self._nvml, self._handle(index)
         values: dict[str, float] = {}
         with _failing(nvml):
             rates = self._ask(index, "rates", lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
@@ -83,7 +79,7 @@ class NvidiaReader:
         return values
 
     def processes(self, index: int) -> Mapping[int, int]:
-        nvml, handle = self._nvml, self._handles[index]
+        nvml, handle = self._nvml, self._handle(index)
         held: dict[int, int] = {}
         with _failing(nvml):
             for name in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
@@ -93,13 +89,57 @@ class NvidiaReader:
 
     def links(self) -> Sequence[DeviceLink]:
         with _failing(self._nvml):
-            return nvlinks(self._nvml, self._handles)
+            return nvlinks(self._nvml, list(self._handles.values()))
 
     def close(self) -> None:
         with contextlib.suppress(self._nvml.NVMLError):
             if self._events is not None:
                 self._nvml.nvmlEventSetFree(self._events)
             self._nvml.nvmlShutdown()
+
+    def _open(self, index: int) -> DeviceIdentity:
+        """What it is, and in what trouble."""
+        nvml = self._nvml
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            identity = DeviceIdentity(
+                index=index,
+                vendor=VENDOR,
+                kind=_text(nvml.nvmlDeviceGetName(handle)),
+                uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+                bus=_text(nvml.nvmlDeviceGetPciInfo(handle).busId),
+                trouble=self._recovery(handle),
+            )
+        except nvml.NVMLError as error:
+            return DeviceIdentity(index=index, vendor=VENDOR, kind="", trouble=f"NVML: {error}")
+        self._handles[index] = handle
+        return identity
+
+    def _recovery(self, handle: Any) -> str:
+        """What the driver says has to be done before the device works again; empty = nothing, or it does not say."""
+        nvml = self._nvml
+        try:
+            field = nvml.nvmlDeviceGetFieldValues(handle, [nvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])[0]
+        except nvml.NVMLError as error:
+            if error.value == nvml.NVML_ERROR_GPU_IS_LOST:
+                raise
+            return ""
+        if field.nvmlReturn != nvml.NVML_SUCCESS:
+            return ""
+        action = int(field.value.uiVal)
+        if action in (nvml.NVML_GPU_RECOVERY_ACTION_NODE_REBOOT, nvml.NVML_GPU_RECOVERY_ACTION_SYSTEM_REBOOT):
+            return "its driver says that the machine has to be restarted"
+        resets = (
+            nvml.NVML_GPU_RECOVERY_ACTION_GPU_RESET,
+            nvml.NVML_GPU_RECOVERY_ACTION_DRAIN_AND_RESET,
+            nvml.NVML_GPU_RECOVERY_ACTION_BUS_RESET,
+        )
+        return "its driver says that it has to be reset" if action in resets else ""
+
+    def _handle(self, index: int) -> Any:
+        if index not in self._handles:
+            raise ReadFailed(self._identities[index].trouble)
+        return self._handles[index]
 
     def _seldom_changing(self, index: int) -> Mapping[str, float]:
         now = time.monotonic()
@@ -161,7 +201,7 @@ class NvidiaReader:
         except nvml.NVMLError:
             return None
         listening = False
-        for handle in self._handles:
+        for handle in self._handles.values():
             with contextlib.suppress(nvml.NVMLError):
                 nvml.nvmlDeviceRegisterEvents(handle, nvml.nvmlEventTypeXidCriticalError, events)
                 listening = True
@@ -185,6 +225,17 @@ class NvidiaReader:
     def _ident(self, handle: Any) -> str:
         with _failing(self._nvml):
             return _text(self._nvml.nvmlDeviceGetUUID(handle))
+
+
+def _named_by_driver(identities: list[DeviceIdentity], entries: Sequence[DriverEntry]) -> list[DeviceIdentity]:
+    """Those that NVML could not open, with what the driver tells of them: both count by PCI address."""
+    opened = {address_of(each.bus) for each in identities if each.bus}
+    others = iter([entry for entry in entries if entry.bus not in opened])
+    named = []
+    for each in identities:
+        entry = None if each.bus else next(others, None)
+        named.append(each if entry is None else replace(each, kind=entry.model, uuid=entry.uuid, bus=entry.bus))
+    return named
 
 
 @contextlib.contextmanager

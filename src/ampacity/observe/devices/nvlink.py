@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import combinations
 from typing import Any
 
@@ -16,10 +17,13 @@ KIND = "NVLink"
 def nvlinks(nvml: Any, handles: Sequence[Any]) -> tuple[DeviceLink, ...]:
     """Pairs of devices with a link between them, or with links to the switches that join all. Links that are down, and
     those to other machines' devices or to processors, are not told."""
-    addresses = [_address(nvml.nvmlDeviceGetPciInfo(handle)) for handle in handles]
+    addressed = {}
+    for handle in handles:
+        with suppress(nvml.NVMLError):  # one that is lost has no links, and the others have theirs
+            addressed[_address(nvml.nvmlDeviceGetPciInfo(handle))] = handle
     direct: Counter[tuple[str, str]] = Counter()
     to_switch: Counter[str] = Counter()
-    for address, handle in zip(addresses, handles, strict=True):
+    for address, handle in addressed.items():
         for link in range(nvml.NVML_NVLINK_MAX_LINKS):
             try:
                 if not nvml.nvmlDeviceGetNvLinkState(handle, link):
@@ -32,7 +36,7 @@ def nvlinks(nvml: Any, handles: Sequence[Any]) -> tuple[DeviceLink, ...]:
             except nvml.NVMLError:
                 continue  # this device has no such link, or the driver does not tell of it
     pairs: dict[tuple[str, str], int] = {}
-    for a, b in combinations(sorted(addresses), 2):
+    for a, b in combinations(sorted(addressed), 2):
         lanes = max(direct[a, b], direct[b, a]) or min(to_switch[a], to_switch[b])
         if lanes:
             pairs[a, b] = lanes

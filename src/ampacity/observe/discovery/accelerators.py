@@ -10,18 +10,19 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from ampacity.model.hardware import DeviceLink
-from ampacity.observe.devices.base import LinkReader, ReadFailed
+from ampacity.observe.devices.base import DeviceIdentity, DeviceReader, LinkReader, ReadFailed
 from ampacity.observe.devices.registry import open_reader, present
 
 from .pci import DEVICES, address_of, numa_node, path_of
 from .tree import Tree
 
 LIMIT_S = 20.0
+COUNTERS = ("energy_j", "ecc_uncorrected", "resets")
 log = logging.getLogger(__name__)
 
 _hung: dict[str, subprocess.Popen[bytes]] = {}
@@ -33,7 +34,8 @@ _APPLE = re.compile(r"Apple (M\d+( (Pro|Max|Ultra))?)")
 
 class Accelerator(msgspec.Struct, frozen=True, kw_only=True):
     """``kind``: as people ask for it (``H100``); ``name``: as the vendor calls it; ``memory_bytes`` 0 = not known.
-    ``bus``: its PCI address as the kernel writes it, empty for what is not on PCI."""
+    ``bus``: its PCI address as the kernel writes it, empty for what is not on PCI. ``trouble``: why it cannot be used,
+    in words; empty = it can. ``counters``: what tells a reset and errors (``supervisor/device_check``)."""
 
     index: int
     vendor: str
@@ -44,48 +46,62 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True):
     bus: str
     pci_path: str = ""
     numa_node: int | None = None
+    trouble: str = ""
+    counters: dict[str, float] = {}
 
 
 class Accelerators(msgspec.Struct, frozen=True, kw_only=True):
-    """``links``: which of the devices are joined directly."""
+    """``links``: which of the devices are joined directly. ``asked``: whose reader told it; ``problem``: why one that
+    is there told nothing."""
 
     devices: tuple[Accelerator, ...] = ()
     links: tuple[DeviceLink, ...] = ()
+    asked: str = ""
+    problem: str = ""
 
 
 def accelerators(vendors: Sequence[str] | None = None, *, limit_s: float = LIMIT_S) -> Accelerators:
-    """Those of the first vendor that has any. What hangs or fails is logged, and counts as none.
+    """Those of the first vendor that has any. What hangs or fails is logged, and its devices are not among them.
 
     Args:
         vendors: whom to ask; all whose driver is loaded unless given. Also ``module:attribute`` of a reader.
         limit_s: how long one vendor's reader may take.
     """
+    problems = []
     for vendor in present() if vendors is None else vendors:
         found = _ask(vendor, limit_s)
         if found.devices:
             return found
-    return Accelerators()
+        problems += [found.problem] if found.problem else []
+    return Accelerators(problem="; ".join(problems))
 
 
 def _ask(vendor: str, limit_s: float) -> Accelerators:
     before = _hung.get(vendor)
     if before is not None and before.poll() is None:
-        log.error("the devices of %s still do not answer", vendor)
-        return Accelerators()
-    command = [sys.executable, "-m", __name__, vendor]
+        return _none(f"the devices of {vendor} still do not answer")
+    command = look_command(vendor)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         told, error = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         process.kill()  # one that hangs in the kernel is not waited for, and no second one is sent after it
         _hung[vendor] = process
-        log.error("the devices of %s do not answer within %g s: none of them is used", vendor, limit_s)
-        return Accelerators()
+        return _none(f"the devices of {vendor} do not answer within {limit_s:g} s")
     if process.returncode != 0:
         last = error.decode(errors="replace").strip().splitlines()[-1:]
-        log.error("the devices of %s cannot be read: %s", vendor, *last or [f"exit code {process.returncode}"])
-        return Accelerators()
+        return _none(f"the devices of {vendor} cannot be read: {(last or [f'exit code {process.returncode}'])[0]}")
     return msgspec.json.decode(told, type=Accelerators)
+
+
+def _none(problem: str) -> Accelerators:
+    log.error("%s: none of them is used", problem)
+    return Accelerators(problem=problem)
+
+
+def look_command(vendor: str) -> list[str]:
+    """The command that prints what a vendor's reader finds."""
+    return [sys.executable, "-m", __name__, vendor]
 
 
 def short_kind(name: str) -> str:
@@ -98,32 +114,48 @@ def look(vendor: str, tree: Tree | None = None) -> Accelerators:
     """In this very process. Raises ``ReadFailed``."""
     tree, reader = tree or Tree(), open_reader(vendor)
     try:
-        found = []
-        for device in reader.devices():
-            try:
-                values = reader.read(device.index)
-            except ReadFailed as error:
-                log.error("%s: device %d is not used: %s", vendor, device.index, error)
-                continue
-            memory = values.get("memory_used_bytes", 0.0) + values.get("memory_free_bytes", 0.0)
-            bus = address_of(device.bus) if device.bus else ""
-            found.append(
-                Accelerator(
-                    index=device.index,
-                    vendor=device.vendor,
-                    kind=short_kind(device.kind),
-                    name=device.kind,
-                    memory_bytes=device.memory_bytes or int(memory),
-                    uuid=device.uuid,
-                    bus=bus,
-                    pci_path=path_of(tree, bus) if bus else "",
-                    numa_node=numa_node(tree, f"{DEVICES}/{bus}") if bus else None,
-                )
-            )
-        links = tuple(reader.links()) if isinstance(reader, LinkReader) else ()
-        return Accelerators(devices=tuple(found), links=links)
+        found = [_looked_at(tree, reader, device) for device in reader.devices()]
+        sizes = {each.name: each.memory_bytes for each in found if each.memory_bytes}
+        devices = tuple(
+            msgspec.structs.replace(each, memory_bytes=each.memory_bytes or sizes.get(each.name, 0)) for each in found
+        )
+        return Accelerators(devices=devices, links=_links(vendor, reader), asked=vendor)
     finally:
         reader.close()
+
+
+def _looked_at(tree: Tree, reader: DeviceReader, device: DeviceIdentity) -> Accelerator:
+    values: Mapping[str, float] = {}
+    trouble = device.trouble
+    try:
+        values = reader.read(device.index)
+    except ReadFailed as error:
+        trouble = trouble or str(error)
+    memory = values.get("memory_used_bytes", 0.0) + values.get("memory_free_bytes", 0.0)
+    bus = address_of(device.bus) if device.bus else ""
+    counters = {name: values[name] for name in COUNTERS if name in values}
+    entry = tree.entry(f"{DEVICES}/{bus}") if bus else None
+    return Accelerator(
+        index=device.index,
+        vendor=device.vendor,
+        kind=short_kind(device.kind),
+        name=device.kind,
+        memory_bytes=device.memory_bytes or int(memory),
+        uuid=device.uuid,
+        bus=bus,
+        pci_path=path_of(tree, bus) if bus else "",
+        numa_node=numa_node(tree, f"{DEVICES}/{bus}") if bus else None,
+        trouble=trouble,
+        counters=counters if entry is None else {**counters, "pci_entry": entry},
+    )
+
+
+def _links(vendor: str, reader: DeviceReader) -> tuple[DeviceLink, ...]:
+    try:
+        return tuple(reader.links()) if isinstance(reader, LinkReader) else ()
+    except ReadFailed as error:
+        log.error("the links between the devices of %s are not known: %s", vendor, error)
+        return ()
 
 
 def main(vendor: str) -> None:

@@ -41,6 +41,13 @@ class Tree:
     def exists(self, place: str) -> bool:
         return os.path.exists(self.path(place))
 
+    def entry(self, place: str) -> int | None:
+        """The number of the entry that a link leads to: sysfs gives each new one another. ``None`` = there is none."""
+        try:
+            return os.stat(self.path(place)).st_ino
+        except OSError:
+            return None
+
     def target(self, place: str) -> str:
         """Where a link leads in the end, from the root; empty when there is nothing."""
         path = self.path(place)

@@ -32,6 +32,10 @@ TRIES, HELPED = 1, 4
 """For so many somebody is looked for in one plan, and so many get a promise. Where there may be more, another plan
 follows at once."""
 
+LARGE = 20_000
+"""Nodes and attempts together from which on a plan does no more than that. In a smaller cluster, where each look costs
+less, it does so many times more as the cluster is smaller: then no further plans are needed to look at the others."""
+
 
 @dataclass(slots=True)
 class Preemptor:
@@ -59,9 +63,11 @@ class Preemptor:
     _tries: int = 0
     _asked: int = 0
     _looked_far: bool = False
+    _times: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._ahead = Ahead(self.state, self.board, self.purse)
+        self._times = max(1, LARGE // (1 + len(self.state.fleet.row_of) + len(self.state.attempts)))
 
     def help(self, want: Want) -> bool:
         """Whether it will get places that somebody leaves. They are kept for it from now on."""
@@ -86,13 +92,14 @@ class Preemptor:
 
     def _is_its_turn(self) -> bool:
         """Whether the next one is looked at in this plan."""
-        place = self._asked - LOOKED_AT
+        looked_at = LOOKED_AT * self._times
+        place = self._asked - looked_at
         self._asked += 1
-        if len(self.promises) >= HELPED:
+        if len(self.promises) >= HELPED * self._times:
             self._again(self.now)
             return False
-        turns = 1 + len(self.state.line.shapes) // LOOKED_AT
-        if place < 0 or place // LOOKED_AT == int(self.now) % turns:
+        turns = 1 + len(self.state.line.shapes) // looked_at
+        if place < 0 or place // looked_at == int(self.now) % turns:
             return True
         self._again(self.now if self.promises else self.now + 1.0)
         return False
@@ -128,7 +135,7 @@ class Preemptor:
             return None
         fits = place(self._ahead.board(), want.shape, want.spread) if self._ahead.differs else None
         if fits is None or credit.bar(Taken(), fits) is not None:
-            if self._tries >= TRIES:
+            if self._tries >= TRIES * self._times:
                 self._again(self.now if self.promises else self.now + 1.0)
                 return None
             self._tries += 1

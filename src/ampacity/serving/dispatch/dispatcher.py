@@ -59,6 +59,7 @@ class Dispatcher:
         self._deadlines: list[tuple[float, RequestId]] = []
         self._ready: list[tuple[RequestId, Answer]] = []
         self._last_ticket = 0
+        self._plain: dict[EngineId, Send] = {}  # one for each engine does for all that are sent there as they came
 
     @property
     def busy(self) -> bool:
@@ -83,6 +84,7 @@ class Dispatcher:
             self._stir(lane)
         for lane in before.values():
             self._close(lane, now)
+        self._plain.clear()
 
     # One request -----------------------------------------------------------------------------------------------------
 
@@ -240,7 +242,7 @@ class Dispatcher:
         ticket = course.ticket = self._ticket(course, excluded)
         course.engine = lane.router.offer(ticket, now)
         if course.engine is not None:
-            return _send(course, course.engine)
+            return self._send(course, course.engine)
         lane.held[ticket.id] = course
         if request.deadline is not None:
             heapq.heappush(self._deadlines, (request.deadline, request.id))
@@ -248,6 +250,14 @@ class Dispatcher:
             self._fit(lane)
         self._stir(lane)
         return None
+
+    def _send(self, course: _Course, engine: EngineId) -> Send:
+        if course.go is not GO:
+            return Send(engine=engine, max_tokens=course.go.max_tokens, model=course.go.model)
+        plain = self._plain.get(engine)
+        if plain is None:
+            plain = self._plain[engine] = Send(engine=engine)
+        return plain
 
     def _ticket(self, course: _Course, excluded: frozenset[EngineId]) -> Ticket:
         request = course.request
@@ -271,7 +281,7 @@ class Dispatcher:
         for ticket, engine in lane.router.released(now):
             course = lane.held.pop(ticket.id)
             course.engine = engine
-            found.append((course.request.id, _send(course, engine)))
+            found.append((course.request.id, self._send(course, engine)))
         self._fit(lane)
 
     def _expire(self, found: list[tuple[RequestId, Answer]], now: float) -> None:
@@ -362,10 +372,6 @@ def _entry(request: Request) -> Entry:
         max_tokens=request.max_tokens,
         deadline=request.deadline,
     )
-
-
-def _send(course: _Course, engine: EngineId) -> Send:
-    return Send(engine=engine, max_tokens=course.go.max_tokens, model=course.go.model)
 
 
 def _gone(model: str) -> Refused:

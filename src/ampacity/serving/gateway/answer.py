@@ -20,6 +20,8 @@ BUFFER_BYTES = 8 * 1024 * 1024
 class Answering(Protocol):
     """The client's side of a request."""
 
+    __slots__ = ()
+
     def write(self, data: bytes) -> None: ...
 
     def connection_line(self) -> bytes:

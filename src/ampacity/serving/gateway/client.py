@@ -21,7 +21,7 @@ from .heads import RequestHead, refuse_unsound, request_head
 from .pages import local_answer
 from .remote_desk import UnderWay
 from .repeats import Repeat, repeat_of
-from .visit import Visit
+from .visit import Host, Visit
 from .wheel import NEVER
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ BROKEN_OFF, CLIENT_LEFT = 502, 499
 """How the books call an answer that was cut short: its engine was lost, or its client has left (as nginx has it)."""
 
 
-class Client(asyncio.Protocol):
+class Client(asyncio.Protocol, Host):
     """One client. Fulfils :class:`ampacity.serving.gateway.visit.Host` and
     :class:`ampacity.serving.gateway.wheel.Timed`."""
 
@@ -54,27 +54,29 @@ class Client(asyncio.Protocol):
         "_head",
         "_head_bytes",
         "_headers",
+        "_out",
         "_parser",
         "_pipelined",
         "_read",
         "_repeat",
+        "_repeated",
         "_target",
         "_transport",
         "_visit",
         "due",
         "slot",
-        "write",
     )
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self.due, self.slot = NEVER, 0
-        self.write: Callable[[bytes], None] = _nowhere
+        self._out: Callable[[bytes], None] = _nowhere
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._flight: Flight | None = None
         self._visit: Visit | None = None
         self._repeat: Repeat | None = None
+        self._repeated: RequestHead | None = None
         self._busy = self._closing = self._pipelined = False
         self._new_request()
 
@@ -88,6 +90,9 @@ class Client(asyncio.Protocol):
         self._read = b""
 
     # Answering: called by the flight ---------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        self._out(data)
 
     def connection_line(self) -> bytes:
         return KEPT if self._stays() else CLOSED
@@ -135,7 +140,7 @@ class Client(asyncio.Protocol):
 
     def _close(self) -> None:
         self._closing = True
-        self.write = _nowhere
+        self._out = _nowhere
         if self._transport is not None:
             self._transport.close()
 
@@ -143,14 +148,14 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.write = self._transport.write
+        self._out = self._transport.write
         self._core.clients.add(self)
         self.limit(monotonic() + READ_LIMIT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._core.clients.discard(self)
         self._core.wheel.forget(self)
-        self._closing, self.write = True, _nowhere
+        self._closing, self._out = True, _nowhere
         flight, visit = self._flight, self._visit
         self._flight, self._visit = None, None
         if flight is not None:
@@ -174,7 +179,7 @@ class Client(asyncio.Protocol):
         if repeat is not None and self._head is None and not self._head_bytes:
             body = repeat.body_of(data)
             if body is not None:
-                self._head = repeat.head
+                self._head = self._repeated
                 self._serve(body)
                 return
         self._parse(data)
@@ -245,7 +250,7 @@ class Client(asyncio.Protocol):
         if self._busy or self._head is None:
             return
         if self._head_bytes == len(self._read):  # head and body came at once
-            self._repeat = repeat_of(self._read, self._head, self._headers)
+            self._repeat, self._repeated = repeat_of(self._read, self._headers), self._head
         body = b"".join(self._body)
         self._headers, self._body, self._read, self._head_bytes = [], [], b"", 0
         self._serve(body)

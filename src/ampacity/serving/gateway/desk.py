@@ -3,7 +3,6 @@ it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import monotonic, time
 from typing import Protocol
 
@@ -17,17 +16,48 @@ from ampacity.serving.table import RoutingTable
 class Waiting(Protocol):
     """A request that has asked and got no answer at once."""
 
+    __slots__ = ()
+
     def decided(self, answer: Answer) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What an engine said that an answer took; ``None`` = it did not say. ``money``: what that costs."""
+    """What an engine said that an answer took; ``None`` = it did not say. ``money``: what that costs. Made once a
+    request, so a plain class with slots; it does not change."""
 
-    input_tokens: int | None = None
-    cached_tokens: int | None = None
-    output_tokens: int | None = None
-    money: float = 0.0
+    __slots__ = ("cached_tokens", "input_tokens", "money", "output_tokens")
+
+    def __init__(
+        self,
+        *,
+        input_tokens: int | None = None,
+        cached_tokens: int | None = None,
+        output_tokens: int | None = None,
+        money: float = 0.0,
+    ) -> None:
+        self.input_tokens, self.cached_tokens, self.output_tokens = input_tokens, cached_tokens, output_tokens
+        self.money = money
+
+    def at(self, money: float) -> Counted:
+        """The same, and what it costs."""
+        return Counted(
+            input_tokens=self.input_tokens,
+            cached_tokens=self.cached_tokens,
+            output_tokens=self.output_tokens,
+            money=money,
+        )
+
+    def _facts(self) -> tuple[int | None, int | None, int | None, float]:
+        return self.input_tokens, self.cached_tokens, self.output_tokens, self.money
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counted) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def __repr__(self) -> str:
+        return f"Counted({self.input_tokens}, {self.cached_tokens}, {self.output_tokens}, {self.money})"
 
 
 NOT_COUNTED = Counted()
@@ -35,6 +65,8 @@ NOT_COUNTED = Counted()
 
 class Desk(Protocol):
     """As :class:`ampacity.serving.dispatch.Dispatcher`, but that who waits is told by ``decided``."""
+
+    __slots__ = ()
 
     def follow(self, table: RoutingTable, lanes: list[Lane]) -> None: ...
 
@@ -53,7 +85,7 @@ class Desk(Protocol):
         ...
 
 
-class OwnDesk:
+class OwnDesk(Desk):
     """The dispatcher is this process's own."""
 
     def __init__(self) -> None:

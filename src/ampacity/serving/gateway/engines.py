@@ -10,6 +10,7 @@ from ampacity.serving.routing.base import EngineId
 from ampacity.serving.table import ReplicaRoute
 
 from .health import Health
+from .nearby import let_run
 
 if TYPE_CHECKING:
     from .upstream import Upstream
@@ -67,10 +68,12 @@ async def connect(engine: Engine, make: type[Upstream]) -> Upstream:
     """A new connection. Raises ``EngineLost``."""
     try:
         async with asyncio.timeout(CONNECT_LIMIT_S):
-            _, upstream = await asyncio.get_running_loop().create_connection(lambda: make(engine), *engine.address)
+            loop = asyncio.get_running_loop()
+            transport, upstream = await loop.create_connection(lambda: make(engine), *engine.address)
     except (OSError, TimeoutError) as error:
         why = str(error) or "no connection in time"
         raise EngineLost(why, refused=isinstance(error, ConnectionRefusedError)) from error
+    let_run(transport.get_extra_info("socket"), engine.address[0])
     return upstream
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from ampacity.serving.routing.base import EngineId
 
@@ -16,17 +15,14 @@ from .flight_state import FlightState
 from .heads import AnswerHead
 from .patience import FIRST_BYTE_LIMIT_S, SUSPECT_LIMIT_S, watch
 from .rescue import Rescue
-from .upstream import Upstream
+from .upstream import Exchange, Upstream
 from .usage import events_in
-
-if TYPE_CHECKING:
-    pass
 
 OVERLOADED = frozenset((429, 502, 503, 504))
 """What an engine says that another one may not say."""
 
 
-class Flight(FlightState):
+class Flight(FlightState, Exchange):
     """Fulfils ``Exchange`` of :mod:`ampacity.serving.gateway.upstream`."""
 
     __slots__ = ()

@@ -16,7 +16,7 @@ from ampacity.serving.metering.spent import Spent
 from ampacity.serving.routing.base import EngineId
 from ampacity.serving.table import RoutingTable
 
-from .desk import NOT_COUNTED, Counted, OwnDesk, Waiting
+from .desk import NOT_COUNTED, Counted, Desk, OwnDesk, Waiting
 from .wire import (
     Adopt,
     Again,
@@ -46,7 +46,7 @@ class UnderWay:
     answered: bool
 
 
-class RemoteDesk:
+class RemoteDesk(Desk):
     """Fulfils :class:`ampacity.serving.gateway.desk.Desk`. ``under_way`` says what engines have now."""
 
     def __init__(self, path: str) -> None:

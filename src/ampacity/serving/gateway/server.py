@@ -14,6 +14,7 @@ from ampacity.serving.metering.spent import SpentFile
 from .client import Client
 from .core import Core
 from .desk import OwnDesk
+from .nearby import let_run
 from .options import Options
 from .process import TICK_S, allow_many_connections, asked_to_end, each, kept_going
 from .remote_desk import RemoteDesk
@@ -80,9 +81,12 @@ async def _listen_on(
     context = None if certificate is None else certificate.context
     loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(make, host, port, backlog=BACKLOG, reuse_port=shared, ssl=context)
+        server = await loop.create_server(make, host, port, backlog=BACKLOG, reuse_port=shared, ssl=context)
     except OSError as error:
         raise port_in_use(host, port, error) from error
+    for listening in server.sockets:
+        let_run(listening, host)
+    return server
 
 
 def port_in_use(host: str, port: int, error: OSError) -> PortInUse:

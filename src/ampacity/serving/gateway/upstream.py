@@ -10,6 +10,7 @@ import httptools
 from .chunked import BadChunk, body_end
 from .engines import Engine
 from .heads import AnswerHead, answer_head
+from .repeats import Repeat, repeated_answer
 
 HEAD_END = b"\r\n\r\n"
 MOST_HEAD_BYTES = 64 * 1024
@@ -19,6 +20,8 @@ MOST_KEPT_BYTES = 16 * 1024 * 1024
 
 class Exchange(Protocol):
     """Who asked, and is told of the answer."""
+
+    __slots__ = ()
 
     def headed(self, upstream: Upstream, head: AnswerHead) -> None: ...
 
@@ -49,6 +52,7 @@ class Upstream(asyncio.Protocol):
         "_interim",
         "_last_head",
         "_parser",
+        "_repeat",
         "_status",
         "_transport",
         "body_bytes",
@@ -64,6 +68,7 @@ class Upstream(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._last_head: tuple[bytes, AnswerHead] = (b"", AnswerHead(status=0, forward=b""))
+        self._repeat: Repeat | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -118,6 +123,12 @@ class Upstream(asyncio.Protocol):
         if exchange is None:
             self.close()  # bytes that nobody asked for must not become the next answer
             return
+        repeat = self._repeat
+        if repeat is not None and self._head is None and not (self._buffer or self._interim or self._broken):
+            body = repeat.body_of(data)
+            if body is not None:
+                self._take_whole(body, exchange)
+                return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -186,9 +197,17 @@ class Upstream(asyncio.Protocol):
         raw = data[:end]
         if raw != self._last_head[0]:
             self._last_head = (raw, answer_head(raw, self._status))
+            self._repeat = repeated_answer(raw, self._last_head[1])
         self._head = self._last_head[1]
         exchange.headed(self, self._head)
         return data[end + 4 :] if self._exchange is exchange else None
+
+    def _take_whole(self, body: bytes, exchange: Exchange) -> None:
+        """A whole answer with the last one's head. The parser has not seen it: it waits for the next one as before."""
+        head = self._head = self._last_head[1]
+        exchange.headed(self, head)
+        if self._exchange is exchange:
+            self._settle(body, exchange, stays=True)
 
     def _finish(self, data: bytes, exchange: Exchange) -> None:
         """The answer is complete: cut off what is not of it, and be ready for the next request."""
@@ -204,7 +223,9 @@ class Upstream(asyncio.Protocol):
             except BadChunk as error:
                 self._lose(str(error))
                 return
-        stays = head.framed and head.keep_alive and not (self._excess or self._broken)
+        self._settle(data, exchange, stays=head.framed and head.keep_alive and not (self._excess or self._broken))
+
+    def _settle(self, data: bytes, exchange: Exchange, *, stays: bool) -> None:
         self._free()
         exchange.completed(self, data)
         self._reset()

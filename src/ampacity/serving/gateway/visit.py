@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from time import monotonic, time
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +33,8 @@ log = logging.getLogger(__name__)
 class Host(Answering, Protocol):
     """The client's connection."""
 
+    __slots__ = ()
+
     def fly(self, flight: Flight) -> None:
         """The request is let in: this is its flight."""
         ...
@@ -58,7 +59,7 @@ class Visit:
         if who is not None and not may_use(who, asked.model):
             raise refusal_of(model_refused(who, asked.model))
         now = monotonic()
-        timeout_s = timeout_of(self._head.timeout) if self._head.timeout else asked.timeout_s
+        timeout_s = timeout_of(self._head.timeout) if self._head.timeout else asked.timeout
         prompt = asked.messages or asked.prompt
         self.request = Request(
             core.next_request(),
@@ -68,7 +69,7 @@ class Visit:
             session=session_of(self._head.session),
             blocks=blocks_of(memoryview(prompt)) if core.wants_blocks else (),
             key=who,
-            max_tokens=asked.max_tokens,
+            max_tokens=asked.most_tokens,
             deadline=None if timeout_s is None else now + timeout_s,
             streams=asked.stream,
         )
@@ -96,7 +97,7 @@ class Visit:
             raise refusal_of(answer)
         self._sent = True
         body, asked = self._body, self._asked
-        if asked.timeout or answer.max_tokens is not None:
+        if asked.timeout is not None or answer.max_tokens is not None:
             body = with_fields(body, asked, max_tokens=answer.max_tokens)
         flight = Flight(self._core, self._host, self._head, body, asked, visit=self, send=answer, note=_note(answer))
         self._host.fly(flight)
@@ -140,7 +141,7 @@ def _counted(request: Request, flight: Flight, ending: Ending) -> Counted:
         cached_tokens=counted.cached_tokens or 0,
         output_tokens=counted.output_tokens or 0,
     )
-    return replace(counted, money=money)
+    return counted.at(money)
 
 
 def _record(request: Request, flight: Flight, status: int, counted: Counted, now: float) -> RequestRecord:

@@ -3,8 +3,8 @@ buckets that they advise). Pure: records in, text out; those of several processe
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -29,9 +29,16 @@ class Histogram(msgspec.Struct):
     counts: list[int]
     total: float = 0.0
 
-    def observe(self, value: float, bounds: tuple[float, ...]) -> None:
-        self.counts[bisect_left(bounds, value)] += 1
-        self.total += value
+    def observe(self, values: Iterable[float], bounds: tuple[float, ...]) -> None:
+        """Many at once: sorted, each bound is looked for once."""
+        ordered = sorted(values)
+        below = 0
+        for place, bound in enumerate(bounds):
+            upto = bisect_right(ordered, bound, below)
+            self.counts[place] += upto - below
+            below = upto
+        self.counts[-1] += len(ordered) - below
+        self.total += sum(ordered)
 
     def add(self, other: Histogram) -> None:
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
@@ -54,18 +61,20 @@ class Meters(msgspec.Struct):
     def _observe_alike(self, model: str, records: list[RequestRecord]) -> None:
         """Records of one model and status: their labels are written once."""
         outcome = model + (f',error_type="{records[0].status}"' if records[0].failed else "")
-        duration = self._of("gen_ai_server_request_duration_seconds", outcome)
-        given = self._of("gen_ai_client_token_usage", model + ',gen_ai_token_type="input"')
-        made = self._of("gen_ai_client_token_usage", model + ',gen_ai_token_type="output"')
-        for record in records:
-            duration.observe(record.total_s, DURATION_S)
-            given.observe(record.input_tokens, TOKENS)
-            made.observe(record.output_tokens, TOKENS)
-            if record.ttft_s is not None:
-                self._of("gen_ai_server_time_to_first_token_seconds", model).observe(record.ttft_s, TTFT_S)
-                if record.output_tokens > 1:
-                    each_s = (record.total_s - record.ttft_s) / (record.output_tokens - 1)
-                    self._of("gen_ai_server_time_per_output_token_seconds", model).observe(each_s, TPOT_S)
+        self._note("gen_ai_server_request_duration_seconds", outcome, [each.total_s for each in records])
+        given, made = model + ',gen_ai_token_type="input"', model + ',gen_ai_token_type="output"'
+        self._note("gen_ai_client_token_usage", given, [each.input_tokens for each in records])
+        self._note("gen_ai_client_token_usage", made, [each.output_tokens for each in records])
+        streams = [(each, each.ttft_s) for each in records if each.ttft_s is not None]
+        self._note("gen_ai_server_time_to_first_token_seconds", model, [ttft_s for _, ttft_s in streams])
+        each_s = [
+            (each.total_s - ttft_s) / (each.output_tokens - 1) for each, ttft_s in streams if each.output_tokens > 1
+        ]
+        self._note("gen_ai_server_time_per_output_token_seconds", model, each_s)
+
+    def _note(self, name: str, labels: str, values: Sequence[float]) -> None:
+        if values:
+            self._of(name, labels).observe(values, HISTOGRAMS[name][0])
 
     def _of(self, name: str, labels: str) -> Histogram:
         found = self.series.setdefault(name, {}).get(labels)

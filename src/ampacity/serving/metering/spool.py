@@ -59,7 +59,7 @@ class SpoolWriter:
 
     def write(self, lines: list[Line]) -> bool:
         """Append lines, durably. ``False``: there is no room for more."""
-        data = b"".join(_encoder.encode(line) + b"\n" for line in lines)
+        data = _encoder.encode_lines(lines)
         if self._waiting_bytes() + len(data) > self._most_bytes:
             return False
         if self._file is None:

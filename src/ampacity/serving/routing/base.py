@@ -73,6 +73,8 @@ class Router(Protocol):
     bound now. A ticket that was bound is on its engine until ``ended``.
     """
 
+    __slots__ = ()
+
     def set_engines(self, engines: Iterable[Engine], now: float) -> None:
         """From now on these are all. Tickets that are on one that is gone stay there until they end."""
         ...

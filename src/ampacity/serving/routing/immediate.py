@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from .base import Engine, EngineId, Report, Ticket, TicketId
+from .base import Engine, EngineId, Report, Router, Ticket, TicketId
 from .member import Member
 
 
 class Rule(Protocol):
+    __slots__ = ()
+
     def pick(self, ticket: Ticket, members: Sequence[Member]) -> Member:
         """One of these members: there is at least one, none is full or excluded, and they keep their order."""
         ...
 
 
-class Immediate:
+class Immediate(Router):
     """Fulfils :class:`ampacity.serving.routing.base.Router` by a rule.
 
     An engine that was set aside is chosen only when all others are set aside as well.

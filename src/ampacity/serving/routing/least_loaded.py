@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .base import Ticket
+from .immediate import Rule
 from .member import Member
 
 
-class LeastLoaded:
+class LeastLoaded(Rule):
     """Fulfils :class:`ampacity.serving.routing.immediate.Rule`."""
 
     def pick(self, ticket: Ticket, members: Sequence[Member]) -> Member:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from math import inf
 from operator import attrgetter
 
-from .base import Engine, EngineId, Report, Ticket, TicketId
+from .base import Engine, EngineId, Report, Router, Ticket, TicketId
 from .blocks import BLOCK_TOKENS
 from .caches import Caches
 from .cost import PrefillCost
@@ -85,7 +85,7 @@ class _Held:
 _by_key = attrgetter("key")
 
 
-class Prefix:
+class Prefix(Router):
     """Fulfils :class:`ampacity.serving.routing.base.Router`."""
 
     def __init__(self, settings: Settings | None = None) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .base import EngineId, Ticket
+from .immediate import Rule
 from .member import Member
 
 
-class RoundRobin:
+class RoundRobin(Rule):
     """Fulfils :class:`ampacity.serving.routing.immediate.Rule`.
 
     Smooth weighted round robin, as nginx has it: each pick gives every engine its weight as credit, takes the engine

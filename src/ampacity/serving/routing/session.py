@@ -8,6 +8,7 @@ from math import log
 import xxhash
 
 from .base import EngineId, Ticket
+from .immediate import Rule
 from .least_loaded import LeastLoaded
 from .member import Member
 
@@ -17,7 +18,7 @@ MOST_OVER_MEAN = 1.25
 _BITS = 0xFFFF_FFFF_FFFF_FFFF
 
 
-class Session:
+class Session(Rule):
     """Fulfils :class:`ampacity.serving.routing.immediate.Rule`.
 
     Weighted rendezvous hashing: every (session, engine) draws a number, the highest wins; when an engine comes or goes,
