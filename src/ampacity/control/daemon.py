@@ -138,7 +138,7 @@ class Daemon:
         )
         secrets = open_secrets(folder.path, clock)
         launcher = Launcher(folder.path, hub, secrets=secrets)
-        launcher.tidy(self._store.live().attempts)
+        launcher.tidy(lambda: self._store.live().attempts)
         gateway = GatewayKeeper(writing, gateway_spec(table, settings, host=HOST, port=port), self._wake)
         self.control = Control(
             store=self._store,
