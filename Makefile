@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := src tests $(wildcard benchmarks)
-TESTS ?= tests/unit tests/property tests/contract tests/faults tests/end_to_end
+SIDE_BY_SIDE := tests/unit tests/property tests/contract
+ONE_BY_ONE := tests/faults tests/end_to_end
 
 MINUTES ?= 10
 
@@ -30,7 +31,8 @@ demo: install
 	$(BIN)/ampacity demo --report report
 
 test: install
-	$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --numprocesses 2 --dist worksteal --cov --cov-report=
+	$(BIN)/python -m pytest $(ONE_BY_ONE) --cov --cov-append --cov-report=term:skip-covered
 
 test-engines: install
 	$(BIN)/python -m pytest tests/engines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -20,6 +21,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     options.add_argument("--data", type=Path, default=Path(os.environ.get("AMPACITY_DATA", "../shared/data")))
     options.add_argument("--seed", type=int, default=0)
     return options
+
+
+def log_as_the_daemon_does(folder: Path) -> Path:
+    """Have all that the program tells its log written to a file, as a control plane does. Where that is."""
+    path = folder / "log"
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(filename=path, format=form, level=logging.INFO, force=True)
+    for loud in ("numba", "matplotlib"):
+        logging.getLogger(loud).setLevel(logging.WARNING)
+    return path
 
 
 @dataclass

@@ -77,6 +77,12 @@ class Platform:
                 found.append(process)
         return found
 
+    def kill(self, **environment: str) -> None:
+        """SIGKILL to those ``marked``; some may end by themselves meanwhile."""
+        for process in self.marked(**environment):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
     def supervisor_of(self, workload: str) -> psutil.Process:
         """The process that holds a job: the first above its own that is none of them."""
         marks = {process.pid for process in self.marked(AMPACITY_WORKLOAD_NAME=workload)}

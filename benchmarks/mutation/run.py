@@ -108,6 +108,7 @@ def main() -> None:
     options.add_argument("--only", default="", help="a folder of the scheduler, such as preempting")
     options.add_argument("--mutants", type=int, default=300, help="so many are drawn, over all folders")
     options.add_argument("--again", type=Path, metavar="FILE", help="those that survived by an earlier result file")
+    options.add_argument("--tests", help="files or folders below tests/, with commas; else all of the scheduler's")
     options.add_argument("--work", type=Path, metavar="FOLDER", help="keep there what was found, and go on from it")
     options.add_argument("--limit-s", type=float, default=float("inf"), help="end after so long")
     chosen = options.parse_args()
@@ -123,7 +124,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as own:
         folder = chosen.work or Path(own)
         folder.mkdir(parents=True, exist_ok=True)
-        tell(figures, changes, try_all(changes, QUICK if chosen.quick else TESTS, folder, until))
+        tests = chosen.tests.split(",") if chosen.tests else QUICK if chosen.quick else TESTS
+        tell(figures, changes, try_all(changes, tests, folder, until))
     figures.write(chosen.json)
 
 

@@ -6,6 +6,7 @@ python benchmarks/placement/run.py [--traces default,cpu250] [--quick] [--json F
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import experiment
-from reporting import Figures, parser
+from reporting import Figures, log_as_the_daemon_does, parser
 from traces import LOADS, load, names, published
 
 from ampacity.scheduler.placing import PolicyName, make
@@ -43,6 +44,9 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--traces", help="names with commas between them, all their seeds; else those of the folder")
     options.add_argument("--policies", help="names with commas between them; fgd and least_waste always run")
+    options.add_argument(
+        "--work", type=Path, metavar="FOLDER", help="keep each trace's runs there, and go on from them"
+    )
     chosen = options.parse_args()
     policies = chosen_policies(chosen.policies)
     folder = chosen.data / "fgd"
@@ -60,17 +64,43 @@ def main() -> None:
     figures = Figures("placement")
     before = published(folder)
     runs: Runs = {}
-    for name in traces:
-        began = time.process_time()
-        trace = load(folder, name)
-        seeds = list(trace.arrivals)[: QUICK_SEEDS if few else None]
-        for seed in seeds:
-            for policy in policies:
-                made = make(policy, mix=trace.mix, seed=1000 * chosen.seed + seed)
-                runs[name, policy, seed] = experiment.run(folder, trace, seed, made)
-        tell(figures, runs, name, len(seeds), time.process_time() - began)
+    with tempfile.TemporaryDirectory() as own:
+        log_as_the_daemon_does(Path(own))
+        figures.note("logging on")
+        for name in traces:
+            kept = None if chosen.work is None else chosen.work / f"{name}.npz"
+            cpu_s = recall(runs, name, kept)
+            if cpu_s is None:
+                began = time.process_time()
+                trace = load(folder, name)
+                for seed in list(trace.arrivals)[: QUICK_SEEDS if few else None]:
+                    for policy in policies:
+                        made = make(policy, mix=trace.mix, seed=1000 * chosen.seed + seed)
+                        runs[name, policy, seed] = experiment.run(folder, trace, seed, made)
+                cpu_s = time.process_time() - began
+                keep(runs, name, kept, cpu_s)
+            tell(figures, runs, name, len({seed for of, _, seed in runs if of == name}), cpu_s)
     compare(figures, runs, before, traces)
     figures.write(chosen.json)
+
+
+def keep(runs: Runs, trace: str, path: Path | None, cpu_s: float) -> None:
+    """Write a trace's runs down, so that a run of all traces may be made in pieces."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        of = {f"{policy.value} {seed}": values for (name, policy, seed), values in runs.items() if name == trace}
+        np.savez(path, cpu_s=np.array(cpu_s), **of)
+
+
+def recall(runs: Runs, trace: str, path: Path | None) -> float | None:
+    """What was kept of a trace; the CPU time that it took, or ``None`` where nothing was."""
+    if path is None or not path.exists():
+        return None
+    with np.load(path) as kept:
+        for key in set(kept.files) - {"cpu_s"}:
+            policy, seed = key.split()
+            runs[trace, PolicyName(policy), int(seed)] = kept[key]
+        return float(kept["cpu_s"])
 
 
 def chosen_policies(names: str | None) -> list[PolicyName]:

@@ -15,7 +15,7 @@ from statistics import fmean
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from day import BEGIN, DAY, TEAMS, Day, accelerator_s, accelerators
-from reporting import Figures, parser
+from reporting import Figures, log_as_the_daemon_does, parser
 
 from ampacity.simulator import JobOutcome, Result, Simulation
 from ampacity.simulator.measures import by_class, jain_index, percentile, utilisation, waits_s
@@ -52,17 +52,25 @@ def main() -> None:
     jobs = sum(len(day.jobs()) for day in days)
     figures.note(f"{nodes} nodes of 8; {count} days from seed {chosen.seed} on; {jobs} jobs; load {chosen.load:g}")
     first: dict[str, Result] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        log_as_the_daemon_does(Path(folder))
+        figures.note("logging on")
+        compare(figures, days, first)
+    figures.write(chosen.json)
+    if chosen.plot is not None:
+        from pictures import draw
+
+        draw(first, chosen.plot)
+
+
+def compare(figures: Figures, days: list[Day], first: dict[str, Result]) -> None:
+    """Each setting lives through all days; ``first``: what the first of them was like."""
     for name, settings in POLICIES.items():
         print(name, flush=True)
         told = [live_through(day, settings) for day in days]
         first[name] = told[0].result
         for figure in told[0].figures:
             figures.add(f"{name}_{figure}", fmean(each.figures[figure] for each in told if figure in each.figures))
-    figures.write(chosen.json)
-    if chosen.plot is not None:
-        from pictures import draw
-
-        draw(first, chosen.plot)
 
 
 def live_through(day: Day, settings: str) -> Told:

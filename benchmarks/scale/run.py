@@ -22,12 +22,13 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import cluster
 from cluster import NODES, Scale
-from reporting import Figures, parser
+from reporting import Figures, log_as_the_daemon_does, parser
 
 from ampacity.model.attempt import Attempt, AttemptPhase, Cause, CauseKind, Member, StopOrder
 from ampacity.model.event import Draft, Event, EventKind, Row, put
 from ampacity.model.ids import AttemptId, attempt_id
 from ampacity.model.plan import Placement, Plan, Start
+from ampacity.model.policy import POLICY_KEY, PlacementName, SchedulerPolicy
 from ampacity.model.workload import Replica, ReplicaPhase, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
 
@@ -134,10 +135,12 @@ class Loop:
         )
 
 
-def timed(scale: Scale, seed: int, changes: int) -> dict[str, float]:
+def timed(scale: Scale, seed: int, changes: int, placement: PlacementName) -> dict[str, float]:
     """Seconds of a full plan and of building the state, milliseconds of plans after one arrival or one end, GB."""
     random_ = random.Random(seed)
     rows = cluster.cluster(scale, random_, NOW)
+    if placement is not PlacementName.BEST_FIT:
+        rows.policies[POLICY_KEY] = SchedulerPolicy(placement=placement)
     began = time.perf_counter()
     state = build(rows)
     built_s = time.perf_counter() - began
@@ -227,13 +230,18 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--nodes", type=int, default=NODES, help="workloads grow with them")
     options.add_argument("--changes", type=int, default=0, help="how many arrivals and ends")
+    options.add_argument("--placement", type=PlacementName, default=PlacementName.BEST_FIT, help="such as least_waste")
     options.add_argument("--growth", action="store_true", help="also 1,000 to 100,000 nodes, and a picture")
     chosen = options.parse_args()
     figures = Figures("scale")
     scale = Scale().times(chosen.nodes / NODES)
     figures.note(f"{scale.nodes} nodes, {scale.running} workloads run, {scale.waiting} wait")
-    for name, value in timed(scale, chosen.seed, chosen.changes or (100 if chosen.quick else 400)).items():
-        figures.add(name, value, GOALS.get(name, ""))
+    figures.note(f"placement: {chosen.placement}; seed {chosen.seed}; logging on")
+    changes = chosen.changes or (100 if chosen.quick else 400)
+    with tempfile.TemporaryDirectory() as folder:
+        log_as_the_daemon_does(Path(folder))
+        for name, value in timed(scale, chosen.seed, changes, chosen.placement).items():
+            figures.add(name, value, GOALS.get(name, ""))
     if chosen.growth:
         growth(chosen, figures)
     figures.write(chosen.json)

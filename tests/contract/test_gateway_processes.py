@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from test_gateway_http import Gateway, eventually
 from ampacity.model.access import ApiKey, Limits, digest_of, key_id
 from engine_double import EngineDouble
 
+A_MINUTE = 12
+"""Requests that the key of these tests may send."""
+
 
 @pytest.fixture
 def engine() -> Iterator[EngineDouble]:
@@ -37,9 +41,8 @@ def engine() -> Iterator[EngineDouble]:
 def shared(tmp_path: Path, engine: EngineDouble) -> Iterator[Gateway]:
     found = Gateway(tmp_path, "--workers", "2")
     try:
-        eventually(lambda: len(workers(found)) == 2 and found.log.read_text().count("the dispatcher is there") == 2)
+        eventually(lambda: len(workers(found)) == 2 and found.log.read_text().count("the dispatcher is there") >= 2)
         found.route({"tiny": [engine]})
-        eventually(lambda: all("tiny" in httpx.get(found.url + "/v1/models").text for _ in range(24)))  # of each worker
         yield found
     finally:
         if found.process.poll() is None:
@@ -116,11 +119,20 @@ def answers(gateway: Gateway, count: int) -> list[int]:
     return [gateway.ask(key="often").status_code for _ in range(count)]
 
 
+def assert_one_limit(gateway: Gateway) -> None:
+    """Both workers together let through what the key may have at once, and what it earned meanwhile."""
+    began = time.monotonic()
+    found = answers(gateway, 3 * A_MINUTE)
+    earned = (time.monotonic() - began) * A_MINUTE / 60
+    assert set(found) == {200, 429}
+    assert A_MINUTE <= found.count(200) <= A_MINUTE + earned + 1
+
+
 def test_the_workers_have_one_view_and_go_on_while_it_is_gone(shared: Gateway, engine: EngineDouble) -> None:
     digest = digest_of("often")
-    key = ApiKey(id=key_id(digest), name="often", digest=digest, limits=Limits(requests_per_minute=12))
+    key = ApiKey(id=key_id(digest), name="often", digest=digest, limits=Limits(requests_per_minute=A_MINUTE))
     settled(shared, models={"tiny": [engine]}, keys=(key,))
-    assert sorted(answers(shared, 16)) == [200] * 12 + [429] * 4
+    assert_one_limit(shared)
     assert len({(seen.headers["x-request-id"])[:12] for seen in engine.seen}) == 2, "both workers have served"
     settled(shared, models={"tiny": [engine]})
     standing = dispatcher(shared)
@@ -134,9 +146,9 @@ def test_the_workers_have_one_view_and_go_on_while_it_is_gone(shared: Gateway, e
             standing.kill()
             assert [shared.ask().status_code for _ in range(20)] == [200] * 20
             assert list(lines)[-2] == "data: [DONE]"
-    eventually(lambda: shared.log.read_text().count("the dispatcher is there") == 4)
+    eventually(lambda: shared.log.read_text().count("the dispatcher is there") >= 4)
     settled(shared, models={"tiny": [engine]}, keys=(key,))
-    assert sorted(answers(shared, 16)) == [200] * 12 + [429] * 4
+    assert_one_limit(shared)
 
 
 def test_a_dispatcher_that_was_killed_is_told_of_the_streams_under_way(shared: Gateway, engine: EngineDouble) -> None:
@@ -146,7 +158,7 @@ def test_a_dispatcher_that_was_killed_is_told_of_the_streams_under_way(shared: G
         lines = [begin_stream(shared, streams) for _ in range(4)]
         assert len(engine.seen) == 4
         standing.kill()
-        eventually(lambda: shared.log.read_text().count("the dispatcher is there") == 4)
+        eventually(lambda: shared.log.read_text().count("the dispatcher is there") >= 4)
         settled(shared, models={"tiny": [engine, second]})
         lines += [begin_stream(shared, streams) for _ in range(4)]
         assert (len(engine.seen), len(second.seen)) == (4, 4), "the one that had four already gets no more"

@@ -135,7 +135,7 @@ def gang(tmp_path: Path) -> Iterator[MakeGang]:
         each.end()
 
 
-def eventually(true: Callable[[], object], what: str, limit_s: float = 20.0) -> None:
+def eventually(true: Callable[[], object], what: str, limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < deadline, f"{what} did not come"

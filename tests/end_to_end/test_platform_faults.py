@@ -66,8 +66,7 @@ def test_a_killed_rank_is_restarted_in_place(platform: Platform) -> None:
     )
     assert platform.ampacity("apply", "job.yaml").code == 0
     eventually(lambda: "rank 1 of 2, incarnation 0" in platform.ampacity("logs", "gang").out, "rank 1")
-    for process in platform.marked(AMPACITY_WORKLOAD_NAME="gang", RANK="1", AMPACITY_INCARNATION="0"):
-        process.send_signal(signal.SIGKILL)
+    platform.kill(AMPACITY_WORKLOAD_NAME="gang", RANK="1", AMPACITY_INCARNATION="0")
     eventually(lambda: "rank 1 of 2, incarnation 1" in platform.ampacity("logs", "gang").out, "rank 1 again")
     go.touch()
     view = platform.client.wait("gang", timeout_s=120)
@@ -98,10 +97,10 @@ def test_control_plane_parent_supervisor_and_rank_die_at_once(platform: Platform
     supervisor = platform.supervisor_of("falls")
     parent = psutil.Process(int((platform.state_dir / "local" / "parent.lock").read_text()))
     assert parent.name() == "ampacity-parent"
-    rank = platform.marked(AMPACITY_WORKLOAD_NAME="gang", RANK="1")[0]
     control = psutil.Process(platform.client.status().pid)
-    for process in (control, parent, supervisor, rank):
+    for process in (control, parent, supervisor):
         process.send_signal(signal.SIGKILL)
+    platform.kill(AMPACITY_WORKLOAD_NAME="gang", RANK="1")
 
     platform.up()
     eventually(lambda: falls_starts.read_text() == "started\nstarted\n", "the second start", LIMIT_S)
@@ -171,8 +170,7 @@ def test_a_killed_replica_costs_no_request_and_is_replaced(platform: Platform) -
     url = platform.client.status().gateway_url
     eventually(lambda: answers(platform), "the gateway's first answer")
     victim = next(attempt for attempt in platform.client.workload("echo").attempts if attempt.ready)
-    for process in platform.marked(AMPACITY_ATTEMPT=victim.id):
-        process.send_signal(signal.SIGKILL)
+    platform.kill(AMPACITY_ATTEMPT=victim.id)
     for _ in range(200):
         assert ask(url) > 0
     eventually(lambda: ready(platform) == 2, "the replica's successor")
@@ -185,8 +183,7 @@ def test_a_killed_gateway_comes_back_and_needs_no_control_plane_to_serve(platfor
     echo_service(platform)
     eventually(lambda: answers(platform), "the gateway's first answer")
     url = platform.client.status().gateway_url
-    for process in platform.marked(AMPACITY_WORKLOAD_NAME="gateway"):
-        process.send_signal(signal.SIGKILL)
+    platform.kill(AMPACITY_WORKLOAD_NAME="gateway")
     eventually(lambda: answers(platform), "the gateway again")
     assert platform.client.status().gateway_url == url
     os.kill(platform.client.status().pid, signal.SIGKILL)

@@ -76,8 +76,7 @@ def test_a_key_closes_the_endpoint_is_limited_spends_its_budget_and_is_revoked(p
     assert used("key")[""]["requests"] >= 1
 
     assert [ask(secret) for _ in range(3)] == [200, 200, 429], "2 apiece: its budget of 8 is spent"
-    for process in platform.marked(AMPACITY_WORKLOAD_NAME="gateway"):
-        process.send_signal(signal.SIGKILL)  # one that begins anew learns from the books what was spent
+    platform.kill(AMPACITY_WORKLOAD_NAME="gateway")  # one that begins anew learns from the books what was spent
     eventually(lambda: ask() == 401, "the gateway again")
     eventually(lambda: ask(secret) == 429, "the spent budget")
     assert platform.ampacity("keys", "limit", "alice", "--budget", "none", "--requests-per-minute", "2").code == 0

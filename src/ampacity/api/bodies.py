@@ -170,8 +170,11 @@ class Submission(_Strict):
 
 
 class DesiredChange(_Strict):
+    """``size``: of an elastic gang, in nodes; 0 = again as its file says."""
+
     wish: Wish | None = None
     replicas: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPLICAS)] | None = None
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPLICAS)] | None = None
 
 
 class ConditionChange(_Strict):

@@ -139,10 +139,16 @@ def _look(plane: Plane, ref: str, project: Project) -> tuple[Workload, bytes]:
 
 def set_desired(call: Call[InProject, DesiredChange]) -> Answer:
     body = call.body
-    if body.wish is None and body.replicas is None:
-        raise InvalidSpec("Give `wish` or `replicas`.", where=Where(key="wish"), hint='Such as {"wish": "stop"}.')
+    if body.wish is None and body.replicas is None and body.size is None:
+        text = "Give `wish`, `replicas` or `size`."
+        raise InvalidSpec(text, where=Where(key="wish"), hint='Such as {"wish": "stop"}.')
     view = call.service.plane.set_desired(
-        call.ref, project=call.query.project, by=call.principal.name, wish=body.wish, replicas=body.replicas
+        call.ref,
+        project=call.query.project,
+        by=call.principal.name,
+        wish=body.wish,
+        replicas=body.replicas,
+        size=body.size,
     )
     return answer(view)
 

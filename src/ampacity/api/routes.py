@@ -137,7 +137,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         name="setDesired",
-        summary="Wish that it stops, or for another number of replicas.",
+        summary="Wish that it stops, or for another number of replicas or nodes.",
         method="POST",
         path=f"{_WORKLOAD}/desired",
         action=Action.CHANGE_WORKLOAD,

@@ -220,6 +220,15 @@ class Client(NodeCalls, TopologyCalls, QueueCalls, ModelCalls, SecretCalls, KeyC
         """
         return self._desire(ref, {"replicas": replicas}, project)
 
+    def resize(self, ref: str, nodes: int, *, project: str | None = None) -> WorkloadView:
+        """Wish for that many nodes of an elastic train; 0 = again as its file says. It goes on from the state that it
+        is asked to save: on fewer nodes at once, on more of them when there is room that nobody waits for.
+
+        Raises:
+            Conflict: it has ended, or its ``num_nodes`` do not hold that many.
+        """
+        return self._desire(ref, {"size": nodes}, project)
+
     def why(self, ref: str, *, project: str | None = None) -> Why:
         """Why it waits, runs or ended as it did, and what would change it."""
         return self._link.call("GET", path_of("workloads", ref, "why"), Why, query={"project": self._in(project)})

@@ -242,9 +242,16 @@ class LivePlane:
         return views
 
     def set_desired(
-        self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
+        self,
+        ref: str,
+        *,
+        project: Project,
+        by: str,
+        wish: Wish | None = None,
+        replicas: int | None = None,
+        size: int | None = None,
     ) -> WorkloadView:
-        ident = self._writing.set_desired(ref, project=project, by=by, wish=wish, replicas=replicas)
+        ident = self._writing.set_desired(ref, project=project, by=by, wish=wish, replicas=replicas, size=size)
         self._wake()
         return self.workload(ident, project=project)
 

@@ -119,9 +119,17 @@ class Plane(Protocol):
         ...
 
     def set_desired(
-        self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
+        self,
+        ref: str,
+        *,
+        project: Project,
+        by: str,
+        wish: Wish | None = None,
+        replicas: int | None = None,
+        size: int | None = None,
     ) -> WorkloadView:
-        """Raises ``Conflict`` when it has ended."""
+        """``size``: nodes of a gang; 0 = again as its spec says. Raises ``Conflict`` when it has ended, or cannot have
+        that many."""
         ...
 
     def why(self, ref: str, *, project: Project) -> Why: ...

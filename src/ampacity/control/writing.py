@@ -12,8 +12,9 @@ from ampacity.model.event import Draft, EventKind, Table, Touch, put
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
 from ampacity.model.queue import Queue
+from ampacity.model.resources import Range
 from ampacity.model.view import WorkloadView
-from ampacity.model.workload import Desired, Wish, Workload, WorkloadKind, WorkloadSpec
+from ampacity.model.workload import Desired, SpecRevision, Wish, Workload, WorkloadKind, WorkloadSpec
 from ampacity.store.feed import FeedStore
 
 from .lookup import find
@@ -63,12 +64,19 @@ class Writing:
         return self._submitting.submit(specs, project=project, owner=owner, indices=indices, receipt=receipt)
 
     def set_desired(
-        self, ref: str, *, project: Project, by: str, wish: Wish | None, replicas: int | None
+        self,
+        ref: str,
+        *,
+        project: Project,
+        by: str,
+        wish: Wish | None = None,
+        replicas: int | None = None,
+        size: int | None = None,
     ) -> WorkloadId:
-        """Raises ``NotFound``, ``Conflict``."""
+        """``size``: nodes of a gang; 0 = again as its spec says. Raises ``NotFound``, ``Conflict``."""
         for _ in range(TRIES):
             workload = find(self._store, ref, project)
-            draft = self._changed_desire(workload, by=by, wish=wish, replicas=replicas)
+            draft = self._changed_desire(workload, by=by, wish=wish, replicas=replicas, size=size)
             if draft is None:
                 return workload.id
             try:
@@ -98,21 +106,37 @@ class Writing:
             return len(live)
         raise Conflict("The workloads keep changing; try again.")
 
-    def _changed_desire(self, workload: Workload, *, by: str, wish: Wish | None, replicas: int | None) -> Draft | None:
+    def _changed_desire(
+        self, workload: Workload, *, by: str, wish: Wish | None, replicas: int | None, size: int | None
+    ) -> Draft | None:
         if workload.phase.ended:
             raise Conflict(f"{workload.name} ({workload.id}) has ended: {workload.phase}.")
         if replicas is not None and workload.kind is not WorkloadKind.SERVICE:
             raise Conflict(f"{workload.name} is a {workload.kind}; only a service has replicas.")
+        if size:
+            self._refuse_size(workload, size)
         desired = self._store.get(Table.DESIRED, workload.id)
         assert isinstance(desired, Desired), "a workload has its desired record"
         changed = replace(
             desired,
             wish=desired.wish if wish is None else wish,
             replicas=desired.replicas if replicas is None else replicas,
+            size=desired.size if size is None else size or None,
         )
         if changed == desired:
             return None
         return self._wished(workload, changed, by=by)
+
+    def _refuse_size(self, workload: Workload, size: int) -> None:
+        row = self._store.get(Table.SPECS, f"{workload.id}@{workload.spec_revision}")
+        assert isinstance(row, SpecRevision), "a workload has its spec"
+        allowed = row.spec.num_nodes
+        if not allowed.holds(size):
+            nodes = "1 node" if allowed == Range.exactly(1) else f"{allowed} nodes"
+            raise Conflict(
+                f"{workload.name} runs on {nodes}, not on {size}.",
+                hint="`num_nodes: 2..4` in its file makes a train elastic.",
+            )
 
     def _wished(self, workload: Workload, changed: Desired, *, by: str) -> Draft:
         """``changed`` still has the version of the row that it replaces."""
@@ -126,7 +150,8 @@ class Writing:
             workload=workload.id,
             actor=by,
             text=f"{by} wishes: {changed.wish}"
-            + (f", {changed.replicas} replicas" if workload.kind is WorkloadKind.SERVICE else ""),
+            + (f", {changed.replicas} replicas" if workload.kind is WorkloadKind.SERVICE else "")
+            + (f", {changed.size} nodes" if changed.size is not None else ""),
         )
 
     def set_condition(self, name: str, condition: NodeCondition, *, by: str) -> None:

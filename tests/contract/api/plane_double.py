@@ -232,7 +232,14 @@ class PlaneDouble:
         return self._find(ref, project)
 
     def set_desired(
-        self, ref: str, *, project: Project, by: str, wish: Wish | None = None, replicas: int | None = None
+        self,
+        ref: str,
+        *,
+        project: Project,
+        by: str,
+        wish: Wish | None = None,
+        replicas: int | None = None,
+        size: int | None = None,
     ) -> WorkloadView:
         self._called("set_desired")
         with self._changed:
@@ -242,6 +249,8 @@ class PlaneDouble:
             desired = replace(view.desired, wish=wish or view.desired.wish, by=by, version=view.desired.version + 1)
             if replicas is not None:
                 desired = replace(desired, replicas=replicas)
+            if size is not None:
+                desired = replace(desired, size=size or None)
             self._views[view.workload.id] = replace(view, desired=desired)
             self._note(EventKind.DESIRED_CHANGED, f"{ref} changed", view.workload)
             return self._views[view.workload.id]

@@ -47,6 +47,8 @@ def test_a_workload_from_submission_to_its_end(client: Client, plane: PlaneDoubl
     assert client.status().waiting == 1
     assert client.server_version == __version__
     assert client.scale("hello", 3).desired.replicas == 3
+    assert client.resize("hello", 2).desired.size == 2
+    assert client.resize("hello", 0).desired.size is None
     stopped = client.stop(ident)
     assert (stopped.desired.wish, stopped.desired.by) == (Wish.STOP, pwd.getpwuid(os.getuid()).pw_name)
     assert client.why(ident).headline == "It waits."

@@ -146,6 +146,13 @@ class ClientDouble:
         self.views[view.workload.id] = view
         return view
 
+    def resize(self, ref: str, nodes: int) -> WorkloadView:
+        self._called("resize", ref, nodes)
+        view = self._find(ref)
+        view = replace(view, desired=replace(view.desired, size=nodes or None))
+        self.views[view.workload.id] = view
+        return view
+
     def why(self, ref: str) -> Why:
         self._called("why", ref)
         view = self._find(ref)

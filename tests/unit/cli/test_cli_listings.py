@@ -270,6 +270,11 @@ def test_scale(amp: Amp, amp_json: Amp, client: ClientDouble) -> None:
     client.add("t", "train")
     assert amp("scale", "chat", "3").stdout == "chat: 3 replicas wished for\n"
     assert amp_json("scale", "chat", "1")["desired"]["replicas"] == 1
+    assert amp("scale", "t", "--nodes", "3").stdout == "t: 3 nodes wished for\n"
+    assert amp("scale", "t", "--nodes", "1").stdout == "t: 1 node wished for\n"
+    assert amp("scale", "t", "--nodes", "0").stdout == "t: as many nodes as its file says wished for\n"
+    for odd in (["scale", "t"], ["scale", "t", "2", "--nodes", "2"]):
+        assert amp(*odd).exit_code == 2
     result = amp("scale", "t", "2")
     assert result.exit_code == 2
     assert result.stderr == "error: t is a train, not a service.\n hint: Only services have replicas.\n"

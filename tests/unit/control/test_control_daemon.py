@@ -26,7 +26,7 @@ from ampacity.model.workload import RetryPolicy, ServiceSpec, Wish, WorkloadKind
 SETTINGS = Settings(nodes=("n1:cpus=4,memory=4GB",), gateway_port=0)
 
 
-def eventually(true: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:
+def eventually(true: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {limit_s:g} s"

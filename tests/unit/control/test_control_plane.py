@@ -196,6 +196,27 @@ def test_wishes_change_what_lives_and_nothing_else(seat: Seat) -> None:
         seat.plane.set_desired("job", project=DEFAULT_PROJECT, by="anna", replicas=2)
 
 
+def test_a_train_is_given_the_nodes_that_are_wished_for_if_it_may_have_them(seat: Seat) -> None:
+    elastic = WorkloadSpec(name="lm", kind=WorkloadKind.TRAIN, run="true", num_nodes=Range(minimum=1, maximum=3))
+    ident = seat.submit(elastic).workload.id
+    assert len(seat.bench.last(ident).members) == 2
+    view = seat.plane.set_desired("lm", project=DEFAULT_PROJECT, by="anna", size=1)
+    assert view.desired.size == 1
+    seat.bench.step()
+    assert [len(each.members) for each in seat.bench.attempts(ident)] == [2, 1]
+    assert seat.bench.replicas(ident)[0].failures == 0
+    for size in (4, 9):
+        with pytest.raises(Conflict, match=f"lm runs on 1..3 nodes, not on {size}"):
+            seat.plane.set_desired("lm", project=DEFAULT_PROJECT, by="anna", size=size)
+    view = seat.plane.set_desired("lm", project=DEFAULT_PROJECT, by="anna", size=2)
+    seat.bench.step()
+    assert [len(each.members) for each in seat.bench.attempts(ident)] == [2, 1, 2]
+    assert seat.plane.set_desired("lm", project=DEFAULT_PROJECT, by="anna", size=0).desired.size is None
+    seat.submit(task("job"))
+    with pytest.raises(Conflict, match="job runs on 1 node, not on 2"):
+        seat.plane.set_desired("job", project=DEFAULT_PROJECT, by="anna", size=2)
+
+
 def test_nodes_show_what_is_given_out(seat: Seat) -> None:
     seat.submit(gang("g", resources=ResourceRequest(cpu_milli=Range.exactly(1500))))
     first = seat.plane.nodes()[0]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from machine_tree import MachineTree
 
 from ampacity.drivers.local.device_files import denials
 from ampacity.model.ids import DeviceId
 from ampacity.model.node import Device
 from ampacity.observe.discovery.tree import Tree
+from machine_tree import MachineTree
 
 PLACES = ("pci0000:00/0000:03:00.0", "pci0000:00/0000:0a:00.0", "pci0000:80/0000:8b:00.0")
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from machine_tree import MachineTree
 
 from ampacity.observe.device_probe import Probe
 from ampacity.observe.device_rings import DeviceRings
@@ -18,6 +17,7 @@ from ampacity.observe.devices.base import DeviceIdentity, ReadFailed
 from ampacity.observe.devices.nvidia import NvidiaReader
 from ampacity.observe.devices.registry import open_reader
 from ampacity.observe.discovery.tree import Tree
+from machine_tree import MachineTree
 
 
 class NvmlError(Exception):

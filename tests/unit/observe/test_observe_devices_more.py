@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from machine_tree import MachineTree
 
 from ampacity.observe.devices import apple, habana, intel
 from ampacity.observe.devices.apple import AppleReader
@@ -15,6 +14,7 @@ from ampacity.observe.devices.habana import HabanaReader
 from ampacity.observe.devices.intel import IntelReader
 from ampacity.observe.discovery import accelerators
 from ampacity.observe.discovery.tree import Tree
+from machine_tree import MachineTree
 
 GB, GIB = 10**9, 1 << 30
 MAX = "pci0000:15/0000:15:01.0/0000:16:00.0"

@@ -157,3 +157,13 @@ def test_how_long_it_will_last() -> None:
     assert 100.0 <= learned.bound_s < 142.0
     assert lasting(WorkloadKind.TASK, 50.0, runtimes, "k", 7.0) == Lasting(basis=Basis.LIMIT, seconds=50.0)
     assert lasting(WorkloadKind.SERVICE, None, runtimes, "k", 7.0).expected_s == float("inf")
+
+
+def test_one_that_ends_in_time_is_let_past_though_another_of_its_shape_is_kept_out() -> None:
+    """Also when as many have places held as may."""
+    gang = workload("gang", request("H100:4"), num_nodes=TWO, created_at=0.0)
+    long = workload("long", request("H100"), created_at=1.0, limit_s=500.0)
+    short = workload("short", request("H100"), created_at=2.0, limit_s=20.0)
+    easy = BackfillPolicy(name=BackfillName.EASY)
+    made = planned(held("w1", "H100:3", 50.0), held("w2", "H100:3", 80.0, on="n2"), gang, long, short, backfill=easy)
+    assert started(made) == {"short"}

@@ -535,3 +535,26 @@ def test_a_higher_priority_takes_what_its_queue_may_use_from_a_lower_one_though_
     del rows.attempts["low.0.1"]
     made = plan(build(_replaced(rows, promised)), NOW)
     assert [start.workload for start in made.starts] == ["big"]
+
+
+def test_who_left_a_place_lately_is_not_moved_and_nobody_is_moved_twice() -> None:
+    n1, n2, n3 = (node(f"n{index}", devices=8) for index in (1, 2, 3))
+    wanted = SchedulerPolicy(preemption=PreemptionPolicy(defragment=True))
+    one = runs("one", "H100:4", [n1], preempted=1, placed_at=NOW - 100)
+    two = runs("two", "H100:4", [n2], preempted=1, placed_at=NOW - 100)
+    whole, long = asks("whole", "H100:8"), runs("long", "H100:8", [n3])
+    assert planned(n1, n2, n3, wanted, one, two, long, whole).moves == ()
+    settled = runs("two", "H100:4", [n2], preempted=1, placed_at=NOW - 700)
+    made = planned(n1, n2, n3, wanted, one, settled, long, whole)
+    assert [each.attempt for each in made.moves] == ["two.0.1"]
+    both = [runs("one", "H100:4", [n1]), runs("two", "H100:4", [n2])]
+    made = planned(n1, n2, n3, wanted, *both, long, whole, asks("next", "H100:8", at=1.0))
+    assert len(made.moves) == 1
+
+
+def test_of_two_gangs_that_could_grow_the_one_of_the_higher_priority_does() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    size = Range(minimum=1, maximum=2)
+    low = runs("a", "H100:8", [nodes[0]], size=size)
+    high = runs("b", "H100:8", [nodes[1]], size=size, priority=HIGH)
+    assert [each.attempt for each in planned(*nodes, low, high).resizes] == ["b.0.1"]

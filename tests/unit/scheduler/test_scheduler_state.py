@@ -9,6 +9,7 @@ from ampacity.model.event import Draft, Event, EventKind, Row, Rows, Table, Touc
 from ampacity.model.fits import capacity, less
 from ampacity.model.ids import NodeId, WorkloadId
 from ampacity.model.node import Health
+from ampacity.model.policy import Points, SchedulerPolicy
 from ampacity.model.workload import Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
 from scheduler_cluster import node, request, rows_of, running, workload
@@ -102,3 +103,14 @@ def test_a_snapshot_replaces_everything() -> None:
 def test_an_empty_state_is_that_of_no_rows() -> None:
     assert build(Rows()) == State()
     assert WorkloadId("w1") not in State().live
+
+
+def test_the_work_behind_one_that_waits_counts_no_more_once_it_has_ended() -> None:
+    policy = SchedulerPolicy(points=Points(critical_path=5.0))
+    first, second = workload("w1"), workload("w2", after=("w1",), limit_s=100.0)
+    third = workload("w3", after=("w2",), limit_s=50.0)
+    state = build(rows_of(policy, first, second, third))
+    assert [want.behind_s for want in state.wants(WorkloadId("w1"))] == [150.0]
+    state.apply(event(1, ended(third[0], WorkloadPhase.CANCELLED)))
+    (want,) = [each for each in state.line.all() if each.workload.id == "w1"]
+    assert want.behind_s == 100.0
