@@ -43,7 +43,7 @@ FILE = click.Path(exists=True, dir_okay=False, resolve_path=True)
 )
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal.")
 @verb
-def command(session: Session, nodes: tuple[str, ...], backup: Path | None, foreground: bool, **told: Any) -> None:
+def command(session: Session, /, nodes: tuple[str, ...], backup: Path | None, foreground: bool, **told: Any) -> None:
     """Start the control plane on this machine, and return when it answers.
 
     What is said here is kept: the next `up` without options is the same.
