@@ -25,6 +25,8 @@ from ampacity.model.view import (
     ProgressPoint,
     QueueChanges,
     QueueTreeView,
+    RouteChanges,
+    RoutesView,
     Status,
     TopologyChanges,
     Why,
@@ -44,6 +46,7 @@ from .metering import Metering
 from .plane import Asked, LogSearch, LogSlice, News
 from .queueing import Queueing
 from .reading import Reading, news_of
+from .routing import Routing
 from .searching import Searching
 from .step import Control
 from .story import tell
@@ -104,6 +107,7 @@ class LivePlane:
         self._searching = Searching(self._reading, output)
         self._queueing = Queueing(store, control, clock)
         self._topology = Topology(store, clock)
+        self._routing = Routing(store, clock)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -201,6 +205,15 @@ class LivePlane:
 
     def apply_topology(self, text: str, *, file: str, by: str, dry_run: bool) -> TopologyChanges:
         found = self._topology.apply(text, file=file, by=by, dry_run=dry_run)
+        if not dry_run:
+            self._wake()
+        return found
+
+    def routes(self) -> RoutesView:
+        return self._routing.view()
+
+    def apply_routes(self, text: str, *, file: str, by: str, dry_run: bool) -> RouteChanges:
+        found = self._routing.apply(text, file=file, by=by, dry_run=dry_run)
         if not dry_run:
             self._wake()
         return found

@@ -20,6 +20,8 @@ from ampacity.model.view import (
     ProgressPoint,
     QueueChanges,
     QueueTreeView,
+    RouteChanges,
+    RoutesView,
     Status,
     TopologyChanges,
     Why,
@@ -184,6 +186,15 @@ class Plane(Protocol):
 
     def apply_topology(self, text: str, *, file: str, by: str, dry_run: bool) -> TopologyChanges:
         """Make them what a topology file says, as a whole; with ``dry_run`` only say what would change. Raises
+        ``InvalidSpec``, ``Conflict``."""
+        ...
+
+    def routes(self) -> RoutesView:
+        """Public names, the models behind them, and how many replicas of each are ready."""
+        ...
+
+    def apply_routes(self, text: str, *, file: str, by: str, dry_run: bool) -> RouteChanges:
+        """Make the routes what a route file says, as a whole; with ``dry_run`` only say what would change. Raises
         ``InvalidSpec``, ``Conflict``."""
         ...
 

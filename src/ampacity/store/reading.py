@@ -29,6 +29,7 @@ _OF_ALL = (
     Table.QUEUES,
     Table.API_KEYS,
     Table.PROJECT_LIMITS,
+    Table.ROUTES,
     Table.POLICIES,
     Table.SITES,
     Table.USAGE,

@@ -37,6 +37,8 @@ from ampacity.model.queue import Queue
 from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.receipt import Receipt
 from ampacity.model.resources import Allocation
+from ampacity.model.route import Route
+from ampacity.model.route_file import parse_route_file
 from ampacity.model.site import EMPTY_SITE, Site
 from ampacity.model.topology_file import parse_topology_file
 from ampacity.model.view import (
@@ -47,6 +49,8 @@ from ampacity.model.view import (
     ProgressPoint,
     QueueChanges,
     QueueTreeView,
+    RouteChanges,
+    RoutesView,
     Status,
     StoryKind,
     TopologyChanges,
@@ -116,6 +120,7 @@ class PlaneDouble:
         self.folder: Path | None = None
         self._secrets: dict[str, Secret] = {}
         self.site = EMPTY_SITE
+        self.public: tuple[Route, ...] = ()
         self._queues: tuple[Queue, ...] = ()
         books = MemoryStore()
         self.keys = Keys(books, time.time)
@@ -341,6 +346,18 @@ class PlaneDouble:
         if not dry_run:
             self.site = read.site(self.site.version + 1)
         return TopologyChanges(dry_run=dry_run, changes=tuple(f"tree {tree} comes" for tree in read.levels))
+
+    def routes(self) -> RoutesView:
+        self._called("routes")
+        return RoutesView(routes=self.public, ready={"writer": 2})
+
+    def apply_routes(self, text: str, *, file: str, by: str, dry_run: bool) -> RouteChanges:
+        self._called("apply_routes")
+        read = parse_route_file(text, file=file)
+        self.actors.append(by)
+        if not dry_run:
+            self.public = read.routes or ()
+        return RouteChanges(dry_run=dry_run, changes=tuple(f"{route.name} comes" for route in read.routes or ()))
 
     def mark_node(
         self, node: str, *, labels: Mapping[str, str | None], taints: Mapping[str, str | None], by: str

@@ -49,7 +49,7 @@ def test_every_call_by_curl(server: RunningServer, plane: PlaneDouble, tmp_path:
         "secrets", "put_secret", "remove_secret", "rotate_secret_key", "files",
         "nodes", "set_condition", "mark_node", "topology", "apply_topology", "measurements", "metrics", "search",
         "models", "model", "add_model",
-        "remove_model", "shutdown", "queues", "apply_queues",
+        "remove_model", "shutdown", "queues", "apply_queues", "routes", "apply_routes",
     }  # fmt: skip
 
 

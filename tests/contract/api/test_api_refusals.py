@@ -29,6 +29,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/shutdown": {},
     "/queues": {"file": "queues: {}"},
     "/topology": {"file": "licences: {a: 1}"},
+    "/routes": {"file": "routes: {a: b}"},
     "/nodes/{ref}/marks": {"labels": {"zone": "a"}},
     "/secrets/{ref}": {"value": "dmFsdWU="},
     "/keys": {"name": "k", "digest": "ab" * 32},
