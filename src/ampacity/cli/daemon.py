@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import ampacity
 from ampacity.api.server import RunningServer, serve
 from ampacity.api.wire import error_to_wire
 from ampacity.cli.failure import FAILED, USAGE, say_error
+from ampacity.cli.store_address import without_password
 from ampacity.control.daemon import HOST, Daemon
 from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder
 from ampacity.model.errors import AmpacityError, PortInUse, UserError
@@ -48,12 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ready = _Ready(options.ready_fd)
     ends = _listen_for_signals()
     try:
-        run(Path(options.state), options, ready, ends)
+        _run_in(Path(options.state), options, ready, ends)
     except AmpacityError as error:
         ready.failed(error)
         say_error(error, as_json=False)
         return USAGE if isinstance(error, UserError) else FAILED
     return 0
+
+
+def _run_in(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.SimpleQueue[str]) -> None:
+    """As :func:`run`; what a start stumbles over in the folder is the user's to mend."""
+    try:
+        run(path, options, ready, ends)
+    except OSError as error:
+        if ready.said or not str(error.filename or "").startswith(str(path.expanduser().absolute())):
+            raise
+        hint = "See that all in it is this user's own; what is not Ampacity's has to go. Or use another folder."
+        raise UserError(f"{error.filename} cannot be used: {error.strerror}.", hint=hint) from error
 
 
 def run(path: Path, options: argparse.Namespace, ready: _Ready, ends: queue.SimpleQueue[str]) -> None:
@@ -115,15 +126,6 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     return replace(settings, **{name: value for name, value in told.items() if value not in (None, ())})
 
 
-def without_password(store: str) -> str:
-    """The address as it may be kept and shown: the next start finds the same store, and asks for the password anew."""
-    parts = urlsplit(store)
-    if parts.password is None:
-        return store
-    name, _, place = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{name.partition(':')[0]}@{place}").geturl()
-
-
 def _serve(daemon: Daemon, folder: StateFolder, settings: Settings) -> RunningServer:
     """The API; on the usual port, or a free one when that is taken and no port was asked for."""
     socket_path = folder.socket_path()
@@ -157,9 +159,13 @@ class _Ready:
     """Tells whoever started this process how the start went; once."""
 
     def __init__(self, fd: int | None) -> None:
-        self._fd = fd
+        self._fd, self._told = fd, False
         if fd is not None:
             os.set_inheritable(fd, False)
+
+    @property
+    def said(self) -> bool:
+        return self._told
 
     def answers(self) -> None:
         self._say({})
@@ -168,7 +174,7 @@ class _Ready:
         self._say({"error": error_to_wire(error)})
 
     def _say(self, word: dict[str, object]) -> None:
-        fd, self._fd = self._fd, None
+        fd, self._fd, self._told = self._fd, None, True
         if fd is None:
             return
         try:

@@ -60,6 +60,9 @@ class StateFolder:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except (OSError, ValueError) as error:
             raise UserError(f"The state folder {self.path} cannot be used: {error}.") from error
+        if self.path.stat().st_uid != os.geteuid() and os.geteuid() != 0:
+            hint = "Use a folder of your own: --state, or AMPACITY_HOME."
+            raise UserError(f"The state folder {self.path} belongs to another user.", hint=hint)
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise UserError(f"The state folder {self.path} is not writable for this user.")
 
@@ -130,9 +133,10 @@ class StateFolder:
         self.file("control.json").unlink(missing_ok=True)
 
     def read_gateway_port(self) -> int | None:
-        """The port that the gateway had last."""
+        """The port that the gateway had last, if that is known."""
         path = self.file("gateway") / "port"
-        return int(path.read_text()) if path.exists() else None
+        text = path.read_text(errors="replace").strip() if path.exists() else ""
+        return int(text) if text.isascii() and text.isdigit() else None
 
     def write_gateway_port(self, port: int) -> None:
         path = self.file("gateway") / "port"

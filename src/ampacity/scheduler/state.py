@@ -323,7 +323,7 @@ class State:
             case Table.POOLS | Table.QUEUES | Table.USAGE | Table.RUNTIMES:
                 rows: dict[str, Row] = getattr(self, table.value)
                 return rows.get(key)
-            case Table.API_KEYS | Table.PROJECT_LIMITS:  # the gateway's, not held here
+            case Table.API_KEYS | Table.PROJECT_LIMITS | Table.ROUTES:  # the gateway's, not held here
                 return None
 
 
