@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from ampacity.model.access import ApiKey, ProjectLimits
+from ampacity.model.route import Route
 from ampacity.serving.table import ModelRoute, ReplicaRoute, RoutingTable, write_table
 from engine_double import EngineDouble
 
@@ -62,12 +63,13 @@ class Gateway:
         upstream: str = "",
         keys: tuple[ApiKey, ...] | None = None,
         limits: tuple[ProjectLimits, ...] = (),
+        routes: tuple[Route, ...] = (),
         **terms: Any,
     ) -> None:
         """Write a table and wait until it is in force. ``keys``: close the endpoint for all but these. ``terms``: those
         of every route."""
         self.version += 1
-        routes = tuple(
+        served = tuple(
             ModelRoute(
                 name=name,
                 workload=f"w{name}",
@@ -78,7 +80,12 @@ class Gateway:
             for name, engines in models.items()
         )
         table = RoutingTable(
-            version=self.version, models=routes, closed=keys is not None, keys=keys or (), limits=limits
+            version=self.version,
+            models=served,
+            closed=keys is not None,
+            keys=keys or (),
+            limits=limits,
+            routes=routes,
         )
         write_table(self.table, table)
         if self.version > 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ampacity.model.queue_file import parse_queue_file
+from ampacity.model.route_file import parse_route_file
 from ampacity.model.topology_file import parse_topology_file
 from ampacity.model.workload_file import parse_workload
 
@@ -23,6 +24,8 @@ OF_QUEUES = re.compile("(queues|scheduler):")
 """How a queue file begins."""
 OF_TOPOLOGY = re.compile("(topology|feeds|licences):")
 """How a topology file begins."""
+OF_ROUTES = re.compile("routes:")
+"""How a route file begins."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -32,7 +35,8 @@ def blocks(page: Path, language: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_workload_file_on_a_page_is_valid(page: Path) -> None:
     for text in [text for text in blocks(page, "yaml") if not OF_QUEUES.match(text)]:
-        assert OF_TOPOLOGY.match(text) or parse_workload(text, file=page.name, directory="/work")
+        others = OF_TOPOLOGY.match(text) or OF_ROUTES.match(text)
+        assert others or parse_workload(text, file=page.name, directory="/work")
 
 
 def test_every_queue_file_on_the_page_of_scheduling_is_valid() -> None:
@@ -46,6 +50,11 @@ def test_every_queue_file_on_the_page_of_scheduling_is_valid() -> None:
 def test_the_topology_file_on_the_page_of_scheduling_is_valid() -> None:
     (text,) = [text for text in blocks(ROOT / "docs" / "scheduling.md", "yaml") if OF_TOPOLOGY.match(text)]
     assert parse_topology_file(text, file="scheduling.md").about
+
+
+def test_the_route_file_on_the_page_of_serving_is_valid() -> None:
+    (text,) = [text for text in blocks(ROOT / "docs" / "serving.md", "yaml") if OF_ROUTES.match(text)]
+    assert parse_route_file(text, file="serving.md").routes
 
 
 def test_the_training_example_runs_and_resumes(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ class Action(StrEnum):
     CHANGE_NODE = "node.change"
     READ_QUEUE = "queue.read"
     CHANGE_QUEUES = "queues.change"
+    READ_ROUTES = "routes.read"
+    CHANGE_ROUTES = "routes.change"
     READ_MODEL = "model.read"
     ADD_MODEL = "model.add"
     REMOVE_MODEL = "model.remove"

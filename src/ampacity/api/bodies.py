@@ -207,6 +207,14 @@ class TopologyFileBody(_Strict):
     dry_run: bool = False
 
 
+class RouteFileBody(_Strict):
+    """``file``: the text of a route file, with the ``name`` that it came from. ``dry_run``: change nothing."""
+
+    file: str
+    name: str = "routes.yaml"
+    dry_run: bool = False
+
+
 class MarksChange(_Strict):
     """Labels and taints to put on a node; ``null`` takes one off. A taint may have an empty value."""
 

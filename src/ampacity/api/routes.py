@@ -7,11 +7,30 @@ from typing import Any, Final
 from ampacity.hub.version import ModelVersion
 from ampacity.model.access import ProjectLimits
 from ampacity.model.site import Site
-from ampacity.model.view import NodeView, QueueChanges, QueueTreeView, Status, TopologyChanges, Why, WorkloadView
+from ampacity.model.view import (
+    NodeView,
+    QueueChanges,
+    QueueTreeView,
+    RouteChanges,
+    RoutesView,
+    Status,
+    TopologyChanges,
+    Why,
+    WorkloadView,
+)
 from ampacity.observe.measured import Measurements
 from ampacity.secrets.secret import Secret
 
-from . import file_handlers, handlers, key_handlers, openapi, queue_handlers, secret_handlers, topology_handlers
+from . import (
+    file_handlers,
+    handlers,
+    key_handlers,
+    openapi,
+    queue_handlers,
+    route_handlers,
+    secret_handlers,
+    topology_handlers,
+)
 from .answers import (
     Done,
     FilePage,
@@ -49,6 +68,7 @@ from .bodies import (
     ProjectLimitsChange,
     QueueFileBody,
     RawBytes,
+    RouteFileBody,
     SearchQuery,
     SecretsQuery,
     SecretValue,
@@ -286,6 +306,25 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=TopologyFileBody,
         answer=TopologyChanges,
         handler=topology_handlers.apply_topology,
+    ),
+    Endpoint(
+        name="listRoutes",
+        summary="Public names, the models behind them, and how many replicas of each are ready.",
+        method="GET",
+        path="/routes",
+        action=Action.READ_ROUTES,
+        answer=RoutesView,
+        handler=route_handlers.routes,
+    ),
+    Endpoint(
+        name="applyRoutes",
+        summary="Make the routes what a route file says; with `dry_run` say what would change.",
+        method="PUT",
+        path="/routes",
+        action=Action.CHANGE_ROUTES,
+        body=RouteFileBody,
+        answer=RouteChanges,
+        handler=route_handlers.apply_routes,
     ),
     Endpoint(
         name="listQueues",

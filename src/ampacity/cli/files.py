@@ -24,7 +24,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class WholeText:
-    """The text of a file that changes something as a whole: the queues, or the topology."""
+    """The text of a file that changes something as a whole: the queues, the topology, or the routes."""
 
     file: str
     text: str
@@ -32,28 +32,30 @@ class WholeText:
 
 @dataclass(slots=True)
 class AllRead:
-    """What stands in all files: workloads, and at most one file about queues and one about topology each."""
+    """What stands in all files: workloads, and at most one file about queues, topology and routes each."""
 
     workloads: list[Read] = field(default_factory=list)
     queues: list[WholeText] = field(default_factory=list)
     topology: list[WholeText] = field(default_factory=list)
+    routes: list[WholeText] = field(default_factory=list)
 
 
 def read_all(files: Sequence[str]) -> AllRead:
     """Every workload of all files, in their order, but after those of them that it names in ``after``; and the files
-    that are about queues or topology, wholly or in part.
+    that are about queues, topology or routes, wholly or in part.
 
     Raises:
         InvalidSpec: a file cannot be read or is wrong, two workloads have one name, they wait for each other, or two
-            files are about queues or about topology.
+            files are about queues, topology or routes.
         Usage: standard input is asked for twice.
     """
     from ampacity.model.queue_file import is_about_queues, parse_queue_file
+    from ampacity.model.route_file import is_about_routes, parse_route_file
     from ampacity.model.topology_file import is_about_topology, parse_topology_file
     from ampacity.model.workload_file import parse_workload
 
     def of_others(plain: object) -> bool:
-        return is_about_queues(plain) or is_about_topology(plain)
+        return is_about_queues(plain) or is_about_topology(plain) or is_about_routes(plain)
 
     if list(files).count(STANDARD_INPUT) > 1:
         raise Usage("Standard input can be read once only.", hint="Give `-` once.")
@@ -68,12 +70,14 @@ def read_all(files: Sequence[str]) -> AllRead:
             read.queues.append(WholeText(shown, text.decode("utf-8-sig")))
         if parse_topology_file(text, file=shown).about:
             read.topology.append(WholeText(shown, text.decode("utf-8-sig")))
+        if parse_route_file(text, file=shown).routes is not None:
+            read.routes.append(WholeText(shown, text.decode("utf-8-sig")))
         for spec in parse_workload(text, file=shown, directory=str(directory), skip=of_others):
             if spec.name in found:
                 message = f"'{spec.name}' is also the name of a workload in {found[spec.name].file}."
                 raise InvalidSpec(message, where=Where(file=shown, key="name"), hint="Give each its own name.")
             found[spec.name] = Read(shown, spec)
-    for what, texts in (("queues", read.queues), ("topology", read.topology)):
+    for what, texts in (("queues", read.queues), ("topology", read.topology), ("routes", read.routes)):
         if len(texts) > 1:
             message = f"is about {what}, and so is {texts[0].file}: that is changed as a whole."
             raise InvalidSpec(message, where=Where(file=texts[1].file), hint="Write all of it in one file.")

@@ -37,7 +37,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
     ),
     "Workloads": (
         Verb("run", f"{_HERE}.run:command", "Run a command, show its output, return its exit code."),
-        Verb("apply", f"{_HERE}.apply:command", "Submit workload files; change the queues."),
+        Verb("apply", f"{_HERE}.apply:command", "Submit workload files; change queues, topology, routes."),
         Verb("ps", f"{_HERE}.ps:command", "List workloads."),
         Verb("logs", f"{_HERE}.logs:command", "Show a workload's output."),
         Verb("attach", f"{_HERE}.attach:command", "Follow a running job and return its exit code."),
@@ -50,6 +50,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
     "Models": (
         Verb("serve", f"{_HERE}.serve:command", "Serve a model behind the OpenAI-compatible endpoint."),
         Verb("models", f"{_HERE}.models:group", "Keep models: add, list, show, get, rm."),
+        Verb("routes", f"{_HERE}.routes:command", "Show the public names of models, and what stands behind them."),
         Verb("keys", f"{_HERE}.keys:group", "Say who may use the endpoint, and how much."),
         Verb("usage", f"{_HERE}.usage:command", "Show what requests to models have used, and what it cost."),
     ),

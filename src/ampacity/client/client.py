@@ -35,6 +35,7 @@ from .locate import Endpoint, from_environment, locate
 from .model_calls import ModelCalls
 from .node_calls import NodeCalls
 from .queue_calls import QueueCalls
+from .route_calls import RouteCalls
 from .secret_calls import SecretCalls
 from .terminal import Terminal
 from .topology_calls import TopologyCalls
@@ -43,7 +44,7 @@ THERE_S = 0.5
 """A control plane that was lost sooner than this was not there when it was asked."""
 
 
-class Client(NodeCalls, TopologyCalls, QueueCalls, ModelCalls, SecretCalls, KeyCalls):
+class Client(NodeCalls, TopologyCalls, QueueCalls, RouteCalls, ModelCalls, SecretCalls, KeyCalls):
     """Talks to one control plane. Safe to use from several threads; a context manager.
 
     Without arguments it is the one that ``AMPACITY_URL`` (with ``AMPACITY_TOKEN``) names, else the one whose state

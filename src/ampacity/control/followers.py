@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ampacity.model.access import ApiKey
 from ampacity.model.attempt import Attempt, AttemptPhase
+from ampacity.model.route import NO_ROUTES, ROUTES_KEY, resolved
 from ampacity.model.workload import Workload, WorkloadSpec
 from ampacity.serving.launch import health_path, resumed, served_name, upstream_name
 from ampacity.serving.prober import Target
@@ -41,6 +42,7 @@ class RoutingFeed:
             closed=bool(mirror.rows.api_keys),
             keys=keys(mirror),
             limits=tuple(row for _, row in sorted(mirror.rows.project_limits.items())),
+            routes=resolved(mirror.rows.routes.get(ROUTES_KEY, NO_ROUTES).routes),
         )
         if fresh == self._standing:
             return

@@ -25,6 +25,8 @@ from ampacity.model.view import (
     ProgressPoint,
     QueueChanges,
     QueueTreeView,
+    RouteChanges,
+    RoutesView,
     Status,
     TopologyChanges,
     Why,
@@ -43,7 +45,8 @@ from .members import Members
 from .metering import Metering
 from .plane import Asked, LogSearch, LogSlice, News
 from .queueing import Queueing
-from .reading import Reading
+from .reading import Reading, news_of
+from .routing import Routing
 from .searching import Searching
 from .step import Control
 from .story import tell
@@ -104,6 +107,7 @@ class LivePlane:
         self._searching = Searching(self._reading, output)
         self._queueing = Queueing(store, control, clock)
         self._topology = Topology(store, clock)
+        self._routing = Routing(store, clock)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -205,6 +209,15 @@ class LivePlane:
             self._wake()
         return found
 
+    def routes(self) -> RoutesView:
+        return self._routing.view()
+
+    def apply_routes(self, text: str, *, file: str, by: str, dry_run: bool) -> RouteChanges:
+        found = self._routing.apply(text, file=file, by=by, dry_run=dry_run)
+        if not dry_run:
+            self._wake()
+        return found
+
     def mark_node(
         self, node: str, *, labels: Mapping[str, str | None], taints: Mapping[str, str | None], by: str
     ) -> NodeView:
@@ -221,11 +234,8 @@ class LivePlane:
     def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
         return self._reading.events(after=after, ref=ref, project=project, limit=limit)
 
-    def wait(self, *, after: int, timeout_s: float) -> bool:
-        return self._store.wait(after=after, timeout_s=timeout_s)
-
-    def news(self, *, after: int | None) -> News:
-        return self._reading.news(after)
+    def follow(self, told: Callable[[News], None]) -> Callable[[], None]:
+        return self._store.follow(lambda events: told(news_of(events)))
 
     # Writing -------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from .ids import DEFAULT_OWNER, DEFAULT_PROJECT, AttemptId, NodeId, Owner, Proje
 from .node import Node, Pool
 from .policy import POLICY_KEY, SchedulerPolicy
 from .queue import Queue
+from .route import ROUTES_KEY, Routes
 from .site import SITE_KEY, Site
 from .workload import Desired, Replica, SpecRevision, Workload
 
@@ -50,6 +51,7 @@ class EventKind(StrEnum):
     PROJECT_LIMITED = "project.limited"
     WORKLOAD_FORGOTTEN = "workload.forgotten"
     TOPOLOGY_CHANGED = "topology.changed"
+    ROUTES_CHANGED = "routes.changed"
     SNAPSHOT = "snapshot"
 
 
@@ -68,6 +70,7 @@ class Table(StrEnum):
     RUNTIMES = "runtimes"
     API_KEYS = "api_keys"
     PROJECT_LIMITS = "project_limits"
+    ROUTES = "routes"
 
 
 Row = (
@@ -85,6 +88,7 @@ Row = (
     | RuntimeHistory
     | ApiKey
     | ProjectLimits
+    | Routes
 )
 
 ROW_TYPES: dict[Table, type[Row]] = {
@@ -102,6 +106,7 @@ ROW_TYPES: dict[Table, type[Row]] = {
     Table.RUNTIMES: RuntimeHistory,
     Table.API_KEYS: ApiKey,
     Table.PROJECT_LIMITS: ProjectLimits,
+    Table.ROUTES: Routes,
 }
 
 _TABLES = {kind: table for table, kind in ROW_TYPES.items()}
@@ -128,6 +133,8 @@ def row_key(row: Row) -> str:
             return row.key
         case ProjectLimits():
             return str(row.project)
+        case Routes():
+            return ROUTES_KEY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +222,7 @@ class Rows:
     runtimes: dict[str, RuntimeHistory] = field(default_factory=dict)
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     project_limits: dict[str, ProjectLimits] = field(default_factory=dict)
+    routes: dict[str, Routes] = field(default_factory=dict)
     seq: int = 0
 
     def table(self, table: Table) -> dict[str, Row]:

@@ -19,7 +19,9 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``at``: when it ended, seconds since the epoch. ``key`` empty = nobody's; ``replica`` empty = it came to none.
     ``cached_tokens`` are some of the ``input_tokens``. ``counted``: the engine counted the tokens; else they are
-    estimated. ``ttft_s``: time to the first token. ``money`` in the currency of the model's price.
+    estimated. ``ttft_s``: time to the first token. ``money`` in the currency of the model's price. ``route``: the name
+    that was asked for, where the ``model`` stands behind a route; ``reason``: why this one answered: ``error``,
+    ``queue`` or ``budget`` for a fallback, ``shadow`` for a copy that nobody asked for, else empty.
     """
 
     at: float
@@ -35,6 +37,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ttft_s: float | None = None
     total_s: float = 0.0
     money: float = 0.0
+    route: str = ""
+    reason: str = ""
 
     @property
     def failed(self) -> bool:

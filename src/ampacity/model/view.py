@@ -13,6 +13,7 @@ from .node import Node
 from .plan import QueueStanding, Wait
 from .policy import SchedulerPolicy
 from .resources import Allocation
+from .route import Route
 from .workload import Desired, Replica, Workload, WorkloadSpec
 
 
@@ -157,6 +158,24 @@ class TopologyChanges:
 
     dry_run: bool
     changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesView:
+    """The routes as they were written. ``ready``: how many replicas of each served model are ready."""
+
+    routes: tuple[Route, ...] = ()
+    ready: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteChanges:
+    """What a route file changes, or with ``dry_run`` would change, in a line of words each. ``unserved``: names in it
+    that nobody serves now."""
+
+    dry_run: bool
+    changes: tuple[str, ...] = ()
+    unserved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

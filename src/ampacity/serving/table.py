@@ -10,6 +10,7 @@ import msgspec
 
 from ampacity.model.access import ApiKey, ProjectLimits
 from ampacity.model.errors import AmpacityError
+from ampacity.model.route import Route
 from ampacity.model.service_terms import Overload, Price
 from ampacity.model.traffic import Resume
 
@@ -53,13 +54,14 @@ class ModelRoute:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingTable:
     """``keys``: those that were not revoked, by their digests. ``closed``: only they are let in; else everybody is.
-    ``limits``: those of whole projects."""
+    ``limits``: those of whole projects. ``routes``: public names that stand for models, none of them an alias."""
 
     version: int
     models: tuple[ModelRoute, ...] = ()
     closed: bool = False
     keys: tuple[ApiKey, ...] = ()
     limits: tuple[ProjectLimits, ...] = ()
+    routes: tuple[Route, ...] = ()
     format: int = TABLE_FORMAT
 
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 APPLICATION_ID = 0x414D5043
 """Marks the file as ours (``AMPC``), as SQLite's file format provides."""
 
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006")
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 BUSY_TIMEOUT_MS = 10_000
 
 Ask = Callable[[str], list[Any]]

@@ -17,7 +17,7 @@ from ampacity.model.workload import Desired, Replica, SpecRevision, Workload
 
 _WHOLE = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "ttft_count")
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration."""
 
 metadata = MetaData()
@@ -100,6 +100,7 @@ rows: Mapping[Kind, Table] = {
     Kind.RUNTIMES: _table(Kind.RUNTIMES),
     Kind.API_KEYS: _table(Kind.API_KEYS),
     Kind.PROJECT_LIMITS: _table(Kind.PROJECT_LIMITS),
+    Kind.ROUTES: _table(Kind.ROUTES),
 }
 
 events = Table(

@@ -55,6 +55,7 @@ def live_part(rows: Rows) -> Rows:
         runtimes=dict(rows.runtimes),
         api_keys=dict(rows.api_keys),
         project_limits=dict(rows.project_limits),
+        routes=dict(rows.routes),
         seq=rows.seq,
     )
 

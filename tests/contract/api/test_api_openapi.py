@@ -34,6 +34,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "addModel": {"name": "m", "path": "/m"},
     "putSecret": {"value": "dmFsdWU="},
     "applyTopology": {"file": "topology: {fabric: {levels: [leaf], places: {a: {nodes: n0}}}}"},
+    "applyRoutes": {"file": "routes: {chat: {to: {a: 9, b: 1}}}"},
     "markNode": {"labels": {"zone": "a"}, "taints": {"repair": ""}},
     "applyQueues": {"file": "queues: {research: {weight: 2}}"},
     "createKey": {"name": "k", "digest": "ab" * 32},

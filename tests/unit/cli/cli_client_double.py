@@ -28,6 +28,8 @@ from ampacity.model.view import (
     NodeView,
     QueueChanges,
     QueueTreeView,
+    RouteChanges,
+    RoutesView,
     Status,
     StoryKind,
     TopologyChanges,
@@ -61,6 +63,7 @@ class ClientDouble:
         self.views: dict[str, WorkloadView] = {}
         self.records: dict[str, list[LogRecord]] = {}
         self.node_views: dict[str, NodeView] = {}
+        self.route_view = RoutesView()
         self.model_list: list[ModelVersion] = []
         self.standings: tuple[QueueStanding, ...] = ()
         self.event_list: list[EventView] = []
@@ -205,6 +208,13 @@ class ClientDouble:
     def apply_topology(self, text: str, *, name: str, dry_run: bool = False) -> TopologyChanges:
         self._called("apply_topology", text, name, dry_run)
         return TopologyChanges(dry_run=dry_run, changes=("tree fabric (leaf) comes with 1 node",))
+
+    def routes(self) -> RoutesView:
+        return self.route_view
+
+    def apply_routes(self, text: str, *, name: str, dry_run: bool = False) -> RouteChanges:
+        self._called("apply_routes", text, name, dry_run)
+        return RouteChanges(dry_run=dry_run, changes=("chat comes: writer 100%",), unserved=("writer",))
 
     def queues(self) -> QueueTreeView:
         self._called("queues")

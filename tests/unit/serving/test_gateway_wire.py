@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampacity.serving.gateway.wire import (
+    Adopt,
     Again,
     Answered,
     Ask,
@@ -23,7 +24,8 @@ from ampacity.serving.gateway.wire import (
 )
 
 LOTS = [
-    [Ask(1, "m", 2.5, 7, [2**64 - 1, 0], 0, "k", None, 9.0, True), Again(1, ["a", "b"])],
+    [Ask(1, "m", 2.5, 7, [2**64 - 1, 0], 0, "k", None, 9.0, True, False), Again(1, ["a", "b"])],
+    [Adopt(5, Ask(5, "m", 2.5, 7, [], 3, "", 9, None, False, True), "e", True)],
     [Answered(3), Ended(4, "complete", None, 1, 2, 0.5), Withdrawn(2**62)],
 ]
 

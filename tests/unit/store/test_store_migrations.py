@@ -64,11 +64,11 @@ def test_the_first_releases_store_is_kept_and_brought_up_to_date(tmp_path: Path)
     store.compact(before=5)
     assert fold(store.events(), store.base()) == store.rows()
     store.close()
-    kept = tmp_path / "store.db.before-0006"
+    kept = tmp_path / "store.db.before-0007"
     with closing(sqlite3.connect(kept)) as plain:
         assert plain.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
         assert plain.execute("SELECT count(*) FROM events").fetchall() == [(4,)]
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["store.db", "store.db.before-0006"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["store.db", "store.db.before-0007"]
 
 
 def test_what_cannot_be_kept_first_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

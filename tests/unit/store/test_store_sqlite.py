@@ -191,7 +191,7 @@ def test_what_has_ended_is_not_walked_to_find_what_lives(tmp_path: Path) -> None
     store.workloads(phases=[WorkloadPhase.WAITING, WorkloadPhase.RUNNING])
     store.workloads(phases=[WorkloadPhase.WAITING], before=(9.0, "x"))
     queries = [each for each in asked if each[0].startswith("SELECT")]
-    assert len(queries) == 17, "fifteen of live(), and two pages"
+    assert len(queries) == 18, "sixteen of live(), and two pages"
     with closing(sqlite3.connect(path)) as connection:
         for statement, parameters in queries:
             for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):

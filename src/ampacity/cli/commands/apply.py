@@ -1,4 +1,4 @@
-"""``ampacity apply``: submit workload files, and change the queues and the topology."""
+"""``ampacity apply``: submit workload files, and change the queues, the topology and the routes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 @click.argument("arguments", nargs=-1, metavar="FILE...")
 @click.option("-f", "--file", "options", multiple=True, metavar="FILE", help="A file; - is standard input.")
 @click.option("--wait", is_flag=True, help="Return when all have ended; 1 when one did not succeed.")
-@click.option("--dry-run", is_flag=True, help="Only check the files, and say what would change of queues and topology.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only check the files; say what would change of queues, topology and routes."
+)
 @verb
 def command(session: Session, arguments: tuple[str, ...], options: tuple[str, ...], wait: bool, dry_run: bool) -> None:
     """Submit every workload of the files. All files are checked before the first is submitted.
 
     A file may hold several workloads, with a line of --- between them. One with `queues:` or `scheduler:` at its top
     makes the queue tree and the settings what it says, before anything is submitted; one with `topology:`, `feeds:` or
-    `licences:` the trees that nodes stand in, the power feeds and the licences.
+    `licences:` the trees that nodes stand in, the power feeds and the licences; one with `routes:` the public names of
+    models on the endpoint.
     """
     from ampacity.cli.answer import print_json
     from ampacity.cli.failure import FAILED, Usage
@@ -60,11 +63,11 @@ def command(session: Session, arguments: tuple[str, ...], options: tuple[str, ..
 
 
 def _say_checked(session: Session, read: AllRead) -> None:
-    """The files are right; the control plane is asked only where queues or topology would change."""
+    """The files are right; the control plane is asked only where queues, topology or routes would change."""
     from ampacity.cli.answer import print_json
 
     changed: dict[str, object] = {}
-    if read.queues or read.topology:
+    if read.queues or read.topology or read.routes:
         with session.client() as client:
             changed = _change(session, client, read, dry_run=True)
     names = [each.spec.name for each in read.workloads]
@@ -92,6 +95,12 @@ def _change(session: Session, client: Client, read: AllRead, *, dry_run: bool = 
         queues = [client.apply_queues(each.text, name=each.file, dry_run=dry_run) for each in read.queues]
         found["queues"] = queues
         lines += [line for changes in queues for line in changes_lines(changes)]
+    if read.routes:
+        from ampacity.cli.render.routes import route_changes_lines
+
+        routes = [client.apply_routes(each.text, name=each.file, dry_run=dry_run) for each in read.routes]
+        found["routes"] = routes
+        lines += [line for changes in routes for line in route_changes_lines(changes)]
     for line in lines if not session.json else ():
         click.echo(line)
     return found

@@ -41,12 +41,12 @@ class Account:
             self.spent, self._period_ends = 0.0, 0.0
         self.limits = limits
 
-    def refusal(self, tokens: int, now: float, wall: float) -> Refused | None:
+    def refusal(self, tokens: int, now: float, wall: float, *, despite_budget: bool = False) -> Refused | None:
         """Why it may not use so many tokens now; ``None`` = it may."""
         limits = self.limits
         if limits is NO_LIMITS:
             return None
-        if limits.budget is not None and self._spent(wall) >= limits.budget.amount:
+        if limits.budget is not None and not despite_budget and self._spent(wall) >= limits.budget.amount:
             return self._over_budget(limits.budget, wall)
         if limits.concurrency is not None and self.in_flight >= limits.concurrency:
             message = f"{self.who} may have {limits.concurrency} requests under way, and has."

@@ -78,7 +78,7 @@ class Admission:
         entry.accounts = accounts = self._accounts(entry, now)
         wall = now + self.wall_offset
         for account in accounts:
-            refused = account.refusal(entry.cost, now, wall)
+            refused = account.refusal(entry.cost, now, wall, despite_budget=entry.despite_budget)
             if refused is not None:
                 return refused
         verdict = line.ask(entry, now)

@@ -48,6 +48,7 @@ class Entry:
 
     ``tokens``: the prompt's estimated length. ``max_tokens``: the most that the answer may have; ``None`` = not said.
     ``deadline``: when its answer is of no use any more, in seconds of admission's clock.
+    ``despite_budget``: a budget that is spent does not keep it out; what it costs is added to what was spent.
 
     The rest is admission's own: what was reserved for it, and since when it is let in or has left the line.
     """
@@ -57,6 +58,7 @@ class Entry:
         "arrived",
         "cost",
         "deadline",
+        "despite_budget",
         "id",
         "key",
         "left",
@@ -77,9 +79,11 @@ class Entry:
         key: ApiKey | None = None,
         max_tokens: int | None = None,
         deadline: float | None = None,
+        despite_budget: bool = False,
     ) -> None:
         self.id, self.model, self.key = id, model, key
         self.arrived, self.tokens, self.max_tokens, self.deadline = arrived, tokens, max_tokens, deadline
+        self.despite_budget = despite_budget
         self.cost = 0
         self.accounts: tuple[Account, ...] = ()
         self.went: float | None = None

@@ -371,6 +371,7 @@ def _entry(request: Request) -> Entry:
         key=request.key,
         max_tokens=request.max_tokens,
         deadline=request.deadline,
+        despite_budget=request.despite_budget,
     )
 
 

@@ -46,9 +46,22 @@ class Request:
     (:mod:`ampacity.serving.routing.blocks`). ``session`` 0 = none. ``deadline``: when its answer is of no use any more,
     in seconds of the dispatcher's clock.
     ``streams``: its first byte comes when its prefill is done, not with all of its answer.
+    ``despite_budget``: it is let in although the money is spent.
     """
 
-    __slots__ = ("arrived", "blocks", "deadline", "id", "key", "max_tokens", "model", "session", "streams", "tokens")
+    __slots__ = (
+        "arrived",
+        "blocks",
+        "deadline",
+        "despite_budget",
+        "id",
+        "key",
+        "max_tokens",
+        "model",
+        "session",
+        "streams",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -63,7 +76,8 @@ class Request:
         max_tokens: int | None = None,
         deadline: float | None = None,
         streams: bool = True,
+        despite_budget: bool = False,
     ) -> None:
         self.id, self.model, self.arrived, self.tokens, self.blocks = id, model, arrived, tokens, blocks
         self.session, self.key, self.max_tokens, self.deadline = session, key, max_tokens, deadline
-        self.streams = streams
+        self.streams, self.despite_budget = streams, despite_budget

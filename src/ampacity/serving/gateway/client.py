@@ -281,7 +281,7 @@ class Client(asyncio.Protocol, Host):
         peer = None if self._transport is None else self._transport.get_extra_info("peername")
         return isinstance(peer, tuple) and peer[0] in ("127.0.0.1", "::1")
 
-    def fly(self, flight: Flight) -> None:
+    def fly(self, flight: Flight | None) -> None:
         self._flight = flight
 
     def _reject(self, refusal: Refusal) -> None:

@@ -19,6 +19,7 @@ from .fleet import Fleet
 from .heads import RequestHead
 from .lanes import lanes_of
 from .remote_desk import UnderWay
+from .shadow import Shadows
 from .tables import Tables
 from .wheel import Wheel
 
@@ -45,6 +46,7 @@ class Core:
         self.clients: set[Client] = set()
         self.fleet = Fleet(self.wheel, self._spread, self._silent)
         self.draining = False
+        self.shadows = Shadows(self)
         self._id_prefix, self._last_id = secrets.token_hex(6).encode(), 0
         tables.on_change(self.fleet.follow)
         self.fleet.follow(tables.table)

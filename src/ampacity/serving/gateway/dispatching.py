@@ -129,6 +129,7 @@ class Peer(asyncio.Protocol):
             max_tokens=asked.max_tokens,
             deadline=asked.deadline,
             streams=asked.streams,
+            despite_budget=asked.despite_budget,
         )
 
     def _tell(self, id: int, answer: Answer | None) -> None:

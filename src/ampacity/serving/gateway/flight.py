@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+from ampacity.model.route import Trouble
 from ampacity.serving.routing.base import EngineId
 
 from .answer import Answer, break_off
@@ -67,10 +68,7 @@ class Flight(FlightState, Exchange):
 
     def headed(self, upstream: Upstream, head: AnswerHead) -> None:
         engine = upstream.engine
-        if head.status in OVERLOADED and self.has_other(engine.id):
-            upstream.leave()
-            self.upstream = None
-            self.fail(engine.id, f"it answered {head.status}")
+        if head.status >= 429 and self._goes_elsewhere(upstream, head.status):
             return
         now = monotonic()
         engine.health.answered(head.status, now)
@@ -84,6 +82,19 @@ class Flight(FlightState, Exchange):
         self.unheard = head.events  # many engines send the head of a stream before they have begun with its prompt
         if not head.events:
             self.core.desk.answered(self.visit.request.id, now)
+
+    def _goes_elsewhere(self, upstream: Upstream, status: int) -> bool:
+        """Whether another engine, or another model, answers for one that answered with an error."""
+        engine = upstream.engine
+        if status in OVERLOADED and self.has_other(engine.id):
+            upstream.leave()
+            self.upstream = None
+            self.fail(engine.id, f"it answered {status}")
+            return True
+        if (status >= 500 or status in OVERLOADED) and self.falls_back():
+            engine.health.answered(status, monotonic())
+            return True
+        return False
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         answer = self.answer
@@ -134,6 +145,14 @@ class Flight(FlightState, Exchange):
         if rescue is None:
             rescue = self.rescue = Rescue(self)
         rescue.engine_failed(engine, why, raw, lost=lost)
+
+    def falls_back(self) -> bool:
+        """Whether another model answers instead, as its route has it: then this flight is over."""
+        choice = self.visit.choice
+        if choice is None or self.begun or not choice.may(Trouble.ERROR):
+            return False
+        self.leave()
+        return self.visit.fall_back(Trouble.ERROR)
 
     def abandon(self, why: str) -> None:
         """Leave this engine, and go on as if it were lost."""

@@ -68,8 +68,9 @@ class FlightState:
     ) -> None:
         self.core, self.client, self.request, self.body, self.asked = core, client, request, body, asked
         self.visit, self.note = visit, note
-        self.route: ModelRoute = core.tables.route(send.model or asked.model)
-        self.id = request.request_id or core.next_request_id()
+        self.route: ModelRoute = core.tables.route(send.model or visit.request.model)
+        choice = visit.choice
+        self.id = request.request_id or (core.next_request_id() if choice is None else choice.request_id)
         self.outgoing = body
         self.rescue: Rescue | None = None
         self.upstream: Upstream | None = None

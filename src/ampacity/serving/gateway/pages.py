@@ -32,9 +32,8 @@ def local_answer(head: RequestHead, core: Core, *, near: Callable[[], bool]) -> 
 
 
 def _models(core: Core, who: ApiKey | None) -> bytes:
+    names = dict.fromkeys([*(route.name for route in core.tables.table.models), *core.tables.public])
     data = [
-        {"id": route.name, "object": "model", "created": 0, "owned_by": "ampacity"}
-        for route in core.tables.table.models
-        if may_use(who, route.name)
+        {"id": name, "object": "model", "created": 0, "owned_by": "ampacity"} for name in names if may_use(who, name)
     ]
     return orjson.dumps({"object": "list", "data": data})

@@ -47,6 +47,8 @@ def _lose(flight: Flight) -> None:
     if flight.begun or flight.answer is not None:
         flight.abandon(f"it was silent for {STALL_LIMIT_S:g} s")
         return
+    if flight.falls_back():
+        return
     flight.leave()
     message = f"The replica did not answer within {FIRST_BYTE_LIMIT_S:g} s."
     flight.client.refuse(Refusal(504, message, code="timeout"))

@@ -184,6 +184,7 @@ def _ask(request: Request, model: str) -> Ask:
         request.max_tokens,
         request.deadline,
         request.streams,
+        request.despite_budget,
     )
 
 

@@ -47,6 +47,8 @@ class Rescue:
             self._give_in(why)
             return
         self.tried |= {engine}
+        if not flight.has_other(engine) and flight.falls_back():
+            return
         self._look(now)
 
     def _take_over(self, answer: Answer, raw: list[bytes] | None, why: str, now: float) -> bool:
@@ -103,7 +105,7 @@ class Rescue:
             flight.bound(decision.engine)
         elif flight.begun:
             break_off(flight.client, flight.request, decision.message, streamed=True)
-        else:
+        elif not flight.falls_back():
             flight.client.refuse(refusal_of(decision))
 
     def waited(self, now: float) -> None:
@@ -118,7 +120,7 @@ class Rescue:
         refusal = no_engine(flight.route.name)
         if flight.begun:
             break_off(flight.client, flight.request, refusal.message, streamed=True)
-        else:
+        elif not flight.falls_back():
             flight.client.refuse(refusal)
 
     def _give_in(self, why: str) -> None:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ampacity.model.access import ApiKey
+from ampacity.model.route import Route
 from ampacity.serving.admission import Doorkeeper
 from ampacity.serving.table import ModelRoute, RoutingTable, UnreadableTable, read_table
 
@@ -19,7 +20,7 @@ LOOK_EVERY_S = 0.1
 
 
 class Tables:
-    """Holds the table; who has to know of a new one is told."""
+    """Holds the table; who has to know of a new one is told. ``public``: the routes by their names."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,6 +28,7 @@ class Tables:
         self._trouble = ""
         self._routes: dict[str, ModelRoute] = {}
         self._keys: dict[str, ApiKey] = {}
+        self.public: dict[str, Route] = {}
         self._told: list[Callable[[RoutingTable], None]] = []
         self.table = RoutingTable(version=0)
         self.doorkeeper = Doorkeeper()
@@ -51,6 +53,7 @@ class Tables:
         self._routes = {route.name: route for route in table.models}
         self.doorkeeper.set_keys(table.keys, closed=table.closed)
         self._keys = {key.id: key for key in table.keys}
+        self.public = {route.name: route for route in table.routes}
         log.info("version %d of the routing table is in force", table.version)
         for tell in self._told:
             tell(table)
@@ -72,8 +75,9 @@ class Tables:
         """Raises ``Refusal`` (404) with the near names."""
         found = self._routes.get(model)
         if found is None:
-            near = get_close_matches(model, self._routes, n=3)
-            known = sorted(self._routes)[:10]
+            names = {*self._routes, *self.public}
+            near = get_close_matches(model, names, n=3)
+            known = sorted(names)[:10]
             hint = f"Did you mean {' or '.join(near)}?" if near else f"Served here: {', '.join(known) or 'none'}."
             raise Refusal(404, f"The model {model!r} is not served here. {hint}", code="model_not_found")
         return found

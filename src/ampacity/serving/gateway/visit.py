@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from ampacity.model.access import ApiKey
 from ampacity.model.ids import DEFAULT_PROJECT
 from ampacity.model.request_usage import RequestRecord
+from ampacity.model.route import Trouble
 from ampacity.serving.admission import Ending, Refused
 from ampacity.serving.admission.access import may_use, model_refused
 from ampacity.serving.dispatch import Answer, Request, Send
@@ -17,6 +18,7 @@ from ampacity.serving.routing.blocks import TOKEN_BYTES, blocks_of, session_of
 from .answer import Answering
 from .answers import Refusal, failed, refusal_of
 from .body import Asked, timeout_of, with_fields
+from .choice import TROUBLES, Choice
 from .desk import NOT_COUNTED, Counted
 from .flight import Flight
 from .heads import RequestHead
@@ -35,15 +37,16 @@ class Host(Answering, Protocol):
 
     __slots__ = ()
 
-    def fly(self, flight: Flight) -> None:
-        """The request is let in: this is its flight."""
+    def fly(self, flight: Flight | None) -> None:
+        """The request is let in: this is its flight. ``None``: it was, and asks again."""
         ...
 
 
 class Visit:
-    """Fulfils :class:`ampacity.serving.gateway.desk.Waiting`. ``over`` ends it, whatever came of it."""
+    """Fulfils :class:`ampacity.serving.gateway.desk.Waiting`. ``over`` ends it, whatever came of it. ``choice`` is made
+    for those that ask for a route."""
 
-    __slots__ = ("_asked", "_body", "_core", "_head", "_host", "_over", "_sent", "request", "standing")
+    __slots__ = ("_asked", "_body", "_core", "_head", "_host", "_over", "_sent", "choice", "request", "standing")
 
     request: Request
 
@@ -51,11 +54,14 @@ class Visit:
         """``standing``: it waits for the desk's answer, the first one or another."""
         self._core, self._host, self._head, self._body, self._asked = core, host, head, body, asked
         self.standing = self._sent = self._over = False
+        self.choice: Choice | None = None
 
     def begin(self, who: ApiKey | None) -> None:
         """Ask to be let in. Raises ``Refusal``."""
         asked, core = self._asked, self._core
-        core.tables.route(asked.model)
+        named = core.tables.public.get(asked.model) if core.tables.public else None
+        if named is None:
+            core.tables.route(asked.model)
         if who is not None and not may_use(who, asked.model):
             raise refusal_of(model_refused(who, asked.model))
         now = monotonic()
@@ -73,12 +79,52 @@ class Visit:
             deadline=None if timeout_s is None else now + timeout_s,
             streams=asked.stream,
         )
-        answer = core.desk.ask(self.request, self, now)
+        if named is not None:
+            self.choice = Choice(
+                named, core.tables, head=self._head, body=self._body, who=who, id=core.next_request_id(), now=now
+            )
+            self.request.model = self.choice.model
+        self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        """Raises ``Refusal``."""
+        answer = self._core.desk.ask(self.request, self, now)
         if answer is None:
             self.standing = True
             self._host.limit(now + LOOK_AGAIN_S)
         else:
             self._go(answer)
+
+    def fall_back(self, trouble: Trouble) -> bool:
+        """Whether another model is asked instead, as its route has it. What had it so far has been left."""
+        choice = self.choice
+        if choice is None or not choice.next(trouble):
+            return False
+        now, before = monotonic(), self.request
+        if self.standing:
+            self._core.desk.withdrawn(before.id, now)
+        elif self._sent:
+            self._core.desk.ended(before.id, now, Ending.FAILED)
+        self.standing = self._sent = False
+        self._host.fly(None)
+        self.request = Request(
+            self._core.next_request(),
+            choice.model,
+            arrived=now,
+            tokens=before.tokens,
+            session=before.session,
+            blocks=before.blocks,
+            key=before.key,
+            max_tokens=before.max_tokens,
+            deadline=before.deadline,
+            streams=before.streams,
+            despite_budget=before.despite_budget or trouble is Trouble.BUDGET,
+        )
+        try:
+            self._ask(now)
+        except Refusal as refusal:
+            self._host.refuse(refusal)
+        return True
 
     def decided(self, answer: Answer) -> None:
         """Called by the desk when it was held."""
@@ -93,19 +139,34 @@ class Visit:
     def _go(self, answer: Answer) -> None:
         self.standing = False
         if isinstance(answer, Refused):
+            trouble = None if self.choice is None else TROUBLES.get(answer.code)
+            if trouble is not None and self.fall_back(trouble):
+                return
             self._over = True
             raise refusal_of(answer)
         self._sent = True
         body, asked = self._body, self._asked
         if asked.timeout is not None or answer.max_tokens is not None:
             body = with_fields(body, asked, max_tokens=answer.max_tokens)
-        flight = Flight(self._core, self._host, self._head, body, asked, visit=self, send=answer, note=_note(answer))
+        choice, note = self.choice, _note(answer)
+        if choice is not None:
+            note += choice.note(answer.model or choice.model)
+        flight = Flight(self._core, self._host, self._head, body, asked, visit=self, send=answer, note=note)
         self._host.fly(flight)
         flight.bound(answer.engine)
+        if choice is not None and choice.shadow:
+            self._core.shadows.cast(flight, name=choice.name, model=choice.shadow)
+            choice.shadow = ""
 
     def expire(self, now: float) -> None:
         """It stands, and the time has come to see whether there is anything to stand for."""
-        route = self._core.tables.find(self._asked.model)
+        route = self._core.tables.find(self.request.model)
+        choice = self.choice
+        if choice is not None:
+            if 0.0 < choice.queue_after_s <= now - self.request.arrived and self.fall_back(Trouble.QUEUE):
+                return
+            if (route is None or not route.replicas) and self.fall_back(Trouble.ERROR):
+                return
         if now >= self.request.arrived + WAIT_FOR_ENGINE_S and (route is None or not route.replicas):
             self._host.refuse(no_engine(self._asked.model, any_known=False))
         else:
@@ -123,7 +184,7 @@ class Visit:
             counted = _counted(self.request, flight, ending)
             self._core.desk.ended(self.request.id, now, ending, counted)
             if self._core.recorder is not None:
-                self._core.recorder.record(_record(self.request, flight, status, counted, now))
+                self._core.recorder.record(_record(self, flight, status, counted, now))
         elif self._sent:
             self._core.desk.ended(self.request.id, now, ending)
 
@@ -144,7 +205,9 @@ def _counted(request: Request, flight: Flight, ending: Ending) -> Counted:
     return counted.at(money)
 
 
-def _record(request: Request, flight: Flight, status: int, counted: Counted, now: float) -> RequestRecord:
+def _record(visit: Visit, flight: Flight, status: int, counted: Counted, now: float) -> RequestRecord:
+    request, choice = visit.request, visit.choice
+    arrived = request.arrived if choice is None else choice.arrived
     failed = counted is NOT_COUNTED
     given = (0 if failed else request.tokens) if counted.input_tokens is None else counted.input_tokens
     return RequestRecord(
@@ -158,9 +221,11 @@ def _record(request: Request, flight: Flight, status: int, counted: Counted, now
         cached_tokens=counted.cached_tokens or 0,
         output_tokens=counted.output_tokens or 0,
         counted=counted.input_tokens is not None,
-        ttft_s=flight.first_at - request.arrived if flight.streamed and flight.first_at else None,
-        total_s=now - request.arrived,
+        ttft_s=flight.first_at - arrived if flight.streamed and flight.first_at else None,
+        total_s=now - arrived,
         money=counted.money,
+        route="" if choice is None else choice.name,
+        reason="" if choice is None or choice.trouble is None else choice.trouble.value,
     )
 
 

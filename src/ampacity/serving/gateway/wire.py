@@ -24,6 +24,7 @@ class Ask(msgspec.Struct, tag=1, array_like=True, gc=False):
     max_tokens: int | None
     deadline: float | None
     streams: bool
+    despite_budget: bool
 
 
 class Again(msgspec.Struct, tag=2, array_like=True, gc=False):

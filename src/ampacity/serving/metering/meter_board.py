@@ -30,11 +30,11 @@ class MeterBoard:
         self._meters = Meters()
         self._lock = threading.Lock()
 
-    def observe(self, records: Sequence[RequestRecord], lost: int) -> None:
+    def observe(self, records: Sequence[RequestRecord], lost: int, left_out: int = 0) -> None:
         """Called by the recorder's thread."""
         with self._lock:
             self._meters.observe(records)
-            self._meters.lost = lost
+            self._meters.lost, self._meters.left_out = lost, left_out
             plain = msgspec.json.encode(self._meters) if self._folder is not None else b""
         if self._folder is not None:
             fresh = self._folder / f".{os.getpid()}"

@@ -46,17 +46,27 @@ class Histogram(msgspec.Struct):
 
 
 class Meters(msgspec.Struct):
-    """``series``: by the metric's name, then by its labels as they are written. ``lost``: records without room."""
+    """``series``: by the metric's name, then by its labels as they are written. ``lost``: records without room.
+    ``routed``: requests to routes, by their labels; ``left_out``: copies for shadows that were not made."""
 
     series: dict[str, dict[str, Histogram]] = msgspec.field(default_factory=dict)
     lost: int = 0
+    left_out: int = 0
+    routed: dict[str, int] = msgspec.field(default_factory=dict)
 
     def observe(self, records: Iterable[RequestRecord]) -> None:
         alike: dict[tuple[str, int], list[RequestRecord]] = {}
         for record in records:
             alike.setdefault((record.model, record.status), []).append(record)
+            if record.route:
+                self._observe_routed(record)
         for (model, _), found in alike.items():
             self._observe_alike(f'gen_ai_request_model="{_escaped(model)}"', found)
+
+    def _observe_routed(self, record: RequestRecord) -> None:
+        names = (("route", record.route), ("gen_ai_request_model", record.model), ("reason", record.reason or "share"))
+        labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in names)
+        self.routed[labels] = self.routed.get(labels, 0) + 1
 
     def _observe_alike(self, model: str, records: list[RequestRecord]) -> None:
         """Records of one model and status: their labels are written once."""
@@ -87,7 +97,10 @@ class Meters(msgspec.Struct):
         for name, by_labels in other.series.items():
             for labels, histogram in by_labels.items():
                 self._of(name, labels).add(histogram)
+        for labels, count in other.routed.items():
+            self.routed[labels] = self.routed.get(labels, 0) + count
         self.lost += other.lost
+        self.left_out += other.left_out
 
     def text(self) -> str:
         """The exposition format, 0.0.4."""
@@ -102,7 +115,18 @@ class Meters(msgspec.Struct):
             f"# TYPE {name} counter",
             f"{name} {self.lost}",
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines + self._routes()) + "\n"
+
+    def _routes(self) -> list[str]:
+        requests, shadows = "ampacity_gateway_routed_requests_total", "ampacity_gateway_shadows_left_out_total"
+        return [
+            f"# HELP {requests} Requests to routes, by the model that answered and why it was this one.",
+            f"# TYPE {requests} counter",
+            *(f"{requests}{{{labels}}} {count}" for labels, count in sorted(self.routed.items())),
+            f"# HELP {shadows} Copies for shadows that were not made: too many, too long, or nobody there.",
+            f"# TYPE {shadows} counter",
+            f"{shadows} {self.left_out}",
+        ]
 
 
 def _series(name: str, labels: str, histogram: Histogram, bounds: tuple[float, ...]) -> list[str]:

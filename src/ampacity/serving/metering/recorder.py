@@ -22,7 +22,7 @@ LOT = 5_000
 class Recorder:
     """``record`` costs the hot path an append, and never waits. What finds no room is lost, counted, and said.
 
-    ``lost``: so many since the start.
+    ``lost``: so many since the start. ``left_out``: so many copies for shadows that were not made.
     """
 
     def __init__(self, folder: Path, *, most_waiting: int = MOST_WAITING, board: MeterBoard | None = None) -> None:
@@ -32,7 +32,7 @@ class Recorder:
         self._waiting: deque[RequestRecord] = deque()
         self._untold = 0
         self._counting = threading.Lock()
-        self.lost = 0
+        self.lost = self.left_out = 0
         self._trouble = ""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metering", daemon=True)
@@ -83,7 +83,7 @@ class Recorder:
         if self._board is None:
             return
         try:
-            self._board.observe(lot, self.lost)
+            self._board.observe(lot, self.lost, self.left_out)
         except OSError as error:
             self._complain(str(error))
 
