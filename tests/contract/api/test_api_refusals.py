@@ -177,7 +177,7 @@ def test_garbage_for_json_is_refused_with_its_place(unix: httpx.Client, content:
         ("/workloads", {"spec": {"kind": "task"}}, "spec", "missing required field `name`"),
         ("/workloads", {"file": "run: a", "directory": "here"}, "directory", "absolute"),
         ("/workloads", {"specs": {}}, "specs", "did you mean 'spec'"),
-        ("/workloads/x/desired", {}, "wish", "`wish` or `replicas`"),
+        ("/workloads/x/desired", {}, "wish", "`wish`, `replicas` or `size`"),
         ("/workloads/x/desired", {"replicas": "3"}, "replicas", "Expected `int | null`, got `str`"),
         ("/workloads/x/desired", {"replicas": -1}, "replicas", ">= 0"),
         ("/workloads/x/desired", {"replicas": 20_000}, "replicas", "<= 10000"),
