@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -130,13 +131,20 @@ class Soak(RuleBasedStateMachine):
         self.program.append((name, values))
         self.lives.steps += 1
         self.scene.done[name] += 1
-        self._keep_up()
         arguments = {key: value for key, value in values.items() if key != "pause_s"}
         try:
+            self._keep_up()
             ACTS[name](self, **arguments)
         except NotRunning:
             self.scene.done["steps while the control plane was away"] += 1
+        except Exception as error:  # noqa: BLE001 - told as a trouble of this life
+            self._surprise(error)
         time.sleep(values["pause_s"])
+
+    def _surprise(self, error: Exception) -> None:
+        """An answer that nobody expected is a trouble like others. (Hypothesis would run the life again.)"""
+        traceback.print_exception(error)
+        self.scene.trouble.append(f"{type(error).__name__}: {error}")
 
     def _keep_up(self) -> None:
         """Nobody but the soak starts a control plane again; it lets it lie for a moment."""
@@ -238,14 +246,20 @@ class Soak(RuleBasedStateMachine):
         if self.down:
             return
         self.down = self.lives.reckons = True
-        if not self.lives.told_to_end and not self.scene.trouble:
-            settle(self.scene, self.lives.settle_s)
-        finish(self.scene)
+        for end in (self._settle, lambda: finish(self.scene)):
+            try:
+                end()
+            except Exception as error:  # noqa: BLE001 - told as a trouble of this life
+                self._surprise(error)
         self.lives.trouble.extend(self.scene.trouble)
         self._report()
         self.lives.reckons = False
         if self.lives.over or self.scene.trouble:
             raise LifeIsOver
+
+    def _settle(self) -> None:
+        if not self.lives.told_to_end and not self.scene.trouble:
+            settle(self.scene, self.lives.settle_s)
 
     def _report(self) -> None:
         path = self.scene.folder / PROGRAM
