@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+from as_served import COMPILED
 from bounds import decision_us, index_mb
 from peers import Algorithm1, Random
 from real import measure as measure_real
@@ -50,6 +51,7 @@ def main() -> None:
     options.add_argument("--real", action="store_true", help="real engines behind the real gateway, instead of traces")
     options = options.parse_args()
     figures = Figures("routing")
+    figures.note(f"the router is {'compiled' if COMPILED else 'not compiled'}")
     if options.real:
         measure_real(figures, quick=options.quick, seed=options.seed)
     else:

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import ampacity
 from ampacity.api.server import RunningServer, serve
 from ampacity.api.wire import error_to_wire
 from ampacity.cli.failure import FAILED, USAGE, say_error
+from ampacity.cli.store_address import without_password
 from ampacity.control.daemon import HOST, Daemon
 from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder
 from ampacity.model.errors import AmpacityError, PortInUse, UserError
@@ -124,15 +124,6 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
         "keep_events_s": options.keep_events_s,
     }
     return replace(settings, **{name: value for name, value in told.items() if value not in (None, ())})
-
-
-def without_password(store: str) -> str:
-    """The address as it may be kept and shown: the next start finds the same store, and asks for the password anew."""
-    parts = urlsplit(store)
-    if parts.password is None:
-        return store
-    name, _, place = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{name.partition(':')[0]}@{place}").geturl()
 
 
 def _serve(daemon: Daemon, folder: StateFolder, settings: Settings) -> RunningServer:

@@ -46,6 +46,8 @@ SHORT_STEP_S = 0.02
 LONGEST_PAUSE_S = 30.0
 STOP_LIMIT_S = 60.0
 WISH_AGAIN_S = 1.0
+GATHER_S = 0.015
+"""Longer than the shortest jobs run, shorter than anybody notices."""
 
 
 class Clock:
@@ -136,7 +138,7 @@ class Daemon:
         )
         secrets = open_secrets(folder.path, clock)
         launcher = Launcher(folder.path, hub, secrets=secrets)
-        launcher.tidy(self._store.live().attempts)
+        launcher.tidy(lambda: self._store.live().attempts)
         gateway = GatewayKeeper(writing, gateway_spec(table, settings, host=HOST, port=port), self._wake)
         self.control = Control(
             store=self._store,
@@ -147,6 +149,7 @@ class Daemon:
             node_lost_after_s=settings.node_lost_after_s,
             wake=self._wake,
             at=at,
+            gather_s=GATHER_S,
         )
         stack.callback(self.control.close)
         metrics = MetricsFolder(folder.path)

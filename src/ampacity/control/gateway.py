@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ampacity.model.errors import NameTaken
+from ampacity.model.event import Table
 from ampacity.model.ids import SYSTEM_PROJECT, Owner
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.workload import (
+    Desired,
     ReadinessProbe,
     RetryPolicy,
     ServiceSpec,
@@ -22,8 +24,9 @@ from ampacity.model.workload import (
 from ampacity.serving.gateway.options import tls_of
 from ampacity.serving.gateway.tls import Certificate
 from ampacity.serving.launch import served_name
-from ampacity.store.base import Store
+from ampacity.store.feed import FeedStore
 
+from .lookup import live_services
 from .mirror import Mirror
 from .state_folder import DEFAULT_GATEWAY_PORT, Settings, StateFolder, choose_port, is_free, refuse_taken
 from .writing import Writing
@@ -58,7 +61,7 @@ def gateway_spec(
     )
 
 
-def gateway_port(folder: StateFolder, store: Store, wanted: int | None) -> int:
+def gateway_port(folder: StateFolder, store: FeedStore, wanted: int | None) -> int:
     """Where the gateway listens: where one runs already, else the wanted port, else the one that it had, the usual one
     or a free one.
 
@@ -85,12 +88,12 @@ def gateway_port(folder: StateFolder, store: Store, wanted: int | None) -> int:
     return port
 
 
-def _running_port(store: Store) -> int | None:
-    rows = store.live()
-    for row in rows.workloads.values():
-        if _is_gateway(row) and rows.desired[row.id].wish is Wish.RUN:
-            service = rows.spec(row.id).spec.service
-            return None if service is None else service.port
+def _running_port(store: FeedStore) -> int | None:
+    for row, spec in live_services(store):
+        if _is_gateway(row):
+            desired = store.get(Table.DESIRED, row.id)
+            if isinstance(desired, Desired) and desired.wish is Wish.RUN:
+                return None if spec.service is None else spec.service.port
     return None
 
 

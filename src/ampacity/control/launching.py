@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -47,11 +47,12 @@ class Launcher:
         self._secrets = secrets
         self._gangs = state_dir / "gangs"
 
-    def tidy(self, live: Collection[str]) -> None:
-        """Remove the meeting places of gangs that are not among these attempts."""
-        if self._gangs.is_dir():
-            for folder in [entry for entry in self._gangs.iterdir() if entry.name not in live]:
-                shutil.rmtree(folder, ignore_errors=True)
+    def tidy(self, live: Callable[[], Collection[str]]) -> None:
+        """Remove the meeting places of gangs that are not among these attempts; they are asked for if there are any."""
+        folders = list(self._gangs.iterdir()) if self._gangs.is_dir() else []
+        known = live() if folders else ()
+        for folder in [entry for entry in folders if entry.name not in known]:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def launch(self, job: Job, member: int) -> Launch:
         """Raises ``HubError`` or ``NotFound`` when the model cannot be had, ``NotFound`` or ``SecretsUnreadable`` when

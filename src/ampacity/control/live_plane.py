@@ -45,7 +45,7 @@ from .members import Members
 from .metering import Metering
 from .plane import Asked, LogSearch, LogSlice, News
 from .queueing import Queueing
-from .reading import Reading
+from .reading import Reading, news_of
 from .routing import Routing
 from .searching import Searching
 from .step import Control
@@ -234,11 +234,8 @@ class LivePlane:
     def events(self, *, after: int, ref: str | None, project: Project, limit: int) -> tuple[EventView, ...]:
         return self._reading.events(after=after, ref=ref, project=project, limit=limit)
 
-    def wait(self, *, after: int, timeout_s: float) -> bool:
-        return self._store.wait(after=after, timeout_s=timeout_s)
-
-    def news(self, *, after: int | None) -> News:
-        return self._reading.news(after)
+    def follow(self, told: Callable[[News], None]) -> Callable[[], None]:
+        return self._store.follow(lambda events: told(news_of(events)))
 
     # Writing -------------------------------------------------------------------------------------------------------
 

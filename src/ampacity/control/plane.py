@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,11 +47,10 @@ class LogSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What came after an event: the number of the last one by now, and the workloads that have ended since. ``None``
-    = that is not known any more; any may have."""
+    """What was just written: the number of the last event, and the workloads that have ended by it."""
 
     seq: int
-    ended: frozenset[WorkloadId] | None
+    ended: frozenset[WorkloadId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,12 +270,9 @@ class Plane(Protocol):
         """Keep what was answered. Raises ``Repeated`` when there is a receipt of that key."""
         ...
 
-    def wait(self, *, after: int, timeout_s: float) -> bool:
-        """Block until an event after that sequence number is there, or the time is up. ``True`` = there is one."""
-        ...
-
-    def news(self, *, after: int | None) -> News:
-        """Without ``after`` only where the events stand."""
+    def follow(self, told: Callable[[News], None]) -> Callable[[], None]:
+        """Have ``told`` called after each write, in their order, by the thread that wrote: it must be quick, and must
+        not raise. Call the answer to end it."""
         ...
 
     def shutdown(self, *, workloads: bool) -> None:

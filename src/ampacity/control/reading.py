@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -24,7 +24,6 @@ from .story import worth_telling
 
 PROGRESS_FILE = "progress/rank-0.jsonl"
 STORY_PAGE = 1000
-NEWS_LIMIT = 1000
 
 
 class _ProgressLine(msgspec.Struct):
@@ -64,8 +63,12 @@ class Reading:
         return tuple(view_of(self._store.of_workload(row.id), row, waits, all_attempts=False) for row in found[:limit])
 
     def workload(self, ref: str, *, project: Project) -> WorkloadView:
-        row = find(self._store, ref, project)
-        return view_of(self._store.of_workload(row.id), row, self._control.plan.waits, all_attempts=True)
+        rows = self._store.of_workload(WorkloadId(ref))  # it is an id, mostly
+        row = rows.workloads.get(ref)
+        if row is None:
+            row = find(self._store, ref, project)
+            rows = self._store.of_workload(row.id)
+        return view_of(rows, row, self._control.plan.waits, all_attempts=True)
 
     def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]:
         view = self.workload(ref, project=project)
@@ -112,19 +115,15 @@ class Reading:
             after = page[-1].seq
         return tuple(told)
 
-    def news(self, after: int | None) -> News:
-        """See ``Plane.news``. Of so much news that it is no longer held in memory, it is not said who has ended."""
-        if after is None:
-            return News(seq=self._store.last_seq, ended=None)
-        events = self._store.events(after=after, limit=NEWS_LIMIT)
-        if len(events) == NEWS_LIMIT:
-            return News(seq=self._store.last_seq, ended=None)
-        ended = (event.draft.workload for event in events if event.kind is EventKind.WORKLOAD_ENDED)
-        return News(seq=events[-1].seq if events else after, ended=frozenset(id for id in ended if id is not None))
-
     def live_services(self) -> Iterator[tuple[Workload, WorkloadSpec]]:
         """The services that have not ended, with the spec in force."""
         return live_services(self._store)
+
+
+def news_of(written: Sequence[Event]) -> News:
+    """What those who follow are told of events that were just written; there is at least one."""
+    ended = (event.draft.workload for event in written if event.kind is EventKind.WORKLOAD_ENDED)
+    return News(seq=written[-1].seq, ended=frozenset(ident for ident in ended if ident is not None))
 
 
 def node_view(node: Node, held: list[tuple[str, Allocation]]) -> NodeView:

@@ -37,6 +37,10 @@ class Record:
         self.mirror, self.state = Mirror(rows), build(rows)
         self._in_doubt = False
 
+    def is_behind(self) -> bool:
+        """Whether others have written since. Raises ``StoreError``."""
+        return self._in_doubt or bool(self._store.events(after=self.mirror.rows.seq, limit=1))
+
     def catch_up(self) -> None:
         """Apply the events that are in the store and not yet here. What went wrong on the way is read anew next time.
 

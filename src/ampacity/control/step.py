@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from ampacity.drivers.base import Driver
-from ampacity.model.attempt import AttemptPhase, MemberFact
+from ampacity.model.attempt import AttemptPhase, MemberFact, MemberPreparing, MemberStarted
 from ampacity.model.plan import Plan
 from ampacity.scheduler import plan
 from ampacity.store.base import Store
@@ -32,6 +32,8 @@ from .record import Record
 from .update import apply_facts, settle_all, watch_health
 
 NODES_EVERY_S = 5.0
+
+_BEGAN = (MemberPreparing, MemberStarted)
 
 POINTS = (
     "observe.done",
@@ -66,6 +68,9 @@ class Control:
     ``pool`` is where drivers are called, some threads of its own unless one is given.
 
     ``plan`` and ``nodes`` are those of the latest step; they may be read from any thread.
+
+    ``gather_s``: so long a step is put off that would only write down that members have begun. A short job ends right
+    after, and one write then holds both: it waits for the disk once less.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Control:
         wake: Callable[[], None] = lambda: None,
         at: Callable[[str], None] = lambda point: None,
         pool: Executor | None = None,
+        gather_s: float = 0.0,
     ) -> None:
         self._drivers, self._sources, self._followers = drivers, sources, followers
         self._lost_after_s, self._nodes_every_s, self._at = node_lost_after_s, nodes_every_s, at
@@ -91,6 +97,9 @@ class Control:
         self._unwritten: list[MemberFact] = []
         self._look_at_nodes_at = float("-inf")
         self._record = Record(store, at)
+        self._gather_s = gather_s
+        self._gathering_since: float | None = None
+        self._due_at = float("-inf")
         self.plan = Plan()
         self.nodes = tuple(self.mirror.rows.nodes.values())
 
@@ -108,6 +117,9 @@ class Control:
         before, written = self.mirror.rows.seq, self._record.written
         seen = self._observe(now)
         self._at("observe.done")
+        until = self._puts_off(seen, now)
+        if until is not None:
+            return StepReport(wrote=0, next_wake=until, futile=False)
         self._update(seen, now)
         self.nodes = tuple(self.mirror.rows.nodes.values())
         self._at("update.done")
@@ -117,9 +129,10 @@ class Control:
         self._at("commit.done")
         again = _earliest(again, self._act(now))
         self._at("act.done")
+        self._due_at = self._next_wake(now, seen, again)
         return StepReport(
             wrote=self.mirror.rows.seq - before,
-            next_wake=self._next_wake(now, seen, again),
+            next_wake=self._due_at,
             futile=self._record.written == written and not self.mirror.in_motion,
         )
 
@@ -135,6 +148,21 @@ class Control:
         seen = observe(self._drivers, self._cursors, nodes=nodes)
         seen.facts.extend(self._unwritten)
         return seen
+
+    def _puts_off(self, seen: Observation, now: float) -> float | None:
+        """Until when nothing needs to be done, where all that is new is that members have begun. What was seen is seen
+        again then: no cursor has moved."""
+        began = bool(seen.facts) and all(isinstance(fact, _BEGAN) for fact in seen.facts)
+        if not began or self._unwritten or self._record.is_behind():
+            self._gathering_since = None
+            return None
+        if self._gathering_since is None:
+            self._gathering_since = now
+        until = min(self._gathering_since + self._gather_s, self._due_at)
+        if now < until:
+            return until
+        self._gathering_since = None
+        return None
 
     def _update(self, seen: Observation, now: float) -> None:
         self._record.catch_up()

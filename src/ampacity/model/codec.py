@@ -121,7 +121,7 @@ class _BareDraft:
 
     @staticmethod
     def of(draft: Draft) -> dict[str, Any]:
-        return {name: to_plain(getattr(draft, name)) for name in Draft.__dataclass_fields__ if name != "changes"}
+        return {name: getattr(draft, name) for name in _DRAFT_FIELDS}
 
     @staticmethod
     def read(data: msgspec.Raw) -> Draft:

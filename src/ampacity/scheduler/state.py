@@ -46,6 +46,7 @@ class State:
     Attributes:
         lives: workloads that have not ended, with their rows.
         holding: attempts that have not ended, and what they hold.
+        live, ended, dependants, attempts, attempts_of, fleet, neighbours, shares, accounts: those of these two.
         policy: the settings in force.
         usage: what each owner has used of each queue; without what runs.
         runtimes: how long jobs of each kind took.
@@ -77,53 +78,23 @@ class State:
         default_factory=dict, compare=False, repr=False
     )
     learned: int = field(default=0, compare=False, repr=False)
+    live: dict[WorkloadId, Live] = field(init=False, compare=False, repr=False)
+    ended: dict[WorkloadId, Workload] = field(init=False, compare=False, repr=False)
+    dependants: dict[WorkloadId, set[WorkloadId]] = field(init=False, compare=False, repr=False)
+    attempts: dict[AttemptId, Attempt] = field(init=False, compare=False, repr=False)
+    attempts_of: dict[ReplicaKey, set[AttemptId]] = field(init=False, compare=False, repr=False)
+    fleet: Fleet = field(init=False, compare=False, repr=False)
+    neighbours: Neighbours = field(init=False, compare=False, repr=False)
+    shares: Shares = field(init=False, compare=False, repr=False)
+    accounts: Accounts = field(init=False, compare=False, repr=False)
     _another_tree: bool = field(default=False, compare=False, repr=False)
     _another_policy: bool = field(default=False, compare=False, repr=False)
 
-    @property
-    def live(self) -> dict[WorkloadId, Live]:
-        """Workloads that have not ended."""
-        return self.lives.live
-
-    @property
-    def ended(self) -> dict[WorkloadId, Workload]:
-        """The workloads that have ended and that a live one comes after."""
-        return self.lives.ended
-
-    @property
-    def dependants(self) -> dict[WorkloadId, set[WorkloadId]]:
-        """By workload, the live ones that come after it."""
-        return self.lives.dependants
-
-    @property
-    def attempts(self) -> dict[AttemptId, Attempt]:
-        """Those that have not ended."""
-        return self.holding.attempts
-
-    @property
-    def attempts_of(self) -> dict[ReplicaKey, set[AttemptId]]:
-        """Their ids, by replica."""
-        return self.holding.attempts_of
-
-    @property
-    def fleet(self) -> Fleet:
-        """Nodes, what is held there and what is left."""
-        return self.holding.fleet
-
-    @property
-    def neighbours(self) -> Neighbours:
-        """Which workloads keep apart, and where they are."""
-        return self.holding.neighbours
-
-    @property
-    def shares(self) -> Shares:
-        """What each queue holds."""
-        return self.holding.shares
-
-    @property
-    def accounts(self) -> Accounts:
-        """What each owner in a queue holds."""
-        return self.holding.accounts
+    def __post_init__(self) -> None:
+        self.live, self.ended, self.dependants = self.lives.live, self.lives.ended, self.lives.dependants
+        self.attempts, self.attempts_of = self.holding.attempts, self.holding.attempts_of
+        self.fleet, self.neighbours = self.holding.fleet, self.holding.neighbours
+        self.shares, self.accounts = self.holding.shares, self.holding.accounts
 
     def apply(self, event: Event) -> None:
         """Take in one event of the log. Rows of workloads that are not held (they have ended) are passed over.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ampacity.model.errors import StoreError
 from ampacity.model.event import Draft, Event, Row, Rows, Table
@@ -34,6 +34,7 @@ class FeedStore:
         self._last = rows.seq
         self._first = self._last + 1
         self._events: list[Event] = []
+        self._followers: tuple[Callable[[Sequence[Event]], None], ...] = ()
         self._in_doubt = False
         self._live = {row.id: row for row in rows.workloads.values() if not row.phase.ended}
         self._counts = Counter((row.project, row.phase) for row in self._live.values())
@@ -47,6 +48,17 @@ class FeedStore:
         """Block until there is an event after that number, or the time is up. ``True`` = there is one."""
         with self._news:
             return self._news.wait_for(lambda: self._last > after, timeout=timeout_s)
+
+    def follow(self, told: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
+        """Have ``told`` called with what was written, in its order, by the thread that wrote: it must be quick, and
+        must neither raise nor write. Call the answer to end it."""
+        with self._news:
+            self._followers = (*self._followers, told)
+        return lambda: self._drop(told)
+
+    def _drop(self, told: Callable[[Sequence[Event]], None]) -> None:
+        with self._news:
+            self._followers = tuple(each for each in self._followers if each is not told)
 
     def live_workloads(self) -> tuple[Workload, ...]:
         """Those that have not ended, as they were written last (their versions may be higher by now)."""
@@ -105,7 +117,10 @@ class FeedStore:
             if len(self._events) > 2 * KEPT:
                 self._events = self._events[-KEPT:]
                 self._first = self._events[0].seq
+            followers = self._followers
             self._news.notify_all()
+        for told in followers:
+            told(written)
 
     def _count(self, event: Event) -> None:
         for change in event.draft.changes:

@@ -31,7 +31,7 @@ from .writing import Writer
 
 log = logging.getLogger(__name__)
 
-WRITER = Writer(insert)
+WRITER = Writer(insert, URL.create("postgresql+psycopg").get_dialect()())
 
 SCHEMA = "ampacity"
 """All tables lie in a schema of this name."""

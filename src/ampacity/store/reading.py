@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, and_, func, select, text, tuple_
+from sqlalchemy import Connection, Select, and_, bindparam, func, literal_column, select, text, tuple_, union_all
 
 from ampacity.model.codec import decode_event, decode_row
 from ampacity.model.errors import StoreCorrupt
@@ -37,6 +37,19 @@ _OF_ALL = (
 )
 
 
+def _rows_of(table: Table, of: Any, chosen: Any) -> Select[Any]:
+    return select(literal_column(f"'{table.value}'").label("of"), of.key, of.body, of.version).where(chosen)
+
+
+_ROWS_OF_WORKLOAD = union_all(
+    _rows_of(Table.WORKLOADS, schema.workloads.c, schema.workloads.c.key == bindparam("workload")),
+    *(
+        _rows_of(table, schema.rows[table].c, schema.rows[table].c.workload == bindparam("workload"))
+        for table in _OF_WORKLOAD
+    ),
+)
+
+
 def load_live(connection: Connection, into: Rows) -> None:
     """What ``Store.live`` promises, at a cost that does not grow with what has ended."""
     alive = select(schema.workloads.c.key).where(schema.ALIVE)
@@ -52,10 +65,10 @@ def load_live(connection: Connection, into: Rows) -> None:
 
 
 def load_workload(connection: Connection, into: Rows, workload: WorkloadId) -> None:
-    """All rows of one workload."""
-    load(connection, into, Table.WORKLOADS, schema.workloads.c.key == workload)
-    for table in _OF_WORKLOAD:
-        load(connection, into, table, schema.rows[table].c.workload == workload)
+    """All rows of one workload, in one query. Raises ``StoreCorrupt``."""
+    for name, key, body, version in connection.execute(_ROWS_OF_WORKLOAD, {"workload": workload}):
+        table = Table(name)
+        into.table(table)[key] = _row(table, key, body, version)
 
 
 def load(connection: Connection, into: Rows, table: Table, *chosen: Any) -> None:

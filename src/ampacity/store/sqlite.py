@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import dialect, insert
 
 from ampacity.model.errors import StoreError
 
@@ -11,7 +11,7 @@ from .opening import open_engine, prepare
 from .sql import SqlStore
 from .writing import Writer
 
-WRITER = Writer(insert)
+WRITER = Writer(insert, dialect(paramstyle="named"))
 
 
 class SqliteStore(SqlStore):

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +102,8 @@ class PlaneDouble:
     """``calls`` counts the calls by method; ``fail`` maps a method to what it shall raise."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Lock()
+        self._followers: list[Callable[[News], None]] = []
         self.reset()
 
     def reset(self) -> None:
@@ -465,32 +466,19 @@ class PlaneDouble:
             raise Repeated(receipt.key)
         self.receipts[receipt.key] = receipt
 
-    def wait(self, *, after: int, timeout_s: float) -> bool:
-        self._called("wait")
-        with self._changed:
-            # fewer than there were: it was reset between two tests, and whoever followed looks anew
-            return self._changed.wait_for(lambda: len(self._events) != after, timeout_s)
+    def follow(self, told: Callable[[News], None]) -> Callable[[], None]:
+        self._followers.append(told)
+        return lambda: self._followers.remove(told)
 
     def lives(self, workload: str) -> bool:
         view = self._views.get(workload)
         return view is not None and not view.workload.phase.ended
-
-    def news(self, *, after: int | None) -> News:
-        self._called("news")
-        ended = (view.workload.id for view in self._views.values() if view.workload.phase.ended)
-        return News(seq=len(self._events), ended=None if after is None else frozenset(ended))
 
     def shutdown(self, *, workloads: bool) -> None:
         self._called("shutdown")
         self.shutdowns.append(workloads)
 
     # ---------------------------------------------------------------------------------------------------------------
-
-    @property
-    def asked(self) -> dict[str, int]:
-        """How often each method was called, but for those that the server's bell calls, for some seconds after the last
-        who listened."""
-        return {method: count for method, count in self.calls.items() if method not in ("wait", "news")}
 
     def _called(self, method: str) -> None:
         self.calls[method] = self.calls.get(method, 0) + 1
@@ -541,7 +529,9 @@ class PlaneDouble:
         fields: dict[str, Any] = {"project": workload.project, "owner": workload.owner, "actor": "test"}
         seq = len(self._events) + 1
         self._events.append(EventView(seq=seq, at=float(seq), kind=kind, text=text, workload=workload.id, **fields))
-        self._changed.notify_all()
+        ended = frozenset({workload.id} if workload.phase.ended else ())
+        for told in self._followers:
+            told(News(seq=seq, ended=ended))
 
     def _node_view(self, node: Node) -> NodeView:
         return NodeView(node=node, used=Allocation(cpu_milli=0, memory_bytes=0), attempts=())

@@ -169,7 +169,7 @@ def test_another_major_release_is_refused_by_both_ends(
     assert (refused.status_code, refused.json()["error"]["code"]) == (426, "version_mismatch")
     assert unix.get("/workloads", headers={"User-Agent": "ampacity/0.7.1"}).status_code == 200
     assert unix.get("/workloads", headers={"User-Agent": "ampacity-like/7.0.1"}).status_code == 200
-    assert plane.asked == {"workloads": 4}  # live and ended, twice
+    assert plane.calls == {"workloads": 4}  # live and ended, twice
     monkeypatch.setattr("ampacity.api.edge.__version__", "9.8.7")
     for ask in (lambda: list(client.workloads()), lambda: next(client.events()), lambda: client.stop("x")):
         with pytest.raises(VersionMismatch, match=f"runs Ampacity 9.8.7, this client is {__version__}") as mismatch:
@@ -251,7 +251,7 @@ def test_an_address_that_cannot_be_is_refused(url: str) -> None:
 def test_a_name_that_cannot_be_is_not_asked_for(client: Client, plane: PlaneDouble, ref: str) -> None:
     with pytest.raises(NotFound, match="cannot be the name"):
         client.workload(ref)
-    assert plane.asked == {}
+    assert plane.calls == {}
 
 
 @pytest.mark.parametrize("ref", ["a b", "a?b#c", "ü", "%2e", "a\\b"])

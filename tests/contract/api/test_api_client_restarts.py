@@ -91,7 +91,7 @@ def test_a_wait_survives_a_restart(plane: PlaneDouble, folder: Path) -> None:
     with Client(folder, reconnect_s=20) as client:
         with up(plane, folder):
             reader = Reader(lambda: iter([client.wait("job")]))
-            while plane.calls.get("wait", 0) == 0:
+            while plane.calls.get("workload", 0) == 0:
                 threading.Event().wait(0.01)
         with up(plane, folder):
             plane.end(ident, WorkloadPhase.FAILED)
@@ -107,7 +107,7 @@ def test_patience_ends(plane: PlaneDouble, folder: Path) -> None:
                 Reader(lambda: client.events(after=1, follow=True)),
                 Reader(lambda: iter([client.wait("job")])),
             ]
-            while plane.calls.get("wait", 0) == 0 or plane.calls.get("events", 0) == 0:
+            while plane.calls.get("workload", 0) == 0 or plane.calls.get("events", 0) == 0:
                 threading.Event().wait(0.01)
         for reader in readers:
             assert reader.next() is None

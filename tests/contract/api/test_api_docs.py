@@ -43,7 +43,7 @@ def test_every_call_by_curl(server: RunningServer, plane: PlaneDouble, tmp_path:
         _, end = decoder.raw_decode(rest)
         rest, answers = rest[end:].strip(), answers + 1
     assert answers >= len([each for each in ENDPOINTS if each.upgrade is None])
-    called = set(plane.asked)
+    called = set(plane.calls)
     everything = {"status", "submit", "workloads", "workload", "set_desired", "why", "progress", "logs", "events"}
     assert called == everything | {
         "secrets", "put_secret", "remove_secret", "rotate_secret_key", "files",

@@ -81,7 +81,7 @@ def test_every_route_asks_whether_it_is_allowed(plane: PlaneDouble) -> None:
     """Another local user is known, and refused everywhere, before the plane hears of it."""
     responses = run(every_endpoint(as_peer(plane, uid=UID + 1)))
     assert [(each.status_code, error_of(each)["code"]) for each in responses] == [(403, "forbidden")] * len(ENDPOINTS)
-    assert plane.asked == {}
+    assert plane.calls == {}
     assert {each.action for each in ENDPOINTS} == set(Action)
 
 
@@ -90,7 +90,7 @@ def test_every_route_asks_who_it_is(plane: PlaneDouble) -> None:
         responses = run(every_endpoint(as_peer(plane, uid=None), **headers))
         assert {(each.status_code, error_of(each)["code"]) for each in responses} == {(401, "unauthorized")}
         assert {each.headers["www-authenticate"] for each in responses} == {"Bearer"}
-    assert plane.asked == {}
+    assert plane.calls == {}
 
 
 @pytest.mark.parametrize("uid", [0, UID])
@@ -177,7 +177,7 @@ def test_garbage_for_json_is_refused_with_its_place(unix: httpx.Client, content:
         ("/workloads", {"spec": {"kind": "task"}}, "spec", "missing required field `name`"),
         ("/workloads", {"file": "run: a", "directory": "here"}, "directory", "absolute"),
         ("/workloads", {"specs": {}}, "specs", "did you mean 'spec'"),
-        ("/workloads/x/desired", {}, "wish", "`wish` or `replicas`"),
+        ("/workloads/x/desired", {}, "wish", "`wish`, `replicas` or `size`"),
         ("/workloads/x/desired", {"replicas": "3"}, "replicas", "Expected `int | null`, got `str`"),
         ("/workloads/x/desired", {"replicas": -1}, "replicas", ">= 0"),
         ("/workloads/x/desired", {"replicas": 20_000}, "replicas", "<= 10000"),
@@ -194,7 +194,7 @@ def test_a_wrong_body_is_refused_by_its_key(
     error = error_of(refused)
     assert (refused.status_code, error["code"], error["where"]["key"]) == (422, "invalid_spec", key)
     assert says.lower() in f"{error['message']} {error['hint']}".lower()
-    assert plane.asked == {}
+    assert plane.calls == {}
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_wrong_parameter_is_refused_by_its_name(
     error = error_of(refused)
     assert (refused.status_code, error["code"], error["where"]["key"]) == (422, "invalid_spec", key)
     assert says in f"{error['message']} {error['hint']}".lower()
-    assert plane.asked == {}
+    assert plane.calls == {}
 
 
 def test_unknown_paths_and_methods_are_answered_in_json(unix: httpx.Client) -> None:

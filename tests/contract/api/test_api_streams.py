@@ -119,7 +119,7 @@ def test_a_server_that_stops_answers_those_who_wait(
     answers: list[httpx.Response] = []
     waiter = threading.Thread(target=lambda: answers.append(own_unix.get("/workloads/a?wait_s=30", timeout=40)))
     waiter.start()
-    until(lambda: plane.calls.get("wait", 0) > 0)
+    until(lambda: plane.calls.get("workload", 0) > 0)
     assert own_server.stop()
     waiter.join(120)
     assert answers[0].json()["workload"]["phase"] == "waiting"

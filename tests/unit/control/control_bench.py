@@ -94,7 +94,7 @@ class Bench:
         self.driver.on_wake(self._wake)
         self.control = self.begin()
 
-    def begin(self, at: Callable[[str], None] | None = None) -> Control:
+    def begin(self, at: Callable[[str], None] | None = None, *, gather_s: float = 0.0) -> Control:
         """A control loop anew, as after a restart: it knows what the store knows."""
         self.control = Control(
             store=self.store,
@@ -103,6 +103,7 @@ class Bench:
             sources=(self.probes,),
             node_lost_after_s=60.0,
             at=at or self.points.append,
+            gather_s=gather_s,
         )
         return self.control
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from ampacity.control.live_plane import LivePlane, Place
 from ampacity.control.measuring import Measuring
 from ampacity.control.members import Members
 from ampacity.control.metering import Metering
-from ampacity.control.plane import LogSearch, Plane
+from ampacity.control.plane import LogSearch, News, Plane
 from ampacity.model.attempt import Cause, CauseKind, Progress, ProgressReported
 from ampacity.model.errors import Conflict, DriverUnavailable, ImpossibleRequest, InvalidSpec, NotFound
 from ampacity.model.ids import DEFAULT_OWNER, DEFAULT_PROJECT, SYSTEM_PROJECT, Project
@@ -370,20 +369,28 @@ def test_progress_is_read_from_all_attempts_and_torn_lines_are_left_out(seat: Se
     ]
 
 
-def test_events_are_read_on_from_a_number_and_waited_for(seat: Seat) -> None:
+def test_events_are_read_on_from_a_number_and_told_of_when_they_are_written(seat: Seat) -> None:
+    told: list[News] = []
+    hang_up = seat.plane.follow(told.append)
     view = seat.submit(task("job"))
     mine = seat.plane.events(after=0, ref="job", project=DEFAULT_PROJECT, limit=100)
     assert mine[0].text == "task job submitted"
     assert {event.workload for event in mine} == {view.workload.id}
-    seq = seat.plane.status().seq
-    assert seat.plane.wait(after=seq, timeout_s=0.0) is False
-    assert seat.plane.wait(after=seq - 1, timeout_s=0.0) is True
-    seen: list[bool] = []
-    waiter = threading.Thread(target=lambda: seen.append(seat.plane.wait(after=seq, timeout_s=30.0)))
-    waiter.start()
+    assert told[-1] == News(seq=seat.plane.status().seq, ended=frozenset())
+    hang_up()
+    before = list(told)
     seat.submit(task("next"))
-    waiter.join(120)
-    assert seen == [True]
+    assert told == before
+
+
+def test_who_follows_is_told_who_ended(seat: Seat) -> None:
+    view = seat.submit(task("job"))
+    told: list[News] = []
+    seat.plane.follow(told.append)
+    seat.plane.set_desired("job", project=DEFAULT_PROJECT, by="me", wish=Wish.STOP)
+    seat.bench.step()
+    assert [news.ended for news in told if news.ended] == [frozenset({view.workload.id})]
+    assert [news.seq for news in told] == sorted(news.seq for news in told)
 
 
 # Models -----------------------------------------------------------------------------------------------------------

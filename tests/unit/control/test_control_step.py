@@ -50,6 +50,53 @@ def test_a_task_is_placed_started_and_succeeds(bench: Bench) -> None:
     bench.check()
 
 
+def test_a_start_is_written_down_with_the_end_that_comes_a_moment_later(bench: Bench) -> None:
+    bench.begin(gather_s=0.02)
+    ident = bench.submit(task())
+    assert bench.last(ident).phase is AttemptPhase.PLACED
+    seq = bench.store.last_seq
+    bench.finish(ident)
+    assert bench.workload(ident).phase is WorkloadPhase.SUCCEEDED
+    assert [event.kind for event in bench.store.events(after=seq)] == [
+        EventKind.ATTEMPT_CHANGED,
+        EventKind.ATTEMPT_ENDED,
+        EventKind.REPLICA_CHANGED,
+        EventKind.WORKLOAD_ENDED,
+    ]
+    bench.check()
+
+
+def test_a_start_that_is_put_off_is_written_down_when_its_time_is_up(bench: Bench) -> None:
+    bench.begin(gather_s=0.02)
+    ident = bench.submit(task())
+    report = bench.pass_time(0.01)
+    assert (bench.last(ident).phase, report.next_wake) == (AttemptPhase.PLACED, pytest.approx(1000.02))
+    bench.pass_time(0.01)
+    assert bench.last(ident).phase is AttemptPhase.RUNNING
+    assert bench.control.step(bench.now).next_wake > bench.now + 0.02
+    bench.check()
+
+
+def test_a_wish_does_not_wait_for_what_is_put_off(bench: Bench) -> None:
+    bench.begin(gather_s=0.02)
+    first = bench.submit(task(name="first"))
+    second = bench.submit(task(name="second"))
+    assert bench.last(first).phase is AttemptPhase.RUNNING
+    assert bench.last(second).phase is AttemptPhase.PLACED
+    bench.check()
+
+
+def test_what_was_put_off_is_known_after_a_restart(bench: Bench) -> None:
+    bench.begin(gather_s=0.02)
+    ident = bench.submit(task())
+    bench.begin(gather_s=0.02)
+    bench.step()
+    bench.pass_time(0.02)
+    attempt = bench.last(ident)
+    assert attempt.phase is AttemptPhase.RUNNING
+    assert bench.driver.starts[attempt.key(0)] == 1
+
+
 def test_a_step_passes_its_points_in_order_and_an_idle_one_writes_nothing(bench: Bench) -> None:
     bench.finish(bench.submit(task()))
     bench.driver.fail("ensure_started", LaunchFailed("no such user"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from ampacity.serving.routing import Engine, EngineId, PrefillCost, Prefix, Sett
 from ampacity.serving.routing.caches import LEAST_BLOCKS, Caches
 from ampacity.serving.routing.cost import Speed
 from ampacity.serving.routing.plan import Job, starts
+from ampacity.serving.routing.slots import Bound
 
 PLAIN = PrefillCost(linear_s=0.001, quadratic_s=0.0)
 NAMES = [EngineId(name) for name in "abcd"]
@@ -40,6 +42,18 @@ def done(made: Prefix, number: int, now: float, *, cached_tokens: int | None = N
     made.answered(TicketId(number), now)
     made.ended(TicketId(number), now, cached_tokens=cached_tokens)
     return {each.id: engine for each, engine in made.released(now)}
+
+
+def test_nothing_is_kept_of_whole_answers_that_have_come() -> None:
+    """Each was thought to prefill for a second, and was answered long before that."""
+    made = router(learn=True)
+    for number in range(2000):
+        now = number * 1e-4
+        asked = Ticket(TicketId(number), arrived=now, tokens=1000, blocks=(), streams=False)
+        assert made.offer(asked, now) is not None
+        made.ended(TicketId(number), now)
+    gc.collect()
+    assert sum(isinstance(each, Bound) for each in gc.get_objects()) < 200
 
 
 def test_a_prompt_goes_where_its_beginning_is_cached() -> None:

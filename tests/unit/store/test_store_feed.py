@@ -101,6 +101,17 @@ def test_who_waits_is_woken_by_the_write_itself() -> None:
     assert seen == [True]
 
 
+def test_who_follows_is_told_of_each_write_until_he_hangs_up() -> None:
+    store = FeedStore(MemoryStore())
+    told: list[int] = []
+    hang_up = store.follow(lambda written: told.extend(event.seq for event in written))
+    store.append([draft(make_node("a")), draft(make_node("b"))])
+    store.append([draft(make_node("c"))])
+    hang_up()
+    store.append([draft(make_node("d"))])
+    assert told == [1, 2, 3]
+
+
 def test_many_writers_leave_no_gap() -> None:
     store = FeedStore(MemoryStore())
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ampacity.cli.session import Session, VerbCommand, verb
+
+if TYPE_CHECKING:
+    from ampacity.cli.launch import Options
 
 PORT = click.IntRange(min=0, max=65535)
 FILE = click.Path(exists=True, dir_okay=False, resolve_path=True)
@@ -39,70 +43,63 @@ FILE = click.Path(exists=True, dir_okay=False, resolve_path=True)
 )
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal.")
 @verb
-def command(
-    session: Session,
-    nodes: tuple[str, ...],
-    port: int | None,
-    gateway_port: int | None,
-    gateway_workers: int | None,
-    gateway_tls: str | None,
-    gateway_cert: str | None,
-    gateway_key: str | None,
-    store: str | None,
-    keep_finished: str | None,
-    keep_events: str | None,
-    backup: Path | None,
-    foreground: bool,
-) -> None:
+def command(session: Session, /, nodes: tuple[str, ...], backup: Path | None, foreground: bool, **told: Any) -> None:
     """Start the control plane on this machine, and return when it answers.
 
     What is said here is kept: the next `up` without options is the same.
     """
-    from ampacity.cli.answer import plain, print_json
-    from ampacity.cli.glance import glance
-    from ampacity.cli.launch import Options, answers, start
-    from ampacity.cli.render.console import tell
-    from ampacity.drivers.local.declare import parse_declaration
+    from ampacity.cli.launch import answers, start
 
-    for node in nodes:
-        parse_declaration(node)
-    state_dir = session.state_dir
-    options = Options(
-        nodes=nodes,
-        port=port,
-        gateway_port=gateway_port,
-        gateway_workers=gateway_workers,
-        gateway_tls=gateway_tls,
-        gateway_cert=gateway_cert,
-        gateway_key=gateway_key,
-        store=_checked_store(store),
-        keep_finished_s=_seconds("--keep-finished", keep_finished),
-        keep_events_s=_seconds("--keep-events", keep_events),
-    )
+    options = _options(nodes, **told)
     if foreground:
         from ampacity.cli.daemon import main as run_daemon
 
-        sys.exit(run_daemon(["--state", str(state_dir), *options.arguments()]))
-    running = answers(state_dir)
-    started = not running and start(state_dir, options)
-    from ampacity.client import Client
-
+        sys.exit(run_daemon(["--state", str(session.state_dir), *options.arguments()]))
+    started = not answers(session.state_dir) and start(session.state_dir, options)
     if backup is not None:
         from ampacity.cli.saving import save
 
         save(session, backup, with_keys=False)
         if session.json:
             return
-    with Client(state_dir) as client:
+    _say(session, options, started=started)
+
+
+def _options(
+    nodes: tuple[str, ...], *, store: str | None, keep_finished: str | None, keep_events: str | None, **ports: Any
+) -> Options:
+    """As they were told, checked. Raises ``Usage``, ``InvalidSpec``."""
+    from ampacity.cli.launch import Options
+    from ampacity.cli.store_address import checked_store
+    from ampacity.drivers.local.declare import parse_declaration
+
+    for node in nodes:
+        parse_declaration(node)
+    return Options(
+        nodes=nodes,
+        store=checked_store(store),
+        keep_finished_s=_seconds("--keep-finished", keep_finished),
+        keep_events_s=_seconds("--keep-events", keep_events),
+        **ports,
+    )
+
+
+def _say(session: Session, options: Options, *, started: bool) -> None:
+    """How it is now, and what of the options came to nothing because it ran already."""
+    from ampacity.cli.answer import plain, print_json
+    from ampacity.cli.glance import glance
+    from ampacity.client import Client
+
+    with Client(session.state_dir) as client:
         seen = glance(client)
     if session.json:
         print_json({"started": started, "status": plain(seen.status), "nodes": plain(seen.nodes)})
         return
-    from ampacity.cli.render.console import show
+    from ampacity.cli.render.console import show, tell
     from ampacity.cli.render.status import status_table
 
     if not started:
-        tell(f"A control plane runs in {state_dir} already (process {seen.status.pid}).")
+        tell(f"A control plane runs in {session.state_dir} already (process {seen.status.pid}).")
         if options.arguments():
             tell("It keeps its settings: `ampacity down`, then `ampacity up` with the new ones.", style="yellow")
     show(status_table(seen, now=time.time()))
@@ -119,13 +116,3 @@ def _seconds(option: str, text: str | None) -> float | None:
         return parse_duration(text)
     except InvalidSpec as error:
         raise Usage(f"{option}: {error}") from error
-
-
-def _checked_store(store: str | None) -> str | None:
-    """Whatever stands on a command line can be read by every user of the machine."""
-    from ampacity.cli.daemon import without_password
-    from ampacity.cli.failure import Usage
-
-    if store and without_password(store) != store:
-        raise Usage("--store: leave the password out; give it by ~/.pgpass, by PGPASSWORD, or all by AMPACITY_STORE.")
-    return store

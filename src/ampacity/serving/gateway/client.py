@@ -114,7 +114,7 @@ class Client(asyncio.Protocol, Host):
         self._busy, self._flight, self._visit = False, None, None
         if self._stays():
             self._head = None
-            self.due = monotonic() + IDLE_LIMIT_S
+            self.due = self._core.wheel.now + IDLE_LIMIT_S
         else:
             self._close()
         if visit is not None:

@@ -115,7 +115,7 @@ class Flight(FlightState, Exchange):
         self.upstream = None
         answer = self.answer
         assert answer is not None, "an answer ends after its head"
-        if not self.first_at:
+        if answer.stream is not None and not self.first_at:
             self.first_at = monotonic()
         if self.hedge is not None:
             self._drop_hedge()

@@ -28,6 +28,8 @@ FEW = 16
 
 LIKELY_OPEN, LIKELY_BUSY = 6, 4
 
+LEAST_TIDIED = 64
+
 _LONGEST_EXPONENT = 60.0
 _JUST_AFTER_S = 1e-6
 
@@ -80,6 +82,7 @@ class Slots:
         self._aside: set[int] = set()
         self._unknown: set[int] = set()  # whose speed was never seen
         self._presumed: list[tuple[float, int, Bound]] = []  # those whose prefill nobody will report, by its end
+        self._tidy_at = LEAST_TIDIED
         self.factors: list[float] = []
         self.least_factor = 1.0
 
@@ -201,8 +204,16 @@ class Slots:
         self._show(self._state(slot), now)
         bound = Bound(ticket, state, model_s=model_s, cost_s=cost_s, depth=depth, at=now)
         if not ticket.streams:
+            if len(self._presumed) >= self._tidy_at:
+                self._tidy()
             heapq.heappush(self._presumed, (state.busy_until, ticket.id, bound))
         return bound
+
+    def _tidy(self) -> None:
+        """Forget the presumed ends of prefills that are known to be done: there may be many for each that is not."""
+        self._presumed = [each for each in self._presumed if each[1] in each[2].state.pending]
+        heapq.heapify(self._presumed)
+        self._tidy_at = max(LEAST_TIDIED, 2 * len(self._presumed))
 
     def adopt(self, ticket: Ticket, engine: EngineId, now: float) -> Bound:
         """It is there already, and nothing is known of what is left of its prefill."""
