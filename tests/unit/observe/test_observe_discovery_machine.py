@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from machine_tree import MachineTree
 
 from ampacity.model.codec import decode, encode
 from ampacity.model.hardware import ContainerLimits, Disk, DiskKind, Hardware, LinkState
@@ -14,6 +13,7 @@ from ampacity.observe.discovery.network import read_interfaces, read_rdma
 from ampacity.observe.discovery.pci import address_of, path_of
 from ampacity.observe.discovery.processor import read_numa_nodes, read_processor
 from ampacity.observe.discovery.tree import Tree, listed
+from machine_tree import MachineTree
 
 GB = 10**9
 

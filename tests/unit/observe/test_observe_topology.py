@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from machine_tree import MachineTree
 
 from ampacity.model.hardware import DeviceLink, RdmaPort
 from ampacity.model.nearness import Nearness, nearest, nearness
@@ -15,6 +14,7 @@ from ampacity.observe.devices.nvlink import nvlinks
 from ampacity.observe.devices.xgmi import XGMI, xgmi_links
 from ampacity.observe.discovery.machine import look_at_hardware
 from ampacity.observe.discovery.tree import Tree
+from machine_tree import MachineTree
 
 A, B, C = "0000:1b:00.0", "0000:1c:00.0", "0000:1d:00.0"
 GPU, SWITCH = 0, 2
