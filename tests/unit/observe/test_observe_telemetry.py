@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -22,6 +19,7 @@ from ampacity.observe.exposition import Family, Histogram, Kind
 from ampacity.observe.telemetry.exporting import Telemetry
 from ampacity.observe.telemetry.life import SpanDraft, life_of
 from ampacity.observe.telemetry.settings import SIGNALS, Wanted, wanted
+from otlp_receiver import Receiver
 
 pytest.importorskip("opentelemetry.sdk", reason="OpenTelemetry is missing: pip install 'ampacity[telemetry]'")
 
@@ -117,38 +115,6 @@ def test_one_that_never_had_a_place_only_waited() -> None:
 # Over the wire -------------------------------------------------------------------------------------------------------
 
 
-class Receiver:
-    """An OTLP/HTTP receiver on loopback. ``status``: what it answers."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.bodies: list[tuple[str, bytes]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                packed = self.headers.get("Content-Encoding") == "gzip"
-                receiver.bodies.append((self.path, gzip.decompress(body) if packed else body))
-                self.send_response(receiver.status)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def got(self, path: str, kind: Any) -> list[Any]:
-        return [kind.FromString(body) for where, body in list(self.bodies) if where == path]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 class SourceDouble:
     def __init__(self) -> None:
         self.written: list[Event] = []
@@ -233,10 +199,7 @@ def test_a_workloads_life_arrives_as_one_trace(receiver: Receiver) -> None:
     source.written.append(event(1, EventKind.WORKLOAD_ENDED, "job succeeded", WORKLOAD))
     with exporting(source, "traces"):
         eventually(lambda: len(receiver.bodies) >= 2, "a trace and a step")
-    asked = receiver.got("/v1/traces", ExportTraceServiceRequest)
-    spans = [
-        span for each in asked for part in each.resource_spans for scope in part.scope_spans for span in scope.spans
-    ]
+    asked, spans = receiver.got("/v1/traces", ExportTraceServiceRequest), receiver.spans()
     assert {key.key: key.value.string_value for key in asked[0].resource_spans[0].resource.attributes}[
         "service.name"
     ] == "ampacity"

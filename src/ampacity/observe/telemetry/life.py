@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.workload import Workload, WorkloadPhase
 
-Attribute = str | int | float | bool
+from .spans import Attribute, SpanKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanDraft:
     """One span. Times in seconds since the epoch; ``parent`` is a key. Ids follow from the keys, so that a span that is
-    sent twice is the same one."""
+    sent twice is the same one. Fulfils :class:`ampacity.observe.telemetry.spans.Span`."""
 
     trace: str
     key: str
@@ -25,6 +25,10 @@ class SpanDraft:
     parent: str = ""
     failed: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> SpanKind:
+        return SpanKind.INTERNAL
 
     @property
     def trace_id(self) -> int:

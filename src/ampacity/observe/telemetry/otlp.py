@@ -16,13 +16,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 from opentelemetry.trace.status import Status, StatusCode
 
 from ampacity import __version__
 from ampacity.observe.exposition import Family, Kind
 
-from .life import ROOT, SpanDraft, span_id, trace_id
+from .life import ROOT, span_id, trace_id
+from .spans import Span
 
 NANO = 10**9
 SCOPE = InstrumentationScope("ampacity", __version__)
@@ -51,7 +52,7 @@ class Otlp:
         self._metrics = OTLPMetricExporter() if "metrics" in signals else None
         self._logs = OTLPLogExporter() if "logs" in signals else None
 
-    def send_spans(self, drafts: Sequence[SpanDraft]) -> bool:
+    def send_spans(self, drafts: Sequence[Span]) -> bool:
         assert self._spans is not None, "traces are wanted"
         return self._spans.export([self._span(draft) for draft in drafts]) is SpanExportResult.SUCCESS
 
@@ -73,10 +74,11 @@ class Otlp:
             if exporter is not None:
                 exporter.shutdown()
 
-    def _span(self, draft: SpanDraft) -> ReadableSpan:
+    def _span(self, draft: Span) -> ReadableSpan:
         parent = None if draft.parent_id is None else _context(draft.trace_id, draft.parent_id)
         return ReadableSpan(
             name=draft.name,
+            kind=SpanKind[draft.kind.name],
             context=_context(draft.trace_id, draft.span_id),
             parent=parent,
             resource=self._resource,

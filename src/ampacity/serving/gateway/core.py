@@ -21,6 +21,7 @@ from .lanes import lanes_of
 from .remote_desk import UnderWay
 from .shadow import Shadows
 from .tables import Tables
+from .tracing import Tracer
 from .wheel import Wheel
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ class Core:
         desk: Desk,
         recorder: Recorder | None = None,
         board: MeterBoard | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        """``routing``: the policy's name. ``recorder``: where what was used is written down; ``board``: its sums."""
-        self.recorder, self.board = recorder, board
+        """``routing``: the policy's name. ``recorder``: where what was used is written down; ``board``: its sums;
+        ``tracer``: ``None`` = nothing is traced."""
+        self.recorder, self.board, self.tracer = recorder, board, tracer
         self.tables, self.routing, self.desk = tables, routing, desk
         self.wants_blocks = False
         self.wheel = Wheel(monotonic())

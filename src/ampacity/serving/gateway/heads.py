@@ -43,6 +43,7 @@ class RequestHead:
     authorization: bytes = b""
     timeout: bytes = b""
     session: bytes = b""
+    traceparent: bytes = b""
 
 
 def request_head(method: bytes, target: bytes, headers: list[Header], *, keep_alive: bool, version: str) -> RequestHead:
@@ -60,6 +61,7 @@ def request_head(method: bytes, target: bytes, headers: list[Header], *, keep_al
         authorization=named.get(b"authorization", b""),
         timeout=named.get(b"x-request-timeout", b"") or named.get(b"timeout", b""),
         session=named.get(b"x-session-id", b""),
+        traceparent=named.get(b"traceparent", b""),
     )
 
 

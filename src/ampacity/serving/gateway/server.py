@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable
 
 from ampacity.model.errors import PortInUse
@@ -21,6 +22,7 @@ from .remote_desk import RemoteDesk
 from .reporter import heed_reports
 from .tables import LOOK_EVERY_S, Tables
 from .tls import Certificate
+from .tracing import open_tracer
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ async def run(options: Options) -> None:
     desk = OwnDesk() if options.dispatcher is None else RemoteDesk(str(options.dispatcher))
     board = MeterBoard(None if options.dispatcher is None else options.dispatcher.parent)
     recorder = Recorder(folder / "usage", board=board)
-    core = Core(Tables(options.table), options.router, desk, recorder, board)
+    tracer = open_tracer(os.environ)
+    core = Core(Tables(options.table), options.router, desk, recorder, board, tracer)
     if isinstance(desk, OwnDesk):
         heed_reports(core, desk)
     else:
@@ -52,8 +55,11 @@ async def run(options: Options) -> None:
     if certificate is not None:
         looks.append(certificate.refresh)
     recorder.start()
+    if tracer is not None:
+        tracer.start()
     with (
         contextlib.closing(recorder),
+        contextlib.nullcontext() if tracer is None else contextlib.closing(tracer),
         kept_going(each(TICK_S, core.tick), *(each(LOOK_EVERY_S, look) for look in looks)),
     ):
         await asked_to_end(options.parent_fd)

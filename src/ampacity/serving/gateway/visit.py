@@ -24,6 +24,7 @@ from .flight import Flight
 from .heads import RequestHead
 from .patience import LOOK_AGAIN_S, WAIT_FOR_ENGINE_S
 from .rescue import no_engine
+from .tracing import Traced
 
 if TYPE_CHECKING:
     from .core import Core
@@ -44,35 +45,48 @@ class Host(Answering, Protocol):
 
 class Visit:
     """Fulfils :class:`ampacity.serving.gateway.desk.Waiting`. ``over`` ends it, whatever came of it. ``choice`` is made
-    for those that ask for a route."""
+    for those that ask for a route, ``traced`` for those that are recorded as spans."""
 
-    __slots__ = ("_asked", "_body", "_core", "_head", "_host", "_over", "_sent", "choice", "request", "standing")
+    __slots__ = (
+        "_body",
+        "_core",
+        "_host",
+        "_over",
+        "_sent",
+        "asked",
+        "choice",
+        "head",
+        "request",
+        "standing",
+        "traced",
+    )
 
     request: Request
 
     def __init__(self, core: Core, host: Host, head: RequestHead, body: bytes, asked: Asked) -> None:
         """``standing``: it waits for the desk's answer, the first one or another."""
-        self._core, self._host, self._head, self._body, self._asked = core, host, head, body, asked
+        self._core, self._host, self.head, self._body, self.asked = core, host, head, body, asked
+        self.traced: Traced | None = None
         self.standing = self._sent = self._over = False
         self.choice: Choice | None = None
 
     def begin(self, who: ApiKey | None) -> None:
         """Ask to be let in. Raises ``Refusal``."""
-        asked, core = self._asked, self._core
+        asked, core = self.asked, self._core
         named = core.tables.public.get(asked.model) if core.tables.public else None
         if named is None:
             core.tables.route(asked.model)
         if who is not None and not may_use(who, asked.model):
             raise refusal_of(model_refused(who, asked.model))
         now = monotonic()
-        timeout_s = timeout_of(self._head.timeout) if self._head.timeout else asked.timeout
+        timeout_s = timeout_of(self.head.timeout) if self.head.timeout else asked.timeout
         prompt = asked.messages or asked.prompt
         self.request = Request(
             core.next_request(),
             asked.model,
             arrived=now,
             tokens=len(prompt) // TOKEN_BYTES,
-            session=session_of(self._head.session),
+            session=session_of(self.head.session),
             blocks=blocks_of(memoryview(prompt)) if core.wants_blocks else (),
             key=who,
             max_tokens=asked.most_tokens,
@@ -81,10 +95,17 @@ class Visit:
         )
         if named is not None:
             self.choice = Choice(
-                named, core.tables, head=self._head, body=self._body, who=who, id=core.next_request_id(), now=now
+                named, core.tables, head=self.head, body=self._body, who=who, id=core.next_request_id(), now=now
             )
             self.request.model = self.choice.model
+        if core.tracer is not None:
+            self.traced, self.head = core.tracer.begin(self.head)
         self._ask(now)
+
+    @property
+    def arrived(self) -> float:
+        """When the request came (monotonic), whichever models have been asked since."""
+        return self.request.arrived if self.choice is None else self.choice.arrived
 
     def _ask(self, now: float) -> None:
         """Raises ``Refusal``."""
@@ -143,15 +164,19 @@ class Visit:
             if trouble is not None and self.fall_back(trouble):
                 return
             self._over = True
+            if self.traced is not None:
+                self._trace(None, answer.status, NOT_COUNTED)
             raise refusal_of(answer)
         self._sent = True
-        body, asked = self._body, self._asked
+        if self.traced is not None:
+            self.traced.sent_at = self.traced.sent_at or monotonic()
+        body, asked = self._body, self.asked
         if asked.timeout is not None or answer.max_tokens is not None:
             body = with_fields(body, asked, max_tokens=answer.max_tokens)
         choice, note = self.choice, _note(answer)
         if choice is not None:
             note += choice.note(answer.model or choice.model)
-        flight = Flight(self._core, self._host, self._head, body, asked, visit=self, send=answer, note=note)
+        flight = Flight(self._core, self._host, self.head, body, asked, visit=self, send=answer, note=note)
         self._host.fly(flight)
         flight.bound(answer.engine)
         if choice is not None and choice.shadow:
@@ -168,7 +193,7 @@ class Visit:
             if (route is None or not route.replicas) and self.fall_back(Trouble.ERROR):
                 return
         if now >= self.request.arrived + WAIT_FOR_ENGINE_S and (route is None or not route.replicas):
-            self._host.refuse(no_engine(self._asked.model, any_known=False))
+            self._host.refuse(no_engine(self.asked.model, any_known=False))
         else:
             self._host.limit(now + LOOK_AGAIN_S)
 
@@ -178,6 +203,7 @@ class Visit:
             return
         self._over = True
         now = monotonic()
+        counted = NOT_COUNTED
         if self.standing:
             self._core.desk.withdrawn(self.request.id, now)
         elif self._sent and flight is not None:
@@ -187,6 +213,12 @@ class Visit:
                 self._core.recorder.record(_record(self, flight, status, counted, now))
         elif self._sent:
             self._core.desk.ended(self.request.id, now, ending)
+        if self.traced is not None:
+            self._trace(flight, status, counted)
+
+    def _trace(self, flight: Flight | None, status: int, counted: Counted) -> None:
+        if self._core.tracer is not None:
+            self._core.tracer.ended(self, flight, status, counted, monotonic())
 
 
 def _counted(request: Request, flight: Flight, ending: Ending) -> Counted:
@@ -206,8 +238,7 @@ def _counted(request: Request, flight: Flight, ending: Ending) -> Counted:
 
 
 def _record(visit: Visit, flight: Flight, status: int, counted: Counted, now: float) -> RequestRecord:
-    request, choice = visit.request, visit.choice
-    arrived = request.arrived if choice is None else choice.arrived
+    request, choice, arrived = visit.request, visit.choice, visit.arrived
     failed = counted is NOT_COUNTED
     given = (0 if failed else request.tokens) if counted.input_tokens is None else counted.input_tokens
     return RequestRecord(
