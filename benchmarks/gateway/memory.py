@@ -8,6 +8,8 @@ import time
 from load import closed_loop
 from targets import Target
 
+from ampacity.serving.metering.spool import Spool
+
 IDLE = 9_000
 """Connections; fewer than the usual limit on open files of a shell, and told per 10,000."""
 
@@ -31,16 +33,17 @@ def idle_mb_per_10k(target: Target) -> float:
             connection.close()
 
 
-def rss_growth(target: Target, requests: int, *, seed: int, cpus: set[int], key: str) -> float:
-    """Megabytes per million requests, once a tenth of them has warmed it up."""
-    done = 0
-    start: tuple[int, float] | None = None
-    while done < requests * 1.1:
+def rss_growth(target: Target, requests: int, *, spool: Spool, seed: int, cpus: set[int], key: str) -> list[float]:
+    """The memory in megabytes, once a tenth of so many requests has warmed it up, and after each further tenth. The
+    records of usage are taken from the spool, as the control plane does: a full one is another matter."""
+    done, marks = 0, []
+    while len(marks) < 11:
         run = closed_loop(
             target, size=200, kind="whole", connections=64, seconds=2, seed=seed + done, cpus=cpus, key=key
         )
         done += run.requests
-        if start is None and done >= requests * 0.1:
-            start = (done, target.rss_mb())
-    assert start is not None, "the first tenth came first"
-    return (target.rss_mb() - start[1]) * 1e6 / max(1, done - start[0])
+        for lot in spool.lots():
+            spool.forget(lot)
+        while len(marks) < 11 and done >= requests * 0.1 * (len(marks) + 1):
+            marks.append(target.rss_mb())
+    return marks

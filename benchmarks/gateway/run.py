@@ -37,6 +37,8 @@ from targets import (
     vllm_router,
 )
 
+from ampacity.serving.metering.spool import Spool
+
 PARTS = ("saturation", "streams", "prefix", "latency", "litellm", "memory", "tls", "workers")
 CPUS = sorted(os.sched_getaffinity(0))
 GATEWAY_CPUS, LOAD_CPUS = {CPUS[0]}, set(CPUS[1:]) or {CPUS[0]}
@@ -247,10 +249,12 @@ def measure_litellm(scene: Scene) -> None:
 def measure_memory(scene: Scene) -> None:
     with started([partial(scene.ours, "ours")]) as targets:
         scene.figures.add("idle_mb_per_10k_connections", idle_mb_per_10k(targets[0]), "<= 40")
-        requests = 50_000 if scene.quick else 1_000_000
-        scene.figures.note(f"memory: growth over {requests:,} requests, after a tenth as many")
-        grown = rss_growth(targets[0], requests, seed=scene.seed, cpus=LOAD_CPUS, key=KEY)
-        scene.figures.add("rss_growth_mb_per_million", grown, "<= 1")
+        requests = 50_000 if scene.quick else 3_000_000
+        spool = Spool(scene.folder / "usage")
+        marks = rss_growth(targets[0], requests, spool=spool, seed=scene.seed, cpus=LOAD_CPUS, key=KEY)
+        shown = ", ".join(f"{each:.1f}" for each in marks)
+        scene.figures.note(f"memory: MB after each tenth of {requests:,} requests: {shown}")
+        scene.figures.add("rss_growth_mb_per_million", (marks[-1] - marks[0]) * 1e6 / requests, "<= 1")
 
 
 if __name__ == "__main__":
