@@ -115,6 +115,10 @@ def main() -> None:
     until = time.monotonic() + (50.0 if chosen.quick else chosen.limit_s)
     figures = Figures("mutation")
     found = possible(SCHEDULER, chosen.only or ("preempting" if chosen.quick else ""))
+    if not found:
+        options.error(
+            f"--only {chosen.only}: the scheduler has no folder or file of this name in which to change anything"
+        )
     changes = drawn(found, 12 if chosen.quick else chosen.mutants, chosen.seed)
     if chosen.again is not None:
         notes = json.loads(chosen.again.read_text())["notes"]

@@ -62,6 +62,8 @@ def main() -> int:
     parser.add_argument("--settle-s", type=float, default=SETTLE_S, help="how long all may take to end after a life")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="take the steps of a life that was written down")
     options = parser.parse_args()
+    if options.replay and not options.replay.is_file():
+        parser.error(f"--replay {options.replay}: there is no such file; a life that went wrong says where its own is")
     folder = Path(tempfile.mkdtemp(prefix="ampacity-soak-"))
     until = math.inf if options.replay else time.monotonic() + options.minutes * 60.0
     lives = Lives(folder, until, options.settle_s)

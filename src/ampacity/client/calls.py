@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from ampacity.model.errors import InvalidSpec, NotFound, Where
 from ampacity.model.ids import Project
 
 from .link import Link
+
+T = TypeVar("T")
 
 
 class Calls:
@@ -19,6 +22,12 @@ class Calls:
 
     def _in(self, project: str | None) -> Project:
         return self.project if project is None else Project(project)
+
+    def _apply(self, path: str, kind: type[T], what: str | Path, *, dry_run: bool, name: str) -> T:
+        """Make what is at the path what a file says. ``what``: the file, or its text, which ``name`` stands for in
+        messages."""
+        text, name = (read_text(what), str(what)) if isinstance(what, Path) else (what, name)
+        return self._link.call("PUT", path, kind, body={"file": text, "name": name, "dry_run": dry_run})
 
 
 def path_of(*parts: str) -> str:

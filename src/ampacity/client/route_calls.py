@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ampacity.model.view import RouteChanges, RoutesView
 
-from .calls import Calls, read_text
+from .calls import Calls
 
 
 class RouteCalls(Calls):
@@ -26,6 +26,4 @@ class RouteCalls(Calls):
         Raises:
             InvalidSpec: something is wrong in it, with file, line and key.
         """
-        text, name = (read_text(what), str(what)) if isinstance(what, Path) else (what, name)
-        body = {"file": text, "name": name, "dry_run": dry_run}
-        return self._link.call("PUT", "/routes", RouteChanges, body=body)
+        return self._apply("/routes", RouteChanges, what, dry_run=dry_run, name=name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ampacity.model.site import Site
 from ampacity.model.view import NodeView, TopologyChanges
 
-from .calls import Calls, path_of, read_text
+from .calls import Calls, path_of
 
 
 class TopologyCalls(Calls):
@@ -30,9 +30,7 @@ class TopologyCalls(Calls):
         Raises:
             InvalidSpec: something is wrong in it, with file, line and key.
         """
-        text, name = (read_text(what), str(what)) if isinstance(what, Path) else (what, name)
-        body = {"file": text, "name": name, "dry_run": dry_run}
-        return self._link.call("PUT", "/topology", TopologyChanges, body=body)
+        return self._apply("/topology", TopologyChanges, what, dry_run=dry_run, name=name)
 
     def mark_node(
         self, node: str, *, labels: Mapping[str, str | None] = {}, taints: Mapping[str, str | None] = {}
