@@ -40,9 +40,10 @@ class Change:
 
 
 def possible(scheduler: Path, only: str) -> list[Change]:
+    where = scheduler / only
     return [
         Change(str(path.relative_to(scheduler)), point)
-        for path in sorted((scheduler / only).rglob("*.py"))
+        for path in ([where] if where.is_file() else sorted(where.rglob("*.py")))
         for point in points(path.read_text())
     ]
 

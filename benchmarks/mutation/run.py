@@ -105,7 +105,7 @@ def tell(figures: Figures, changes: Sequence[Change], verdicts: Verdicts) -> Non
 
 def main() -> None:
     options = parser(__doc__ or "")
-    options.add_argument("--only", default="", help="a folder of the scheduler, such as preempting")
+    options.add_argument("--only", default="", help="a folder or file of the scheduler, such as preempting")
     options.add_argument("--mutants", type=int, default=300, help="so many are drawn, over all folders")
     options.add_argument("--again", type=Path, metavar="FILE", help="those that survived by an earlier result file")
     options.add_argument("--tests", help="files or folders below tests/, with commas; else all of the scheduler's")

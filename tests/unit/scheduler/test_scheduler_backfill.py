@@ -57,8 +57,11 @@ def test_only_what_is_needed_is_held() -> None:
     assert started(made) == {"long0"}, "on n2; all of n1 is held"
     assert made.starts[0].placements[0].node == "n2"
     smaller = workload("head", request("H100:3"), num_nodes=TWO)
-    made = planned(held("w1", "H100:2", 50.0), held("w2", "H100:2", 60.0, on="n2"), smaller, *long)
-    assert started(made) == {"long0", "long1"}, "one of each node's two that are free is held"
+    busy = held("w1", "H100:2", 50.0), held("w2", "H100:2", 60.0, on="n2")
+    assert started(planned(*busy, smaller, *long)) == {"long0", "long1"}, "one of each node's two that are free is held"
+    easy = BackfillPolicy(name=BackfillName.EASY)
+    made = planned(*busy, smaller, *long, backfill=easy)
+    assert started(made) == {"long0", "long1"}, "also when as many have places held as may"
 
 
 @pytest.mark.parametrize(
@@ -167,3 +170,48 @@ def test_one_that_ends_in_time_is_let_past_though_another_of_its_shape_is_kept_o
     easy = BackfillPolicy(name=BackfillName.EASY)
     made = planned(held("w1", "H100:3", 50.0), held("w2", "H100:3", 80.0, on="n2"), gang, long, short, backfill=easy)
     assert started(made) == {"short"}
+
+
+def test_of_a_shared_device_only_that_part_is_held_that_does_not_come_free() -> None:
+    one = node("n1", devices=1)
+    sharer = running("w1", one, request("H100:0.5"), lasts_s=50.0)
+    head = workload("head", request("H100:0.6"))
+    long = workload("long", request("H100:0.4"), created_at=1.0)
+    longer = workload("longer", request("H100:0.1"), created_at=2.0)
+    made = plan(build(rows_of(one, sharer, head, long, longer)), 0.0)
+    assert (made.reservations[0].workload, made.reservations[0].from_s) == ("head", 50.0)
+    assert started(made) == {"long"}, "a tenth is held of the half that is free"
+
+
+def test_who_ends_in_time_uses_the_devices_that_are_held_and_leaves_the_others_to_those_who_do_not() -> None:
+    """Two of n1's four devices come free in time; of the other two one is held for a head that needs three."""
+    head = workload("head", request("H100:3"), created_at=0.0)
+    short = workload("short", request("H100"), created_at=1.0, limit_s=20.0)
+    long = [workload(f"long{index}", request("H100"), created_at=2.0 + index, limit_s=900.0) for index in range(2)]
+    state = build(rows_of(N1, held("w1", "H100:2", 50.0), head, short, *long))
+    made = plan(state, 0.0)
+    found = made.reservations[0]
+    assert (found.workload, found.from_s) == ("head", 50.0)
+    assert [share.device for share in found.placements[0].allocation.devices] == ["n1-0", "n1-1", "n1-2"]
+    assert [(start.workload, start.placements[0].allocation.devices[0].device) for start in made.starts] == [
+        ("short", "n1-2"),
+        ("long0", "n1-3"),
+    ]
+
+
+def test_of_several_devices_that_come_free_the_first_are_taken_and_what_is_free_is_left() -> None:
+    """Devices 0 and 1 are busy until 50, 2 and 3 are free: who needs two of them in 50 s holds none that is free."""
+    busy = held("w1", "H100:2", 50.0)
+    head = workload("head", request("H100:2", cpus=64))
+    made = plan(build(rows_of(N1, busy, head)), 0.0)
+    (found,) = made.reservations
+    assert [share.device for share in found.placements[0].allocation.devices] == ["n1-0", "n1-1"]
+
+
+def test_what_may_start_again_after_a_failure_is_told_apart_by_what_it_asks_for() -> None:
+    """Those that were held back stand in no line: each is looked at by its own shape, not by that of another."""
+    large = workload("a", request("H100:4"), not_before=1.0, failures=1)
+    small = [workload(id, request("H100"), not_before=1.0, failures=1) for id in ("b", "c")]
+    made = planned(held("w1", "H100:1", None), held("w2", "H100:1", None, on="n2"), large, *small, now=10.0)
+    assert started(made) == {"b", "c"}
+    assert [(wait.workload, wait.code) for wait in made.waits] == [("a", WaitCode.INSUFFICIENT)]

@@ -134,6 +134,15 @@ def test_a_node_that_went_leaves_nothing_counted_behind_it() -> None:
     fleet.remove_node(NodeId("n1"))
     assert fleet.counted_left["fpga"][row] == 0
     assert fleet.kinds_there() == []
+    amounts = (
+        fleet.cpu_total,
+        fleet.cpu_left,
+        fleet.memory_total,
+        fleet.memory_left,
+        fleet.disk_total,
+        fleet.disk_left,
+    )
+    assert not any(column.any() for column in (*amounts, fleet.device_total, fleet.device_left, fleet.power_used_w))
 
 
 # Demand ---------------------------------------------------------------------------------------------------------------

@@ -233,7 +233,8 @@ class Reserve:
         )
 
     def _slots(self, request: ResourceRequest, row: int, given: Allocation) -> list[int]:
-        """Which devices it will have: rather those that come free than those that are."""
+        """Which devices it will have: rather those that come free than those that are, and of each the first: whoever
+        is let past because it ends in time is given the first that are free, too, and leaves the others to the rest."""
         if not request.accelerators:
             return []
         wanted, free = request.accelerators[0], self.board.device_left[row]
@@ -242,7 +243,7 @@ class Reserve:
         for slot, milli in self.board.fleet.parts(row, given):
             then[slot] += milli
         fitting = np.flatnonzero(usable & (then >= wanted.milli)).tolist()
-        fitting.sort(key=lambda slot: (free[slot] >= wanted.milli, -slot))
+        fitting.sort(key=lambda slot: free[slot] >= wanted.milli)
         return sorted(fitting[: wanted.count.minimum])
 
     def _on(self, rows: Iterable[int]) -> list[Attempt]:

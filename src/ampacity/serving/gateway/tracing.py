@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from ampacity.observe.telemetry.rounds import Rounds
 from ampacity.observe.telemetry.settings import wanted
 from ampacity.observe.telemetry.spans import Attribute, NumberedSpan, Span, SpanKind
 
@@ -31,9 +31,7 @@ SERVICE_NAME = "ampacity-gateway"
 MOST_WAITING = 20_000
 """Spans that wait to be sent; what finds no room is lost, and said."""
 
-EVERY_S = 1.0
 LOT = 500
-LAST_WORDS_S = 2.0
 HELD_S = 0.001
 """A shorter time between arriving and being sent on is no waiting."""
 
@@ -67,20 +65,14 @@ class Tracer:
         self._exporter, self._sampler, self._most_waiting = exporter, sampler, most_waiting
         self._waiting: deque[Span] = deque()
         self._overflown = self._unsent = self._told = 0
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tracing", daemon=True)
+        self._rounds = Rounds("tracing", lambda last: self._flush(), exporter.close)
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
         """Send what waits, for a short while, and end."""
-        self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join(LAST_WORDS_S)
-        self._exporter.close()
-        if self._thread.is_alive():
-            self._thread.join(LAST_WORDS_S)
+        self._rounds.close()
 
     def begin(self, head: RequestHead) -> tuple[Traced | None, RequestHead]:
         """What is recorded of a request that has just come, and its head as engines are to hear it: theirs is a span
@@ -103,11 +95,6 @@ class Tracer:
                 self._overflown += 1
             else:
                 self._waiting.append(span)
-
-    def _run(self) -> None:
-        while not self._ending.wait(EVERY_S):
-            self._flush()
-        self._flush()
 
     def _flush(self) -> None:
         while self._waiting:
