@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,6 @@ def _in_child(act: Callable[[], object], *, uid: int = 0) -> int:
             code = 0
         except OSError as error:
             code = error.errno or 98
-        except BaseException:
-            traceback.print_exc()
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
