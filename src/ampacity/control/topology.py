@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ampacity.model.errors import Conflict, InvalidSpec, NotFound, StaleVersion, Where
 from ampacity.model.event import Draft, EventKind, Rows, Table, put
-from ampacity.model.ids import SYSTEM_PROJECT, NodeId
+from ampacity.model.ids import SYSTEM_PROJECT, NodeId, WorkloadId
 from ampacity.model.node import Marks, Node
 from ampacity.model.rules import LABEL
 from ampacity.model.site import EMPTY_SITE, SITE_KEY, Site
@@ -148,20 +148,25 @@ def _differences(rows: Rows, before: Site, after: Site) -> Iterator[str]:
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
                 yield f"{word} {name}: {old.get(name, 'none')} -> {new.get(name, 'none')}{unit}"
-    yield from _storage_differences(before.storage, after.storage)
+    yield from _storage_differences(rows, before.storage, after.storage)
     fed = sum(before.feed(node) != after.feed(node) for node in rows.nodes.values())
     if fed:
         yield f"{_count(fed, 'node')} on another feed"
 
 
-def _storage_differences(before: Mapping[str, Volume], after: Mapping[str, Volume]) -> Iterator[str]:
+def _storage_differences(rows: Rows, before: Mapping[str, Volume], after: Mapping[str, Volume]) -> Iterator[str]:
     for name in sorted({*before, *after}):
         if name not in after:
-            yield f"volume {name} goes"
+            users = sum(_mounts(rows, id, name) for id, each in rows.workloads.items() if not each.phase.ended)
+            yield f"volume {name} goes" + (f", which {_count(users, 'workload')} would mount" if users else "")
         elif name not in before:
             yield f"volume {name} comes: {_say_volume(after[name])}"
         elif before[name] != after[name]:
             yield f"volume {name}: now {_say_volume(after[name])}"
+
+
+def _mounts(rows: Rows, workload: str, volume: str) -> bool:
+    return any(use.volume == volume for use in rows.spec(WorkloadId(workload)).spec.volumes)
 
 
 def _say_volume(volume: Volume) -> str:

@@ -80,7 +80,8 @@ def plain_volumes(uses: tuple[VolumeUse, ...]) -> dict[str, Any]:
     """The keys and values that these uses are read from."""
     return {
         use.target: {
-            **({"volume": use.volume} if use.volume else {"folder": use.folder}),
+            **({"volume": use.volume} if use.volume else {}),
+            **({"folder": use.folder} if use.folder else {}),
             **({"read_only": True} if use.read_only else {}),
             **({} if use.worth is None else {"worth": use.worth}),
         }
