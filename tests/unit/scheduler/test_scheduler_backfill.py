@@ -14,8 +14,10 @@ from ampacity.model.lasting import Basis, Lasting
 from ampacity.model.plan import Plan, WaitCode
 from ampacity.model.policy import BackfillName, BackfillPolicy, SchedulerPolicy
 from ampacity.model.queue import Queue
-from ampacity.model.resources import Range
-from ampacity.model.workload import WorkloadKind
+from ampacity.model.resources import Counted, Range, ResourceRequest
+from ampacity.model.rules import PlacementRules, TopologyMode, TopologyRule
+from ampacity.model.site import Site
+from ampacity.model.workload import SpecRevision, WorkloadKind
 from ampacity.scheduler import build, plan
 from ampacity.scheduler.backfill.horizon import end_of
 from ampacity.scheduler.runtimes import lasting
@@ -215,3 +217,44 @@ def test_what_may_start_again_after_a_failure_is_told_apart_by_what_it_asks_for(
     made = planned(held("w1", "H100:1", None), held("w2", "H100:1", None, on="n2"), large, *small, now=10.0)
     assert started(made) == {"b", "c"}
     assert [(wait.workload, wait.code) for wait in made.waits] == [("a", WaitCode.INSUFFICIENT)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "at", "on"), [(TopologyMode.REQUIRED, 50.0, ["n2", "n3"]), (TopologyMode.PREFERRED, 20.0, ["n0", "n2"])]
+)
+def test_a_gang_that_has_to_be_in_one_place_has_a_place_held_in_the_first_that_comes_free(
+    mode: TopologyMode, at: float, on: list[str]
+) -> None:
+    nodes = [
+        replace(node(f"n{index}", devices=8), trees={"fabric": ("spine", f"leaf{index // 2}")}) for index in range(4)
+    ]
+    ends = (10.0, 100.0, 20.0, 50.0)
+    busy = [running(f"w{index}", nodes[index], request("H100:8"), lasts_s=ends[index]) for index in range(4)]
+    rule = TopologyRule(tree="fabric", level="leaf", mode=mode)
+    gang = _ruled(workload("gang", request("H100:8"), num_nodes=TWO), PlacementRules(topology=rule))
+    (found,) = plan(build(rows_of(*nodes, *busy, gang)), 0.0).reservations
+    assert (found.from_s, [place.node for place in found.placements]) == (at, on)
+
+
+def _ruled(parts: tuple[Row, ...], rules: PlacementRules) -> tuple[Row, ...]:
+    return tuple(
+        replace(row, spec=replace(row.spec, rules=rules)) if isinstance(row, SpecRevision) else row for row in parts
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        replace(request("H100"), counted=(Counted(name="fpga", amount=1),)),
+        replace(request("H100"), power_w=100),
+    ],
+)
+def test_who_asks_for_what_is_counted_or_for_watts_is_promised_no_time_at_which_they_may_be_missing(
+    asked: ResourceRequest,
+) -> None:
+    """The device comes free at 50, what it asks for beside that at 90."""
+    whole = replace(node("n1", devices=1), counted={"fpga": 1}, feed="pdu")
+    device = running("w1", whole, request("H100"), lasts_s=50.0)
+    beside = running("w2", whole, replace(asked, accelerators=()), lasts_s=90.0)
+    made = plan(build(rows_of(Site(feeds={"pdu": 150}), whole, device, beside, workload("head", asked))), 0.0)
+    assert [(each.workload, each.from_s) for each in made.reservations] == [("head", 90.0)]

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from test_scheduler_preempting import HIGH, asks, of, planned, queue, runs, stopped, told
+import pytest
+from test_scheduler_preempting import HIGH, NOW, asks, of, planned, queue, runs, stopped, told
+from test_scheduler_state import event
 
+from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.node import NodeCondition
 from ampacity.model.policy import SchedulerPolicy
 from ampacity.model.preemption import PreemptionPolicy
-from scheduler_cluster import node
+from ampacity.model.resources import Range
+from ampacity.model.rules import PlacementRules, TopologyMode, TopologyRule
+from ampacity.scheduler import build, plan
+from ampacity.scheduler.board import Board
+from ampacity.scheduler.preempting import preemptor
+from ampacity.scheduler.preempting.rows import reclaimable
+from ampacity.scheduler.preempting.runners import CPU, DEVICES
+from scheduler_cluster import node, request, rows_of, workload
 
 MOVES = SchedulerPolicy(preemption=PreemptionPolicy(defragment=True))
 
@@ -63,3 +73,71 @@ def test_several_rooms_are_made_whole_in_one_plan_by_moving_another_job_for_each
         for share in place.allocation.devices
     ]
     assert len(given) == len(set(given)) == 24, "nobody is given what another one is given"
+
+
+def test_of_the_kinds_that_would_do_that_one_is_taken_whose_place_costs_the_least() -> None:
+    n1, n2 = node("n1", devices=8), node("n2", devices=8, kind="A100")
+    for lost_s, expected in ((10.0, "two"), (5000.0, "one")):
+        one, two = runs("one", "H100:8", [n1], lost_s=900.0), runs("two", "A100:8", [n2], lost_s=lost_s)
+        for ask in ("H100:8 | A100:8", "A100:8 | H100:8"):
+            assert stopped(planned(n1, n2, one, two, asks("big", ask, priority=HIGH))) == [expected]
+
+
+def test_what_those_who_have_left_held_is_not_counted_as_what_could_be_had_back() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(2)]
+    low = [runs(f"low{index}", "H100:8", [nodes[index]]) for index in range(2)]
+    state = build(rows_of(*nodes, *low))
+    gone = next(row for row in low[0] if isinstance(row, Attempt))
+    state.apply(event(1, replace(gone, phase=AttemptPhase.FAILED, version=2)))
+    found = reclaimable(Board.of(state.fleet), state.runners, list(state.runners.held.values()))
+    rows = [state.fleet.row_of[each.id] for each in nodes]
+    assert found[DEVICES, rows].tolist() == [0, 8000]
+    assert found[CPU, rows].tolist() == [0, 1000]
+
+
+# Where the cluster is so large that a plan looks for few -----------------------------------------------------------
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a cluster of 20,000 nodes and attempts."""
+    monkeypatch.setattr(preemptor, "LARGE", 0)
+
+
+@pytest.mark.usefixtures("large")
+def test_those_for_whom_nothing_can_be_had_do_not_keep_it_from_those_behind_them() -> None:
+    """The first two want neighbours where there are none: each try for them is in vain, plan after plan."""
+    nodes = [replace(node(f"n{index}", devices=8), trees={"fabric": ("spine", f"leaf{index}")}) for index in range(3)]
+    low = [runs(f"low{index}", "H100:8", [each]) for index, each in enumerate(nodes)]
+    rule = PlacementRules(topology=TopologyRule(tree="fabric", level="leaf", mode=TopologyMode.REQUIRED))
+    vain = [asks(f"vain{size}", "H100:8", nodes=size, priority=2 * HIGH, rules=rule) for size in (2, 3)]
+    state = build(rows_of(*nodes, *low, *vain, asks("big", "H100:8", priority=HIGH)))
+    made = {now: plan(state, now) for now in (NOW + second for second in range(12))}
+    assert {promise.workload for each in made.values() for promise in each.promises} == {"big"}
+    assert all(each.next_wake == now + 1.0 for now, each in made.items()), "the next one is looked at a second later"
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("place", [0, 2, 3, 5, 8])
+def test_all_who_wait_are_looked_at_within_some_seconds(place: int) -> None:
+    """No node has the CPUs that the others ask for."""
+    n1 = node("n1", devices=8)
+    shapes = [replace(request("H100:8"), cpu_milli=Range.exactly(100_000 + index)) for index in range(9)]
+    shapes[place] = request("H100:8")
+    keys = {"priority": HIGH}
+    waiting = [workload(f"w{index}", shape, created_at=float(index), **keys) for index, shape in enumerate(shapes)]
+    state = build(rows_of(n1, runs("low", "H100:8", [n1]), *waiting))
+    helped = [second for second in range(10) if plan(state, NOW + second).promises]
+    if place < preemptor.LOOKED_AT:
+        assert {0, 2, 4, 6, 8} <= set(helped), "the first in every other second at least"
+    else:
+        assert 1 <= len(helped) <= 2, "the others in turn"
+
+
+@pytest.mark.usefixtures("large")
+def test_where_more_may_be_had_the_next_plan_follows_at_once() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(2)]
+    low = [runs(f"low{index}", "H100:8", [each]) for index, each in enumerate(nodes)]
+    waiting = [asks("one", "H100:8", priority=HIGH), asks("two", "H100:7", priority=HIGH)]
+    made = planned(*nodes, *low, *waiting)
+    assert ([each.workload for each in made.promises], made.next_wake) == (["one"], NOW)

@@ -125,6 +125,11 @@ def test_fleets_are_others_by_any_single_difference() -> None:
     licensed = fleet_of(n1)
     licensed.licences_used["sim"] = 1
     assert licensed != bare
+    assert fleet_of(replace(n1, labels={"zone": "a"})) != bare, "the same amounts"
+    for column in ("cpu_left", "power_used_w"):
+        drifted = fleet_of(n1)
+        getattr(drifted, column)[drifted.row_of[n1.id]] += 1
+        assert drifted != bare, column
 
 
 def test_a_node_that_went_leaves_nothing_counted_behind_it() -> None:
@@ -299,6 +304,8 @@ def test_who_has_nothing_to_spare_lends_nothing() -> None:
     used = {"a": {"H100": 4}, "b": {"H100": 6}, "": {"H100": 10}}
     assert lent(tree, used, {"H100": 12}, "a") == {}
     assert lent(tree, used, {"H100": 12}, "c") == {"H100": 2}
+    at_quota = {"a": {"H100": 4}, "b": {"H100": 4}, "": {"H100": 8}}
+    assert lent(tree, at_quota, {"H100": 12}, "c") == {}, "nobody borrows"
 
 
 def test_what_is_held_is_counted_by_the_kinds_that_devices_now_have() -> None:
