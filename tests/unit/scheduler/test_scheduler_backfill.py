@@ -258,3 +258,19 @@ def test_who_asks_for_what_is_counted_or_for_watts_is_promised_no_time_at_which_
     beside = running("w2", whole, replace(asked, accelerators=()), lasts_s=90.0)
     made = plan(build(rows_of(Site(feeds={"pdu": 150}), whole, device, beside, workload("head", asked))), 0.0)
     assert [(each.workload, each.from_s) for each in made.reservations] == [("head", 90.0)]
+
+
+def test_all_of_one_shape_have_places_held_as_long_as_more_may() -> None:
+    """There would be room for them, were it not held; they have other limits, so each is looked at by itself."""
+    busy = held("w1", "H100:3", 50.0), held("w2", "H100:3", 80.0, on="n2")
+    gang = workload("gang", request("H100:4"), num_nodes=TWO, limit_s=10.0)
+    long = [
+        workload(f"long{index}", request("H100"), created_at=1.0 + index, limit_s=500.0 + index) for index in (0, 1)
+    ]
+    made = planned(*busy, gang, *long)
+    assert [(each.workload, each.from_s) for each in made.reservations] == [
+        ("gang", 80.0),
+        ("long0", 90.0),
+        ("long1", 90.0),
+    ]
+    assert started(made) == set()

@@ -16,10 +16,11 @@ from ampacity.model.resources import Range
 from ampacity.model.rules import PlacementRules, TopologyMode, TopologyRule
 from ampacity.scheduler import build, plan
 from ampacity.scheduler.board import Board
+from ampacity.scheduler.gang import Gang
 from ampacity.scheduler.preempting import preemptor
-from ampacity.scheduler.preempting.rows import reclaimable
+from ampacity.scheduler.preempting.rows import promising, reclaimable
 from ampacity.scheduler.preempting.runners import CPU, DEVICES
-from scheduler_cluster import node, request, rows_of, workload
+from scheduler_cluster import node, request, rows_of, running, workload
 
 MOVES = SchedulerPolicy(preemption=PreemptionPolicy(defragment=True))
 
@@ -93,6 +94,18 @@ def test_what_those_who_have_left_held_is_not_counted_as_what_could_be_had_back(
     rows = [state.fleet.row_of[each.id] for each in nodes]
     assert found[DEVICES, rows].tolist() == [0, 8000]
     assert found[CPU, rows].tolist() == [0, 1000]
+
+
+def test_nodes_that_lack_the_least_are_looked_at_first_devices_before_cpus() -> None:
+    """Rather one on which CPUs alone have to come free than one on which a device has to."""
+    device, cpus = node("n1", devices=1), node("n2", devices=1)
+    low = runs("device", "H100:1", [device]), running("cpus", cpus, request(cpus=60))
+    state = build(rows_of(device, cpus, *low))
+    held = list(state.runners.held.values())
+    board = Board.of(state.fleet)
+    gang = Gang(resources=request("H100", cpus=40), size=Range.exactly(1))
+    found = promising(board, reclaimable(board, state.runners, held), held, (), gang, gang.resources)
+    assert found == [state.fleet.row_of[each.id] for each in (cpus, device)]
 
 
 # Where the cluster is so large that a plan looks for few -----------------------------------------------------------

@@ -169,6 +169,7 @@ def test_a_kind_that_nobody_has_loads_no_kind() -> None:
     assert _allowed((2,), 2).tolist() == [0, 0]
     assert _allowed((1, 2), 2).tolist() == [0, 1]
     assert _allowed((), 2).tolist() == [1, 1]
+    assert not Ask(cpu_milli=1, count=1, kinds=(2,)).allowed(2).any(), "nor does it fit where there is no device"
 
 
 def test_of_whole_devices_alone_a_piece_is_lost_as_a_whole() -> None:

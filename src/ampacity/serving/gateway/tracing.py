@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from ampacity.observe.telemetry.opening import open_otlp
 from ampacity.observe.telemetry.rounds import Rounds
 from ampacity.observe.telemetry.settings import wanted
 from ampacity.observe.telemetry.spans import Attribute, NumberedSpan, Span, SpanKind
@@ -113,13 +114,8 @@ def open_tracer(environ: Mapping[str, str]) -> Tracer | None:
     asked = wanted(environ)
     if asked is None or "traces" not in asked.signals:
         return None
-    try:
-        from ampacity.observe.telemetry.otlp import Otlp
-    except ImportError as error:
-        log.warning("traces were asked for, but OpenTelemetry is not installed (%s)", error)
-        return None
-    name = environ.get("OTEL_SERVICE_NAME") or SERVICE_NAME
-    return Tracer(Otlp(("traces",), service_name=name, began_at=time.time()), sampler_of(environ))
+    otlp = open_otlp(environ, ("traces",), service_name=SERVICE_NAME)
+    return None if otlp is None else Tracer(otlp, sampler_of(environ))
 
 
 def _new_id(bits: int) -> int:
