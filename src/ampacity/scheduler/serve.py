@@ -207,6 +207,8 @@ class Server:
         why = _why(fits, self.board.placement) + (
             "; let past those that have places held" if self.guard.reservations else ""
         )
+        if (pool := self.board.fleet.marked.pool(fits[0].row)) is not None:
+            why += f"; the pool {pool} decides where"
         if want.gang.data and (near := say_nearness(self.board.fleet.marked.site, want.gang, fits)):
             why += f"; {near}"
         if want.gang.rates:
