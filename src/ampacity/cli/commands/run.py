@@ -32,6 +32,14 @@ _OPTIONS = (
     click.option(
         "--secret", "secrets", multiple=True, metavar="NAME", help="A secret for a variable; may be repeated."
     ),
+    click.option(
+        "-v",
+        "--volume",
+        "volumes",
+        multiple=True,
+        metavar="WHAT:PATH[:ro]",
+        help="A volume, or a folder of the node (./corpus), found at that path; may be repeated.",
+    ),
     click.option("--workdir", metavar="DIR", default=".", help="Where it runs. This folder where left out."),
     click.option("--setup", metavar="SCRIPT", help="A shell script that is run before it."),
     click.option("--retry", type=click.IntRange(min=0), metavar="N", help="How often it may begin again."),
@@ -118,7 +126,7 @@ def _run_array(session: Session, client: Client, spec: WorkloadSpec, indices: st
 
 def _keys(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     """As a workload file has them; what was not said is ``None``."""
-    from ampacity.cli.asked import envs_from, name_from, shell_line
+    from ampacity.cli.asked import envs_from, name_from, shell_line, volumes_from
 
     checkpoint = {"dir": given["checkpoint_dir"], "every": given["checkpoint_every"]}
     ranks = given["ranks_per_node"]
@@ -130,6 +138,7 @@ def _keys(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
         "workdir": given["workdir"],
         "envs": envs_from(given["envs"]) or None,
         "secrets": list(given["secrets"]) or None,
+        "volumes": volumes_from(given["volumes"]) or None,
         "resources": {key: given[key] for key in ("accelerators", "cpus", "memory", "disk")},
         "num_nodes": given["nodes"],
         "ranks_per_node": ranks,
