@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.ids import NodeId
 from ampacity.model.node import Node
+from ampacity.model.site import EMPTY_SITE, SITE_KEY, Site
 from ampacity.model.workload import Replica, Workload, WorkloadSpec
 
 from .mirror import Mirror, member_needs_call
@@ -15,13 +16,15 @@ from .mirror import Mirror, member_needs_call
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """An attempt that is to be started or stopped. ``lost``: nodes that have been silent for too long."""
+    """An attempt that is to be started or stopped. ``lost``: nodes that have been silent for too long. ``site``: where
+    its volumes are."""
 
     workload: Workload
     spec: WorkloadSpec
     replica: Replica
     attempt: Attempt
     nodes: Mapping[str, Node]
+    site: Site = EMPTY_SITE
     lost: Collection[NodeId] = ()
 
     @property
@@ -62,6 +65,7 @@ def jobs_to_do(mirror: Mirror, lost: Collection[NodeId]) -> list[Job]:
                 replica=mirror.rows.replicas[f"{workload.id}.{attempt.replica}"],
                 attempt=attempt,
                 nodes=mirror.rows.nodes,
+                site=mirror.rows.sites.get(SITE_KEY, EMPTY_SITE),
                 lost=lost,
             )
         )

@@ -14,6 +14,7 @@ from ampacity.model.resources import Range
 from .backfill.guard import Guard
 from .board import Board, Fit
 from .gang import asks_no_less
+from .locality import say_nearness
 from .moment import Moment
 from .order import Group, Shape, Want
 from .paces import say_paces
@@ -206,6 +207,8 @@ class Server:
         why = _why(fits, self.board.placement) + (
             "; let past those that have places held" if self.guard.reservations else ""
         )
+        if want.gang.data and (near := say_nearness(self.board.fleet.marked.site, want.gang, fits)):
+            why += f"; {near}"
         if want.gang.rates:
             known = self.moment.state.paces.of(want.kind, want.spec)
             why += f"; expected: {say_paces(want.spec, known, self.board.fleet.kinds_there())}"

@@ -21,7 +21,7 @@ from .chooser import Policies
 from .columns import Answers
 from .demand import Demand
 from .fleet import Fleet
-from .gang import Gang, Name
+from .gang import Gang, Name, data_of
 from .holding import Holding, ReplicaKey
 from .lives import Live, Lives
 from .neighbours import Neighbours
@@ -156,6 +156,7 @@ class State:
             resources=replace(resources, throughput=()) if resources.throughput else resources,
             size=size,
             rules=spec.rules,
+            data=data_of(spec.volumes) if spec.volumes else (),
             name=name if concerned else None,
             rates=rates,
         )

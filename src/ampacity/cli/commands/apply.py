@@ -29,9 +29,9 @@ def command(session: Session, arguments: tuple[str, ...], options: tuple[str, ..
     """Submit every workload of the files. All files are checked before the first is submitted.
 
     A file may hold several workloads, with a line of --- between them. One with `queues:` or `scheduler:` at its top
-    makes the queue tree and the settings what it says, before anything is submitted; one with `topology:`, `feeds:` or
-    `licences:` the trees that nodes stand in, the power feeds and the licences; one with `routes:` the public names of
-    models on the endpoint.
+    makes the queue tree and the settings what it says, before anything is submitted; one with `topology:`, `feeds:`,
+    `licences:` or `storage:` the trees that nodes stand in, the power feeds, the licences and the volumes; one with
+    `routes:` the public names of models on the endpoint.
     """
     from ampacity.cli.answer import print_json
     from ampacity.cli.failure import FAILED, Usage

@@ -134,7 +134,7 @@ class Reserve:
         at = self.ready_at(request)
         for row, until in self._busy_until.items():
             at[row] = max(at[row], until)
-        at[~self.board.fleet.marked.allowed(gang.rules)] = inf
+        at[~self.board.fleet.marked.allowed(gang)] = inf
         rule, count = gang.rules.topology, gang.size.minimum
         if rule is None or rule.mode is not TopologyMode.REQUIRED:
             return self._of(at, np.flatnonzero(at < inf), count)
