@@ -101,7 +101,7 @@ class Server:
         shapes = self.served.shapes
         number = next((number for number, shape in shapes.items() if number < 0 and shape == want.shape), None)
         if number is None:
-            number = min(0, *shapes, 0) - 1
+            number = min((0, *shapes)) - 1
             shapes[number] = want.shape
         return group._replace(shape=number)
 
