@@ -101,7 +101,7 @@ class Server:
         shapes = self.served.shapes
         number = next((number for number, shape in shapes.items() if number < 0 and shape == want.shape), None)
         if number is None:
-            number = min(0, *shapes, 0) - 1
+            number = min((0, *shapes)) - 1
             shapes[number] = want.shape
         return group._replace(shape=number)
 
@@ -207,6 +207,8 @@ class Server:
         why = _why(fits, self.board.placement) + (
             "; let past those that have places held" if self.guard.reservations else ""
         )
+        if (pool := self.board.fleet.marked.pool(fits[0].row)) is not None:
+            why += f"; the pool {pool} decides where"
         if want.gang.data and (near := say_nearness(self.board.fleet.marked.site, want.gang, fits)):
             why += f"; {near}"
         if want.gang.rates:
