@@ -459,3 +459,14 @@ KILLED = Cause(kind=CauseKind.SIGNAL, signal=9)
 COMPLETED = Cause(kind=CauseKind.COMPLETED, exit_code=0)
 
 __all__ = ["AmpacityError", "ClientDouble", "a_model", "a_node", "an_attempt"]
+
+
+def ends_with(client: ClientDouble, cause: Cause, *lines: tuple[str, str]) -> None:
+    """What is submitted prints these (stream, text) lines and ends so."""
+
+    def on_submit(view: WorkloadView) -> None:
+        for stream, text in lines:
+            client.say(view, text, stream=stream)
+        client.end(view, cause)
+
+    client.on_submit = on_submit
