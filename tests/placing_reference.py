@@ -194,7 +194,7 @@ def least_waste(mix: Mix, prices: list[float], settings: Settings) -> Score:
                 value += settings.piece_weight * lost[level]
         for ask, times in mix:
             if ask.count > 1 and (not ask.kinds or machine.kind in ask.kinds):
-                serves = whole >= ask.count and min(cpu // 1000, MOST_CPUS) >= -(-ask.cpu_milli // 1000)
+                serves = whole >= ask.count and cpu // 1000 >= -(-ask.cpu_milli // 1000)
                 value += settings.gang_weight * times / total * (idle - serves * whole * 1000)
         return value + settings.whole_milli * whole
 

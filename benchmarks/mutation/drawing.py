@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 
 from mutants import Point, points
@@ -40,9 +42,10 @@ class Change:
 
 
 def possible(scheduler: Path, only: str) -> list[Change]:
+    where = scheduler / only
     return [
         Change(str(path.relative_to(scheduler)), point)
-        for path in sorted((scheduler / only).rglob("*.py"))
+        for path in ([where] if where.is_file() else sorted(where.rglob("*.py")))
         for point in points(path.read_text())
     ]
 
@@ -60,6 +63,22 @@ def drawn(changes: list[Change], count: int, seed: int) -> list[Change]:
         chosen += generator.sample(here, min(len(here), share if count >= LEAST_A_FOLDER * len(folders) else count))
     generator.shuffle(chosen)
     return chosen if count >= LEAST_A_FOLDER * len(folders) else chosen[:count]
+
+
+def share_of_all(changes: Sequence[Change], tried: Sequence[tuple[Change, bool]]) -> tuple[float, float]:
+    """Which share of all changes that are possible would be noticed, and the standard error of that: each folder counts
+    by how many there are in it (stratified sampling: Cochran, "Sampling Techniques", 3rd edition, 1977, chapter 5)."""
+    of_all = Counter(change.folder for change in changes)
+    drawn_of, noticed_of = Counter(change.folder for change, _ in tried), Counter[str]()
+    for change, noticed in tried:
+        noticed_of[change.folder] += noticed
+    whole, share, variance = sum(of_all[folder] for folder in drawn_of), 0.0, 0.0
+    for folder, count in drawn_of.items():
+        weight, here = of_all[folder] / whole, noticed_of[folder] / count
+        share += weight * here
+        left = 1 - count / of_all[folder]
+        variance += weight**2 * left * here * (1 - here) / max(1, count - 1)
+    return share, sqrt(variance)
 
 
 def found_again(changes: list[Change], told: list[str]) -> list[Change]:

@@ -20,7 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT / "tests")]
 
 import numpy as np  # noqa: F401 - loaded once, before the forks
 import pytest
-from drawing import Change, drawn, found_again, possible
+from drawing import Change, drawn, found_again, possible, share_of_all
 from reaching import OPTIONS, Reach, measure
 from reporting import Figures, parser
 from trying import ENDLESS, NOTICED, SURVIVED, UNREACHED, Trying, Verdicts, try_loading, use_profile
@@ -103,9 +103,18 @@ def tell(figures: Figures, changes: Sequence[Change], verdicts: Verdicts) -> Non
         figures.add(f"noticed_percent{name}", 100.0 * sum(each in (NOTICED, ENDLESS) for each in here) / len(here))
 
 
+def tell_of_all(figures: Figures, found: Sequence[Change], changes: Sequence[Change], verdicts: Verdicts) -> None:
+    """What a sample says of all changes that are possible. Not of those that were chosen because they had survived."""
+    tried = [(each, verdicts.found[each.key] in (NOTICED, ENDLESS)) for each in changes if each.key in verdicts.found]
+    if tried:
+        share, error = share_of_all(found, tried)
+        figures.add("noticed_percent_of_all", 100.0 * share)
+        figures.add("noticed_percent_of_all_error", 100.0 * error)
+
+
 def main() -> None:
     options = parser(__doc__ or "")
-    options.add_argument("--only", default="", help="a folder of the scheduler, such as preempting")
+    options.add_argument("--only", default="", help="a folder or file of the scheduler, such as preempting")
     options.add_argument("--mutants", type=int, default=300, help="so many are drawn, over all folders")
     options.add_argument("--again", type=Path, metavar="FILE", help="those that survived by an earlier result file")
     options.add_argument("--tests", help="files or folders below tests/, with commas; else all of the scheduler's")
@@ -129,7 +138,10 @@ def main() -> None:
         folder = chosen.work or Path(own)
         folder.mkdir(parents=True, exist_ok=True)
         tests = chosen.tests.split(",") if chosen.tests else QUICK if chosen.quick else TESTS
-        tell(figures, changes, try_all(changes, tests, folder, until))
+        verdicts = try_all(changes, tests, folder, until)
+        tell(figures, changes, verdicts)
+        if chosen.again is None:
+            tell_of_all(figures, found, changes, verdicts)
     figures.write(chosen.json)
 
 

@@ -25,7 +25,8 @@ from reporting import Figures, parser
 
 from ampacity.api.server import RunningServer, serve
 from ampacity.client import Client
-from ampacity.control.daemon import HOST, Daemon
+from ampacity.control.daemon import Daemon
+from ampacity.control.parts import HOST
 from ampacity.control.state_folder import Settings, StateFolder
 from ampacity.observe.keeper import CollectorKeeper
 from ampacity.observe.lock import holder

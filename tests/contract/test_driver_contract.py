@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ampacity.drivers.base import Driver, Launch, LogLine
+from ampacity.drivers.base import Driver, Launch, LogLine, Mount
 from ampacity.drivers.fake import FakeDriver
 from ampacity.drivers.local.driver import LocalDriver
 from ampacity.model.attempt import Cause, CauseKind, MemberExited, MemberFact, MemberStarted
@@ -416,3 +417,44 @@ def test_forget_removes_only_what_has_ended(rig):
     with pytest.raises(NotFound):
         rig.driver.logs(key, None)
     assert [type(fact) for fact in rig.facts()] == [MemberStarted, MemberExited]
+
+
+@pytest.fixture(params=["local"])
+def mounting(request, tmp_path):
+    """A rig of each driver that can mount."""
+    made = LocalRig(tmp_path / request.param)
+    assert made.driver.capabilities().mounts
+    yield made
+    made.close()
+
+
+def test_volumes_are_found_at_their_targets_also_by_who_enters(mounting, tmp_path):
+    corpus, target = tmp_path / "corpus", tmp_path / "data" / "corpus"
+    corpus.mkdir()
+    (corpus / "part-0").write_text("tokens")
+    mount = Mount(source=str(corpus), target=str(target), read_only=True)
+    key = mounting.start(0, mounts=(mount,), setup=f"cat {target}/part-0; touch {target}/new || echo kept")
+    mounting.wait_for(MemberStarted, key)
+    entered = mounting.driver.exec(key, ("cat", f"{target}/part-0"))
+    try:
+        select.select([entered.exit_fd], [], [], DEADLINE_S)
+        assert (entered.exit_code(), os.read(entered.stdout, 100)) == (0, b"tokens")
+    finally:
+        entered.close()
+    mounting.tell(key, "exit 0")
+    assert mounting.exit_of(key).kind is CauseKind.COMPLETED
+    assert [line.text for line in lines_of(mounting, key)[0] if line.stream == "out"] == ["tokenskept"]
+    assert list(target.iterdir()) == []
+
+
+def test_a_volume_that_cannot_be_had_fails_the_launch_and_is_named(mounting, tmp_path):
+    key = mounting.start(0, mounts=(Mount(source=str(tmp_path / "gone"), target="/data"),))
+    cause = mounting.exit_of(key)
+    assert cause.kind is CauseKind.LAUNCH_FAILED
+    assert cause.message == f"the folder {tmp_path}/gone, which it mounts at /data, does not exist on this node"
+    with pytest.raises(LaunchFailed, match="it would hide"):
+        mounting.start(1, mounts=(Mount(source="/tmp", target=str(tmp_path)),))
+    (tmp_path / "file").write_text("")
+    key = mounting.start(2, mounts=(Mount(source=str(tmp_path), target=str(tmp_path / "file" / "below")),))
+    assert mounting.exit_of(key).message.startswith(f"its volume cannot be mounted at {tmp_path}/file/below: ")
+    assert mounting.starts(key) == 0

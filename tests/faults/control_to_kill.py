@@ -12,7 +12,7 @@ from typing import Any
 
 from kill_points import DriverAt, store_at
 
-import ampacity.control.daemon as parts
+import ampacity.control.parts as parts
 from ampacity.control.daemon import Daemon
 from ampacity.control.jobs import Job
 from ampacity.control.state_folder import Settings, StateFolder

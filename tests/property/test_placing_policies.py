@@ -39,7 +39,7 @@ def case(seed: int, nodes: int = 10, asks: int = 80) -> Case:
             f"n{index:02d}",
             rng.choice((0, 1, 2, 4, 8)),
             rng.choice(KINDS),
-            rng.choice((8, 64, 96)),
+            rng.choice((8, 64, 96, 256)),
             rng.choice((16, 512)),
         )
         for index in range(nodes)
@@ -63,7 +63,7 @@ def an_ask(rng: Random, kinds: int) -> Ask:
     only = (
         tuple(sorted(rng.sample(range(kinds), rng.randint(1, 2)))) if count and kinds > 1 and rng.random() < 0.3 else ()
     )
-    cpu = rng.choice((500, 1000, 3152, 4000, 11300, 12500))
+    cpu = rng.choice((500, 1000, 3152, 4000, 11300, 12500, 25000))
     return Ask(
         cpu_milli=cpu * max(count, 1), memory_bytes=rng.choice((1, 8)), count=count, device_milli=share, kinds=only
     )
@@ -199,17 +199,19 @@ def test_what_is_kept_is_what_would_be_worked_out_anew(name: PolicyName, seed: i
     nodes = (*given.nodes, machine("closed", 8, "A", 96, 512, condition=NodeCondition.CORDONED))
     board = Board.of(fleet_of(nodes))
     room, policy = Room.of(board), make(name, mix=given.mix, seed=seed)
-    policy.begin(room)
     mark = board.mark()
     for ask in given.asks:
         among = None if rng.random() < 0.5 else np.array([rng.random() < 0.7 for _ in range(room.size)])
         count = rng.randint(1, 4)
+        policy.begin(room)
         found = policy.choose(room, ask, among=among, count=count)
         if name is not PolicyName.RANDOM:
             fresh = make(name, mix=given.mix)
             fresh.begin(room)
             assert found == fresh.choose(room, ask, among=among, count=count)
-        assert len({choice.row for choice in found}) == len(found) <= count
+        fitting = policy.rate(room, ask).value > -np.inf
+        fits = np.count_nonzero(fitting if among is None else fitting & among)
+        assert len({choice.row for choice in found}) == len(found) == min(count, fits)
         for choice in found:
             assert room.open[choice.row]
             assert among is None or among[choice.row]

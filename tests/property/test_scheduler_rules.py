@@ -1,5 +1,5 @@
-"""Generated clusters with labels, taints, trees, feeds and licences, and workloads with rules: what a plan gives out is
-held against each rule by arithmetic of its own, under every placement policy."""
+"""Generated clusters with labels, taints, trees, feeds, licences and volumes, and workloads with rules: what a plan
+gives out is held against each rule by arithmetic of its own, under every placement policy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from ampacity.model.attempt import Attempt, Member
 from ampacity.model.event import Draft, Event, EventKind, Row, Rows, Table, put
-from ampacity.model.ids import NodeId, attempt_id
-from ampacity.model.node import Node
+from ampacity.model.fits import allocate, free_on
+from ampacity.model.ids import DEFAULT_POOL, NodeId, PoolName, attempt_id
+from ampacity.model.node import Node, Pool
 from ampacity.model.policy import DEFAULT_POLICY, PlacementName
 from ampacity.model.resources import Allocation, Counted, Range, ResourceRequest
 from ampacity.model.rules import (
@@ -26,11 +27,18 @@ from ampacity.model.rules import (
     TopologyRule,
 )
 from ampacity.model.site import Site
+from ampacity.model.volume import Volume, VolumeUse
 from ampacity.model.workload import Replica, ReplicaPhase, SpecRevision
 from ampacity.scheduler import State, build, plan
 from scheduler_cluster import node, request, rows_of, workload
 
-SITE = Site(feeds={"pdu": 1000}, licences={"matlab": 3})
+N0, N1, N2 = (NodeId(f"n{index}") for index in range(3))
+STORAGE = {
+    "corpus": Volume(path="/corpus", near=(N1,), tree="fabric", worth=2),
+    "scratch": Volume(path="/scratch", nodes=(N0, N1, N2), near=(N2,)),
+}
+SITE = Site(feeds={"pdu": 1000}, licences={"matlab": 3}, storage=STORAGE)
+POOL = Pool(name=PoolName("slurm"), driver="fake", places_itself=True)
 NAMES = [f"name-w{index}" for index in range(6)]
 
 labels = st.dictionaries(st.sampled_from(["zone", "disk"]), st.sampled_from(["a", "b"]))
@@ -78,6 +86,7 @@ def machines(draw: st.DrawFn, index: int) -> Node:
         taints=draw(taints),
         trees={"fabric": place} if place else {},
         feed=draw(st.sampled_from(["", "pdu"])),
+        pool=draw(st.sampled_from([DEFAULT_POOL, DEFAULT_POOL, POOL.name])),
         counted={"fpga": draw(st.integers(1, 2))} if draw(st.booleans()) else {},
     )
 
@@ -88,8 +97,10 @@ class Asked:
     size: Range
     replicas: int
     rules: PlacementRules
+    volumes: tuple[VolumeUse, ...] = ()
 
 
+mounted = st.builds(VolumeUse, target=st.just("/data"), volume=st.sampled_from(sorted(STORAGE)))
 asked = st.builds(
     Asked,
     resources=st.builds(
@@ -107,6 +118,7 @@ asked = st.builds(
     size=st.sampled_from([Range.exactly(1), Range.exactly(1), Range.exactly(2), Range(minimum=2, maximum=3)]),
     replicas=st.integers(1, 2),
     rules=rules,
+    volumes=st.lists(mounted, max_size=2, unique=True).map(tuple),
 )
 clusters = st.integers(1, 6).flatmap(lambda count: st.tuples(*(machines(index) for index in range(count))))
 
@@ -116,7 +128,9 @@ def parts(index: int, asked: Asked) -> tuple[Row, ...]:
         f"w{index}", asked.resources, num_nodes=asked.size, replicas=asked.replicas, created_at=float(index)
     )
     return tuple(
-        replace(row, spec=replace(row.spec, rules=asked.rules)) if isinstance(row, SpecRevision) else row
+        replace(row, spec=replace(row.spec, rules=asked.rules, volumes=asked.volumes))
+        if isinstance(row, SpecRevision)
+        else row
         for row in rows
     )
 
@@ -153,7 +167,7 @@ def commit(state: State, rows: Rows) -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_every_rule_holds(cluster: Sequence[Node], waves: Sequence[Sequence[Asked]], name: PlacementName) -> None:
-    rows = rows_of(*cluster, SITE, replace(DEFAULT_POLICY, placement=name))
+    rows = rows_of(*cluster, POOL, SITE, replace(DEFAULT_POLICY, placement=name))
     state = build(rows)
     count = 0
     for wave in waves:
@@ -165,6 +179,56 @@ def test_every_rule_holds(cluster: Sequence[Node], waves: Sequence[Sequence[Aske
         assert state == build(fresh)
         assert plan(state, 0.0) == plan(build(fresh), 0.0)
         check(rows)
+
+
+@given(
+    cluster=clusters,
+    ask=st.sampled_from(["", "H100", "A100:0.5", "2"]),
+    volume=st.builds(
+        Volume,
+        path=st.just("/corpus"),
+        nodes=st.none() | st.lists(st.sampled_from([N0, N1, N2]), unique=True).map(tuple),
+        near=st.lists(st.sampled_from([N0, N1, N2]), unique=True).map(tuple),
+        tree=st.sampled_from(["", "fabric"]),
+        worth=st.integers(0, 12),
+    ),
+    name=st.sampled_from(PlacementName),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_node_with_room_is_nearer_to_its_data(
+    cluster: Sequence[Node], ask: str, volume: Volume, name: PlacementName
+) -> None:
+    """Held against every node: room, taints, the volume, and what the node is worth by the places of those near it."""
+    asks = Asked(
+        resources=request(ask, cpus=1),
+        size=Range.exactly(1),
+        replicas=1,
+        rules=PlacementRules(),
+        volumes=(VolumeUse(target="/data", volume="corpus"),),
+    )
+    site = Site(storage={"corpus": volume})
+    rows = rows_of(*cluster, site, replace(DEFAULT_POLICY, placement=name), parts(0, asks))
+    homes = [each for each in cluster if each.id in volume.near]
+    worths = {
+        each.id: worth_of(each, homes, volume)
+        for each in cluster
+        if not each.taints and volume.is_on(each.id) and allocate(each, free_on(each, ()), asks.resources)
+    }
+    starts = plan(build(rows), 0.0).starts
+    assert len(starts) == bool(worths)
+    for start in starts:
+        assert worths[start.placements[0].node] == max(worths.values())
+
+
+def worth_of(each: Node, homes: Sequence[Node], volume: Volume) -> int:
+    if each in homes:
+        return volume.worth
+    own = each.trees.get("fabric", ()) if volume.tree else ()
+    steps = 0
+    for home in homes:
+        there = home.trees.get("fabric", ())
+        steps = max(steps, sum(own[: level + 1] == there[: level + 1] for level in range(min(len(own), len(there)))))
+    return volume.worth * steps // 3
 
 
 def shuffled(rows: Rows) -> Rows:
@@ -183,7 +247,9 @@ def check(rows: Rows) -> None:
         on = [rows.nodes[id] for id in attempt.nodes]
         assert len(set(attempt.nodes)) == len(on)
         assert spec.num_nodes.holds(len(on))
+        assert len({each.pool for each in on}) == 1, "a gang is of one pool, where that places by itself"
         assert all(spec.rules.admit(each.all_labels, each.all_taints) for each in on)
+        assert all(STORAGE[use.volume].is_on(each.id) for use in spec.volumes for each in on)
         check_topology(spec.rules.topology, on)
         check_neighbours(rows, attempt, spec.rules.apart)
 

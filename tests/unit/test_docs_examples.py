@@ -18,11 +18,11 @@ from ampacity.model.workload_file import parse_workload
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("training", "models", "serving", "scheduling")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("training", "models", "serving", "scheduling", "workload-file")),
 ]
 OF_QUEUES = re.compile("(queues|scheduler):")
 """How a queue file begins."""
-OF_TOPOLOGY = re.compile("(topology|feeds|licences):")
+OF_TOPOLOGY = re.compile("(topology|feeds|licences|storage):")
 """How a topology file begins."""
 OF_ROUTES = re.compile("routes:")
 """How a route file begins."""

@@ -25,8 +25,8 @@ from .decode import read_body, read_query
 from .edge import TAKEOVER, Edge, as_known, error_response, json_response, on_http_exception, peer_uid, read_limited
 from .endpoint import Answer, Call, Endpoint, Stream
 from .repeats import Repeats, asked_of
-from .routes import ENDPOINTS
 from .service import Service
+from .table import ENDPOINTS
 from .wire import API_PREFIX, NDJSON, OCTETS, REPLAYED_HEADER, StreamLine, encode_lines, error_body
 
 AT_ONCE_BYTES = 16 << 10

@@ -46,6 +46,7 @@ OPTIONS = {
     "model": "MODEL",
     "envs": "--env",
     "array": "--array",
+    "volumes": "--volume",
 }
 """The option that says a key."""
 
@@ -105,6 +106,20 @@ def envs_from(given: Sequence[str]) -> dict[str, str]:
             value = os.environ[key]
         envs[key] = value
     return envs
+
+
+def volumes_from(given: Sequence[str]) -> dict[str, Any]:
+    """``WHAT:PATH`` and ``WHAT:PATH:ro``, as Docker has them. Raises ``Usage``."""
+    volumes: dict[str, Any] = {}
+    for item in given:
+        what, *rest = item.split(":")
+        if not what or len(rest) not in (1, 2) or (len(rest) == 2 and rest[1] not in ("ro", "rw")):
+            raise Usage(f"--volume {item}: is not understood.", hint="Write --volume corpus:/data, or corpus:/data:ro.")
+        if rest[0] in volumes:
+            raise Usage(f"--volume {item}: something else is at {rest[0]} already.", hint="Choose another path.")
+        key = "folder" if "/" in what or what.startswith(".") else "volume"
+        volumes[rest[0]] = {key: what} | ({"read_only": True} if rest[1:] == ["ro"] else {})
+    return volumes
 
 
 def refuse_workload_file(command: Sequence[str]) -> None:

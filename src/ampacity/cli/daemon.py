@@ -25,7 +25,8 @@ from ampacity.api.server import RunningServer, serve
 from ampacity.api.wire import error_to_wire
 from ampacity.cli.failure import FAILED, USAGE, say_error
 from ampacity.cli.store_address import without_password
-from ampacity.control.daemon import HOST, Daemon
+from ampacity.control.daemon import Daemon
+from ampacity.control.parts import HOST
 from ampacity.control.state_folder import DEFAULT_PORT, Settings, StateFolder
 from ampacity.model.errors import AmpacityError, PortInUse, UserError
 from ampacity.observe.keeper import CollectorKeeper

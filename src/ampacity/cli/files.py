@@ -49,40 +49,52 @@ def read_all(files: Sequence[str]) -> AllRead:
             files are about queues, topology or routes.
         Usage: standard input is asked for twice.
     """
-    from ampacity.model.queue_file import is_about_queues, parse_queue_file
-    from ampacity.model.route_file import is_about_routes, parse_route_file
-    from ampacity.model.topology_file import is_about_topology, parse_topology_file
-    from ampacity.model.workload_file import parse_workload
-
-    def of_others(plain: object) -> bool:
-        return is_about_queues(plain) or is_about_topology(plain) or is_about_routes(plain)
-
     if list(files).count(STANDARD_INPUT) > 1:
         raise Usage("Standard input can be read once only.", hint="Give `-` once.")
-    found: dict[str, Read] = {}
-    read = AllRead()
+    read, found = AllRead(), dict[str, Read]()
     for file in files:
         shown = "<stdin>" if file == STANDARD_INPUT else file
         directory = Path.cwd() if file == STANDARD_INPUT else Path(file).absolute().parent
         text = _text(file)
-        about = parse_queue_file(text, file=shown)
-        if about.queues is not None or about.policy is not None:
-            read.queues.append(WholeText(shown, text.decode("utf-8-sig")))
-        if parse_topology_file(text, file=shown).about:
-            read.topology.append(WholeText(shown, text.decode("utf-8-sig")))
-        if parse_route_file(text, file=shown).routes is not None:
-            read.routes.append(WholeText(shown, text.decode("utf-8-sig")))
-        for spec in parse_workload(text, file=shown, directory=str(directory), skip=of_others):
-            if spec.name in found:
-                message = f"'{spec.name}' is also the name of a workload in {found[spec.name].file}."
-                raise InvalidSpec(message, where=Where(file=shown, key="name"), hint="Give each its own name.")
-            found[spec.name] = Read(shown, spec)
+        _add_whole(read, text, shown)
+        _add_workloads(found, text, shown, directory)
     for what, texts in (("queues", read.queues), ("topology", read.topology), ("routes", read.routes)):
         if len(texts) > 1:
             message = f"is about {what}, and so is {texts[0].file}: that is changed as a whole."
             raise InvalidSpec(message, where=Where(file=texts[1].file), hint="Write all of it in one file.")
     read.workloads = _ordered(found)
     return read
+
+
+def _add_whole(read: AllRead, text: bytes, shown: str) -> None:
+    """The text, under each of the things that it is about and that are changed as a whole."""
+    from ampacity.model.queue_file import parse_queue_file
+    from ampacity.model.route_file import parse_route_file
+    from ampacity.model.topology_file import parse_topology_file
+
+    queue_file = parse_queue_file(text, file=shown)
+    if queue_file.queues is not None or queue_file.policy is not None:
+        read.queues.append(WholeText(shown, text.decode("utf-8-sig")))
+    if parse_topology_file(text, file=shown).about:
+        read.topology.append(WholeText(shown, text.decode("utf-8-sig")))
+    if parse_route_file(text, file=shown).routes is not None:
+        read.routes.append(WholeText(shown, text.decode("utf-8-sig")))
+
+
+def _add_workloads(found: dict[str, Read], text: bytes, shown: str, directory: Path) -> None:
+    from ampacity.model.queue_file import is_about_queues
+    from ampacity.model.route_file import is_about_routes
+    from ampacity.model.topology_file import is_about_topology
+    from ampacity.model.workload_file import parse_workload
+
+    def of_others(plain: object) -> bool:
+        return is_about_queues(plain) or is_about_topology(plain) or is_about_routes(plain)
+
+    for spec in parse_workload(text, file=shown, directory=str(directory), skip=of_others):
+        if spec.name in found:
+            message = f"'{spec.name}' is also the name of a workload in {found[spec.name].file}."
+            raise InvalidSpec(message, where=Where(file=shown, key="name"), hint="Give each its own name.")
+        found[spec.name] = Read(shown, spec)
 
 
 def _text(file: str) -> bytes:

@@ -44,7 +44,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
         Verb("exec", f"{_HERE}.exec:command", "Run a command inside a running job."),
         Verb("cp", f"{_HERE}.cp:command", "Copy files from a job, or to it."),
         Verb("why", f"{_HERE}.why:command", "Say why a workload waits, runs or ended as it did."),
-        Verb("scale", f"{_HERE}.scale:command", "Change the number of a service's replicas."),
+        Verb("scale", f"{_HERE}.scale:command", "Change the number of a service's replicas, or of a gang's nodes."),
         Verb("stop", f"{_HERE}.stop:command", "Stop workloads."),
     ),
     "Models": (
@@ -58,6 +58,7 @@ SECTIONS: dict[str, tuple[Verb, ...]] = {
     "The machines": (
         Verb("queues", f"{_HERE}.queues:command", "Show who may use how much, and who does."),
         Verb("nodes", f"{_HERE}.nodes:group", "List nodes; cordon and uncordon them."),
+        Verb("volumes", f"{_HERE}.volumes:command", "Show where data lies, and who mounts it."),
         Verb("top", f"{_HERE}.top:command", "Show what nodes, accelerators and jobs use, live."),
         Verb("events", f"{_HERE}.events:command", "Show what happened."),
     ),

@@ -19,6 +19,7 @@ class Calls:
 
     project: Project
     _link: Link
+    _reconnect_s: float
 
     def _in(self, project: str | None) -> Project:
         return self.project if project is None else Project(project)

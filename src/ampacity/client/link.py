@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -108,24 +109,24 @@ class Link:
 
         Raises what :meth:`call` raises; ``NotRunning`` also when it is cut in the middle.
         """
-        connections, endpoint = self._connection()
-        try:
-            with connections.stream(_target(path, query), timeout_s=SILENCE_S) as (head, parts):
-                content = b"" if head.status == 200 else b"".join(parts)
-                self._check(replace(head, content=content), endpoint)
-                for line in _split(parts):
-                    yield self._understand(line, StreamLine) if line else None
-        except TransportError as error:
-            raise _not_running(error, endpoint, self._timeout_s) from error
+        with self._opened(path, query) as parts:
+            for line in _split(parts):
+                yield self._understand(line, StreamLine) if line else None
 
     def content(self, path: str, *, query: Query | None = None) -> Generator[bytes, None, None]:
         """The bytes of an answer as they come. Raises what :meth:`lines` raises."""
+        with self._opened(path, query) as parts:
+            yield from parts
+
+    @contextmanager
+    def _opened(self, path: str, query: Query | None) -> Iterator[Iterator[bytes]]:
+        """An answer that comes in parts; its head is known to be a success."""
         connections, endpoint = self._connection()
         try:
             with connections.stream(_target(path, query), timeout_s=SILENCE_S) as (head, parts):
                 content = b"" if head.status == 200 else b"".join(parts)
                 self._check(replace(head, content=content), endpoint)
-                yield from parts
+                yield parts
         except TransportError as error:
             raise _not_running(error, endpoint, self._timeout_s) from error
 

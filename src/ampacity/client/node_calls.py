@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ampacity.api.answers import NodePage
 from ampacity.model.node import NodeCondition
 from ampacity.model.view import NodeView
@@ -11,7 +13,7 @@ from .calls import Calls, path_of
 
 
 class NodeCalls(Calls):
-    """Nodes: what they are, what is given out on them, and what they do now."""
+    """Nodes: what they are, what is given out on them, what they do now, and what people mark them with."""
 
     def nodes(self) -> tuple[NodeView, ...]:
         """All nodes by name, and what is given out on them."""
@@ -30,3 +32,10 @@ class NodeCalls(Calls):
         """Cordon a node (nothing new is placed there) or make it ready again."""
         path = path_of("nodes", node, "condition")
         return self._link.call("POST", path, NodeView, body={"condition": condition})
+
+    def mark_node(
+        self, node: str, *, labels: Mapping[str, str | None] = {}, taints: Mapping[str, str | None] = {}
+    ) -> NodeView:
+        """Give a node labels and taints (a taint's value may be empty), or with ``None`` take them off."""
+        body = {"labels": dict(labels), "taints": dict(taints)}
+        return self._link.call("POST", path_of("nodes", node, "marks"), NodeView, body=body)

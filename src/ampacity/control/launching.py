@@ -8,11 +8,14 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from ampacity.drivers.base import Launch, Limits
+from ampacity.drivers.base import Launch, Limits, Mount
 from ampacity.model.command import Command
+from ampacity.model.errors import NotFound
 from ampacity.model.ids import Project
 from ampacity.model.resources import Range, ResourceRequest
-from ampacity.model.workload import WorkloadKind
+from ampacity.model.site import Site
+from ampacity.model.volume import Volume
+from ampacity.model.workload import WorkloadKind, WorkloadSpec
 
 from .jobs import Job
 
@@ -71,6 +74,7 @@ class Launcher:
             secret_files={name: values[name] for name in spec.secrets.files},
             workdir=spec.workdir,
             setup=spec.setup,
+            mounts=mounts_of(spec, job.site),
             allocation=placed.allocation,
             limits=limits_of(spec.resources),
             port=command.port,
@@ -132,6 +136,19 @@ class Launcher:
             "AMPACITY_ATTEMPT": job.attempt.id,
             "AMPACITY_EPOCH": str(job.attempt.epoch),
         }
+
+
+def mounts_of(spec: WorkloadSpec, site: Site) -> tuple[Mount, ...]:
+    """What its processes find at which path. Raises ``NotFound`` when a volume is not there any more."""
+    mounts = []
+    for use in spec.volumes:
+        volume = site.storage.get(use.volume) if use.volume else Volume(path=use.folder)
+        if volume is None:
+            hint = "Name it under `storage` in the topology file."
+            raise NotFound(f"there is no volume {use.volume} any more", hint=hint)
+        read_only = use.read_only or volume.read_only
+        mounts.append(Mount(source=volume.path, target=use.target, read_only=read_only))
+    return tuple(mounts)
 
 
 def limits_of(request: ResourceRequest) -> Limits:

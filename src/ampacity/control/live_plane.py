@@ -6,14 +6,11 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import ampacity
 from ampacity.drivers.base import Exec, MemberFiles, TerminalSize
 from ampacity.hub import Hub
-from ampacity.hub.code_revision import code_revision
-from ampacity.hub.version import Lineage, ModelVersion
-from ampacity.model.errors import Conflict, InvalidSpec, Where
+from ampacity.hub.version import ModelVersion
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import NodeCondition
 from ampacity.model.receipt import Receipt
@@ -38,6 +35,7 @@ from ampacity.secrets.keeper import Secrets
 from ampacity.secrets.secret import Secret
 from ampacity.store.feed import FeedStore
 
+from .hosting import Hosting
 from .keys import Keys
 from .logs import Output
 from .measuring import Measuring
@@ -108,6 +106,7 @@ class LivePlane:
         self._queueing = Queueing(store, control, clock)
         self._topology = Topology(store, clock)
         self._routing = Routing(store, clock)
+        self._hosting = Hosting(hub, self._reading, clock)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -320,35 +319,10 @@ class LivePlane:
         data: Collection[str],
         project: Project,
     ) -> ModelVersion:
-        if not Path(path).is_absolute():
-            raise InvalidSpec(f"{path!r} is not an absolute path.", where=Where(key="path"))
-        lineage = self._lineage(run, step, tuple(data), project)
-        return self._hub.add(name, Path(path), tags=tuple(tags), lineage=lineage, created_at=self._clock())
-
-    def _lineage(self, run: str | None, step: int | None, data: tuple[str, ...], project: Project) -> Lineage:
-        """Where a model of that run came from, as far as the platform saw it."""
-        if run is None:
-            return Lineage(step=step, data=data, project=project)
-        view = self.workload(run, project=project)
-        progress = view.attempts[-1].progress if view.attempts else None
-        return Lineage(
-            run=view.workload.id,
-            run_name=view.workload.name,
-            project=view.workload.project,
-            step=step if step is not None or progress is None else progress.checkpoint_step,
-            code_revision=code_revision(view.spec.workdir) if view.spec.workdir else "",
-            data=data,
-            checkpoint=progress.checkpoint_path if progress is not None else "",
-            inputs=tuple(view.spec.after),
-        )
+        return self._hosting.add(name=name, path=path, tags=tags, run=run, step=step, data=data, project=project)
 
     def remove_model(self, ref: str) -> ModelVersion:
-        """Raises ``Conflict`` while a live service uses the version."""
-        version = self._hub.get(ref)
-        for row, spec in self._reading.live_services():
-            if spec.service is not None and spec.service.model == version.ref:
-                raise Conflict(f"{version.ref} is served by {row.name} ({row.id}).", hint="Stop that service first.")
-        return self._hub.remove(version.ref)
+        return self._hosting.remove(ref)
 
     def listens(self, *, socket: str, api_url: str) -> None:
         """Tell where the API answers now."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 
 from ampacity.model.amounts import capacity_of, print_amount
-from ampacity.model.errors import Conflict, InvalidSpec, StaleVersion, Where
+from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.event import Change, Draft, EventKind, Rows, Table, put, remove
 from ampacity.model.ids import DEFAULT_QUEUE, SYSTEM_PROJECT
 from ampacity.model.plan import Plan
@@ -17,9 +17,8 @@ from ampacity.model.view import QueueChanges, QueueTreeView, WorkloadRef
 from ampacity.scheduler import build, plan
 from ampacity.store.feed import FeedStore
 
+from .decide import decide
 from .step import Control
-
-TRIES = 5
 
 
 class Queueing:
@@ -50,20 +49,17 @@ class Queueing:
                 where=Where(file=file),
                 hint="Write `queues:`, `scheduler:` or both.",
             )
-        for _ in range(TRIES):
+
+        def once() -> tuple[QueueChanges, list[Draft]]:
             rows = self._store.live()
             refuse_unsound(read, rows.nodes.values())
             _refuse_orphans(read, rows)
             changed, changes = _target(read, rows)
-            found = _difference(read, rows, changed, self._clock() if dry_run else None)
-            if dry_run or not changes:
-                return found
-            try:
-                self._store.append([_draft(changes, found, at=self._clock(), by=by)])
-            except StaleVersion:
-                continue
-            return found
-        raise Conflict("The queues are being changed by others; try again.")
+            found = _difference(rows, changed, self._clock() if dry_run else None)
+            wanted = bool(changes) and not dry_run
+            return found, [_draft(changes, found, at=self._clock(), by=by)] if wanted else []
+
+        return decide(self._store, once, in_vain="The queues are being changed by others; try again.")
 
 
 def _refuse_orphans(read: QueueFile, rows: Rows) -> None:
@@ -107,7 +103,7 @@ def _target(read: QueueFile, rows: Rows) -> tuple[Rows, list[Change]]:
     return target, changes
 
 
-def _difference(read: QueueFile, rows: Rows, target: Rows, now: float | None) -> QueueChanges:
+def _difference(rows: Rows, target: Rows, now: float | None) -> QueueChanges:
     """In words; with a time also what would move then."""
     added = tuple(sorted(target.queues.keys() - rows.queues.keys()))
     removed = tuple(sorted(rows.queues.keys() - target.queues.keys()))

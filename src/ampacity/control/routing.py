@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ampacity.model.attempt import AttemptPhase
-from ampacity.model.errors import Conflict, InvalidSpec, StaleVersion, Where
+from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.event import Draft, EventKind, Rows, put
 from ampacity.model.ids import SYSTEM_PROJECT
 from ampacity.model.route import NO_ROUTES, ROUTES_KEY, Route, Routes
@@ -16,7 +16,7 @@ from ampacity.model.workload import Workload
 from ampacity.serving.launch import served_name
 from ampacity.store.feed import FeedStore
 
-TRIES = 5
+from .decide import decide
 
 
 class Routing:
@@ -36,20 +36,21 @@ class Routing:
             InvalidSpec: with file, line and key.
             Conflict: they are being changed by others.
         """
-        read = parse_route_file(text, file=file)
-        if read.routes is None:
+        wanted = parse_route_file(text, file=file).routes
+        if wanted is None:
             raise InvalidSpec("there is nothing about routes in it.", where=Where(file=file), hint="Write `routes:`.")
-        for _ in range(TRIES):
+
+        def once() -> tuple[RouteChanges, list[Draft]]:
             rows = self._store.live()
             before = rows.routes.get(ROUTES_KEY, NO_ROUTES)
-            after = Routes(routes=read.routes, version=before.version + 1)
+            after = Routes(routes=wanted, version=before.version + 1)
             found = RouteChanges(
                 dry_run=dry_run,
                 changes=tuple(_differences(before.routes, after.routes)),
                 unserved=tuple(_unserved(rows, after.routes)),
             )
             if dry_run or not found.changes:
-                return found
+                return found, []
             draft = Draft(
                 kind=EventKind.ROUTES_CHANGED,
                 at=self._clock(),
@@ -58,12 +59,9 @@ class Routing:
                 project=SYSTEM_PROJECT,
                 text=f"{by} changed the routes: {'; '.join(found.changes)}",
             )
-            try:
-                self._store.append([draft])
-            except StaleVersion:
-                continue
-            return found
-        raise Conflict("The routes are being changed by others; try again.")
+            return found, [draft]
+
+        return decide(self._store, once, in_vain="The routes are being changed by others; try again.")
 
 
 def _ready(rows: Rows) -> dict[str, int]:

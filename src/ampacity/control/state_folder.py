@@ -146,26 +146,27 @@ class StateFolder:
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether one could listen there now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+    return _bindable(port, host) is not None
 
 
 def choose_port(usual: int, host: str = "127.0.0.1") -> int:
     """The usual port when it is free, else some free one."""
     for port in (usual, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        found = _bindable(port, host)
+        if found is not None:
+            return found
     raise PortInUse(f"No port is free on {host}.")
+
+
+def _bindable(port: int, host: str) -> int | None:
+    """The port, or for 0 some free one; ``None``: it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])
 
 
 def refuse_taken(port: int, host: str = "127.0.0.1") -> None:

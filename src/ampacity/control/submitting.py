@@ -17,6 +17,7 @@ from ampacity.model.ids import DEFAULT_QUEUE, Owner, Project, QueueName, Workloa
 from ampacity.model.node import Node
 from ampacity.model.queue import Queue
 from ampacity.model.receipt import Receipt
+from ampacity.model.site import SITE_KEY, Site
 from ampacity.model.view import WorkloadView
 from ampacity.model.workload import Desired, Replica, SpecRevision, Workload, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.scheduler import could_ever_fit
@@ -111,6 +112,7 @@ class Submitting:
         spec = replace(spec, name=spec.name or f"{spec.kind}-{ident[-5:]}")
         self._refuse_impossible(spec)
         self._refuse_unknown_queue(spec.queue)
+        self._refuse_unknown_volumes(spec)
         spec = self._with_exact_model(spec)
         if not indices:
             yield _Request(ident=ident, spec=self._with_checkpoint_folder(spec, ident))
@@ -193,6 +195,20 @@ class Submitting:
             near = get_close_matches(queue, names, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"The queues are {', '.join(names)}."
             raise InvalidSpec(f"there is no queue {queue!r}.", where=Where(key="queue"), hint=hint)
+
+    def _refuse_unknown_volumes(self, spec: WorkloadSpec) -> None:
+        """Every volume that it mounts has to be one of the site's."""
+        site = self._store.get(Table.SITES, SITE_KEY) if spec.volumes else None
+        known = site.storage if isinstance(site, Site) else {}
+        for use in spec.volumes:
+            if use.volume and use.volume not in known:
+                near = get_close_matches(use.volume, sorted(known), n=1)
+                there = f"The volumes are {', '.join(sorted(known))}." if known else "No topology file names any."
+                raise InvalidSpec(
+                    f"there is no volume {use.volume!r}.",
+                    where=Where(key=f"volumes.{use.target}"),
+                    hint=f"Did you mean {near[0]}?" if near else f"{there} Name it under `storage`, or write a folder.",
+                )
 
     def _with_exact_model(self, spec: WorkloadSpec) -> WorkloadSpec:
         """The version that a tag or a bare name means now, so that all replicas serve the same one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 
 from ampacity.model.attempt import Attempt
@@ -15,6 +14,7 @@ from ampacity.model.workload import Workload
 from ampacity.observe.exposition import Family
 from ampacity.observe.telemetry.exporting import Telemetry
 from ampacity.observe.telemetry.life import SpanDraft
+from ampacity.observe.telemetry.opening import open_otlp
 from ampacity.observe.telemetry.settings import wanted
 from ampacity.store.feed import FeedStore
 
@@ -93,10 +93,5 @@ def open_telemetry(environ: Mapping[str, str], source: FeedSource) -> Telemetry 
     asked = wanted(environ)
     if asked is None:
         return None
-    try:
-        from ampacity.observe.telemetry.otlp import Otlp
-    except ImportError as error:
-        log.warning("OpenTelemetry was asked for, but is not installed (%s): pip install 'ampacity[telemetry]'", error)
-        return None
-    name = environ.get("OTEL_SERVICE_NAME") or SERVICE_NAME
-    return Telemetry(asked, source, Otlp(asked.signals, service_name=name, began_at=time.time()))
+    otlp = open_otlp(environ, asked.signals, service_name=SERVICE_NAME)
+    return None if otlp is None else Telemetry(asked, source, otlp)

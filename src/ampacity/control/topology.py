@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from ampacity.model.errors import Conflict, InvalidSpec, NotFound, StaleVersion, Where
 from ampacity.model.event import Draft, EventKind, Rows, Table, put
-from ampacity.model.ids import SYSTEM_PROJECT, NodeId
+from ampacity.model.ids import SYSTEM_PROJECT, NodeId, WorkloadId
 from ampacity.model.node import Marks, Node
 from ampacity.model.rules import LABEL
 from ampacity.model.site import EMPTY_SITE, SITE_KEY, Site
 from ampacity.model.topology_file import parse_topology_file
 from ampacity.model.view import TopologyChanges
+from ampacity.model.volume import Volume
 from ampacity.store.feed import FeedStore
 
 TRIES = 5
@@ -30,7 +31,7 @@ class Topology:
         return found if isinstance(found, Site) else EMPTY_SITE
 
     def apply(self, text: str, *, file: str, by: str, dry_run: bool) -> TopologyChanges:
-        """Make the trees, feeds and licences what the file says, all of it in one transaction, or nothing.
+        """Make the trees, feeds, licences and volumes what the file says, all of it in one transaction, or nothing.
 
         Raises:
             InvalidSpec: with file, line and key; nodes that are not known among it.
@@ -41,7 +42,7 @@ class Topology:
             raise InvalidSpec(
                 "there is nothing about topology in it.",
                 where=Where(file=file),
-                hint="Write `topology:`, `feeds:` or `licences:`.",
+                hint="Write `topology:`, `feeds:`, `licences:` or `storage:`.",
             )
         for _ in range(TRIES):
             rows = self._store.live()
@@ -132,7 +133,7 @@ def _said(labels: Mapping[str, str | None], taints: Mapping[str, str | None]) ->
 
 
 def _differences(rows: Rows, before: Site, after: Site) -> Iterator[str]:
-    """In words: what trees come, go or change, and how many nodes move in each."""
+    """In words: what comes, goes or changes, and how many nodes move in each tree."""
     for tree in sorted({*before.levels, *after.levels}):
         if tree not in after.levels:
             yield f"tree {tree} goes"
@@ -147,9 +148,31 @@ def _differences(rows: Rows, before: Site, after: Site) -> Iterator[str]:
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
                 yield f"{word} {name}: {old.get(name, 'none')} -> {new.get(name, 'none')}{unit}"
+    yield from _storage_differences(rows, before.storage, after.storage)
     fed = sum(before.feed(node) != after.feed(node) for node in rows.nodes.values())
     if fed:
         yield f"{_count(fed, 'node')} on another feed"
+
+
+def _storage_differences(rows: Rows, before: Mapping[str, Volume], after: Mapping[str, Volume]) -> Iterator[str]:
+    for name in sorted({*before, *after}):
+        if name not in after:
+            users = sum(_mounts(rows, id, name) for id, each in rows.workloads.items() if not each.phase.ended)
+            yield f"volume {name} goes" + (f", which {_count(users, 'workload')} would mount" if users else "")
+        elif name not in before:
+            yield f"volume {name} comes: {_say_volume(after[name])}"
+        elif before[name] != after[name]:
+            yield f"volume {name}: now {_say_volume(after[name])}"
+
+
+def _mounts(rows: Rows, workload: str, volume: str) -> bool:
+    return any(use.volume == volume for use in rows.spec(WorkloadId(workload)).spec.volumes)
+
+
+def _say_volume(volume: Volume) -> str:
+    on = "all nodes" if volume.nodes is None else _count(len(volume.nodes), "node")
+    near = f", near {_count(len(volume.near), 'node')}" if volume.near else ""
+    return f"{volume.path} on {on}{near}{', read only' if volume.read_only else ''}"
 
 
 def _count(number: int, what: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ampacity.hub import Hub
-from ampacity.model.errors import Conflict, InvalidSpec, NotFound, StaleVersion, Where
+from ampacity.model.errors import Conflict, InvalidSpec, NotFound, Where
 from ampacity.model.event import Draft, EventKind, Table, Touch, put
 from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project, WorkloadId
 from ampacity.model.node import Node, NodeCondition
@@ -17,10 +17,9 @@ from ampacity.model.view import WorkloadView
 from ampacity.model.workload import Desired, SpecRevision, Wish, Workload, WorkloadKind, WorkloadSpec
 from ampacity.store.feed import FeedStore
 
+from .decide import decide
 from .lookup import find
 from .submitting import MakeReceipt, Submitting, random_ident
-
-TRIES = 5
 
 
 class Writing:
@@ -74,37 +73,30 @@ class Writing:
         size: int | None = None,
     ) -> WorkloadId:
         """``size``: nodes of a gang; 0 = again as its spec says. Raises ``NotFound``, ``Conflict``."""
-        for _ in range(TRIES):
+
+        def once() -> tuple[WorkloadId, list[Draft]]:
             workload = find(self._store, ref, project)
             draft = self._changed_desire(workload, by=by, wish=wish, replicas=replicas, size=size)
-            if draft is None:
-                return workload.id
-            try:
-                self._store.append([draft])
-            except StaleVersion:
-                continue
-            return workload.id
-        raise Conflict(f"{ref} is being changed by others; try again.")
+            return workload.id, [] if draft is None else [draft]
+
+        return decide(self._store, once, in_vain=f"{ref} is being changed by others; try again.")
 
     def stop_all(self, *, by: str) -> int:
         """Wish that all live workloads stop, in one transaction. How many are live.
 
         Raises ``Conflict``.
         """
-        for _ in range(TRIES):
+
+        def once() -> tuple[int, list[Draft]]:
             rows = self._store.live()
             live = [row for row in rows.workloads.values() if not row.phase.ended]
-            drafts = [
+            return len(live), [
                 self._wished(row, replace(desired, wish=Wish.STOP), by=by)
                 for row in live
                 if (desired := rows.desired[row.id]).wish is not Wish.STOP
             ]
-            try:
-                self._store.append(drafts)
-            except StaleVersion:
-                continue
-            return len(live)
-        raise Conflict("The workloads keep changing; try again.")
+
+        return decide(self._store, once, in_vain="The workloads keep changing; try again.")
 
     def _changed_desire(
         self, workload: Workload, *, by: str, wish: Wish | None, replicas: int | None, size: int | None
@@ -156,7 +148,8 @@ class Writing:
 
     def set_condition(self, name: str, condition: NodeCondition, *, by: str) -> None:
         """Cordon a node or make it ready. Raises ``NotFound``, ``Conflict``."""
-        for _ in range(TRIES):
+
+        def once() -> tuple[None, list[Draft]]:
             node = self._store.get(Table.NODES, name)
             if not isinstance(node, Node):
                 raise NotFound(f"There is no node {name!r}.", hint="`ampacity nodes` lists them.")
@@ -175,9 +168,6 @@ class Writing:
                 text=text,
                 project=SYSTEM_PROJECT,
             )
-            try:
-                self._store.append([draft])
-            except StaleVersion:
-                continue
-            return
-        raise Conflict(f"The node {name} is being changed by others; try again.")
+            return None, [draft]
+
+        decide(self._store, once, in_vain=f"The node {name} is being changed by others; try again.")

@@ -33,6 +33,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A folder of the node that the member's processes find at ``target``, as well or instead; both absolute."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """All that a driver needs to start one member.
 
@@ -40,7 +49,7 @@ class Launch:
     environment. ``setup`` is a shell script run before it. ``files`` are written into the member's private folder
     first; ``argv`` and ``env`` may name that folder as ``{member_dir}``, and ``argv`` the port as ``{port}``.
     ``secret_envs`` (variables) and ``secret_files`` (``NAME_FILE`` says the path of each) reach the processes without
-    being written to a disk, as far as the place allows it.
+    being written to a disk, as far as the place allows it. ``mounts``: outer targets before inner ones.
     ``port``: ``None`` = none, 0 = a free one: the process finds it as ``PORT``, the fact ``MemberStarted`` says it.
     """
 
@@ -53,6 +62,7 @@ class Launch:
     secret_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     workdir: str = ""
     setup: str = ""
+    mounts: tuple[Mount, ...] = ()
     allocation: Allocation
     limits: Limits = Limits()
     port: int | None = None
@@ -71,12 +81,15 @@ class Handle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What this driver can do beyond starting, stopping and reporting."""
+    """What this driver can do beyond starting, stopping and reporting. ``places_itself``: its pools decide on which of
+    their nodes a member runs; ``MemberStarted`` says it."""
 
     signal: bool = False
     logs: bool = False
     files: bool = False
     exec: bool = False
+    mounts: bool = False
+    places_itself: bool = False
     resize: bool = False
 
 

@@ -5,24 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
-import msgspec
+from ampacity.model.errors import HubError, InvalidSpec, Where
 
-from ampacity.model.errors import HubError, InvalidSpec, NotFound, Where
-
-from .blobs import PREFIX, Blobs, copy_verified, remove_tree, sync_folder, write_new
-from .names import LATEST, Ref, check_name, check_tag, parse_ref
+from .blobs import PREFIX, Blobs, copy_verified, remove_tree, sync_folder
+from .manifests import Manifests
+from .names import LATEST, check_name, check_tag
 from .safetensors_header import read_weights
+from .source import architecture_of, files_of
 from .version import Lineage, ModelFile, ModelVersion, Weights
-
-TAGS_FILE = "tags.json"
 
 
 class Hub:
@@ -34,10 +29,9 @@ class Hub:
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
-        self._models = self._folder / "models"
+        self._manifests = Manifests(self._folder / "models")
         self._materialized = self._folder / "materialized"
-        for each in (self._models, self._materialized):
-            each.mkdir(parents=True, exist_ok=True)
+        self._materialized.mkdir(parents=True, exist_ok=True)
         self._blobs = Blobs(self._folder / "blobs")
         self._clear()
 
@@ -63,9 +57,9 @@ class Hub:
         check_name(name)
         wanted = [check_tag(tag) for tag in dict.fromkeys((*tags, LATEST))]
         try:
-            found = _files(Path(source))
+            found = files_of(Path(source))
             weights = read_weights(path for _, path in found if path.suffix == ".safetensors")
-            architecture = _architecture(found)
+            architecture = architecture_of(found)
         except OSError as error:
             raise HubError(f"{error.filename or source} cannot be read: {error.strerror}.") from error
         with self._locked():
@@ -75,10 +69,10 @@ class Hub:
                 self._sweep()  # a full disk gets back what was copied so far
                 raise
             digest = _digest(files)
-            same = next((each for each in self._versions(name) if each.digest == digest), None)
+            same = next((each for each in self._manifests.versions(name) if each.digest == digest), None)
             version = same or self._write(name, files, digest, weights, architecture, lineage, created_at)
-            self._tag(name, version.version, wanted)
-            return self._with_tags(version)
+            self._manifests.tag(name, version.version, wanted)
+            return self._manifests.with_tags(version)
 
     def _take(self, relative: str, path: Path) -> ModelFile:
         digest, size = self._blobs.put(path)
@@ -94,14 +88,9 @@ class Hub:
         lineage: Lineage | None,
         created_at: float,
     ) -> ModelVersion:
-        folder = self._models / name
-        if not folder.is_dir():
-            folder.mkdir()
-            sync_folder(self._models)
-        number = self._highest(name) + 1
         version = ModelVersion(
             name=name,
-            version=number,
+            version=self._manifests.highest(name) + 1,
             digest=digest,
             created_at=created_at,
             files=files,
@@ -110,13 +99,8 @@ class Hub:
             architecture=architecture,
             lineage=lineage or Lineage(),
         )
-        write_new(folder / f"{number}.json", msgspec.json.format(msgspec.json.encode(version), indent=1))
+        self._manifests.write(version)
         return version
-
-    def _highest(self, name: str) -> int:
-        """The highest number ever given: a removed version's number is not given again."""
-        numbers = [version.version for version in self._versions(name)]
-        return max([*numbers, self._tags(name).get("", 0)])
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -126,27 +110,11 @@ class Hub:
         Raises:
             NotFound: there is no such model.
         """
-        if name is not None:
-            versions = self._versions(check_name(name))
-            if not versions:
-                raise self._unknown(name)
-            return tuple(self._with_tags(version) for version in reversed(versions))
-        newest = [versions[-1] for known in self._names() if (versions := self._versions(known))]
-        return tuple(self._with_tags(version) for version in newest)
+        return self._manifests.list(name)
 
     def get(self, ref: str) -> ModelVersion:
         """Raises ``NotFound``, ``InvalidSpec``."""
-        wanted = parse_ref(ref)
-        versions = {version.version: version for version in self._versions(wanted.name)}
-        if not versions:
-            raise self._unknown(wanted.name)
-        tags = self._tags(wanted.name)
-        if wanted.tag == LATEST:  # an add that was killed before it moved the tag has made a version nevertheless
-            tags.setdefault(LATEST, max(versions))
-        number = wanted.version if wanted.version is not None else tags.get(wanted.tag)
-        if number not in versions:
-            raise _no_version(wanted, versions.values(), tags)
-        return self._with_tags(versions[number])
+        return self._manifests.get(ref)
 
     def verify(self, ref: str) -> ModelVersion:
         """Read all its bytes. Raises ``CorruptBlob`` as well."""
@@ -219,15 +187,7 @@ class Hub:
         """Remove one version, and the blobs that nobody else refers to. Raises ``NotFound``."""
         with self._locked():
             version = self.get(ref)
-            tags = self._tags(version.name)
-            left = [each.version for each in self._versions(version.name) if each.version != version.version]
-            kept = {tag: number for tag, number in tags.items() if number != version.version}
-            kept[""] = max(version.version, tags.get("", 0))
-            if left:
-                kept.setdefault(LATEST, max(left))
-            self._write_tags(version.name, kept)
-            (self._models / version.name / f"{version.version}.json").unlink()
-            sync_folder(self._models / version.name)  # before its blobs go
+            self._manifests.remove(version)  # before its blobs go
             everything = self._sweep()
             if all(each.digest != version.digest for each in everything):
                 remove_tree(self._materialized / version.digest.removeprefix(PREFIX))
@@ -235,7 +195,7 @@ class Hub:
 
     def _sweep(self) -> tuple[ModelVersion, ...]:
         """Delete the blobs that no version refers to; all versions. Raises ``HubError`` before it deletes anything."""
-        everything = tuple(each for name in self._names() for each in self._versions(name))
+        everything = self._manifests.all()
         self._blobs.sweep({file.digest for each in everything for file in each.files})
         return everything
 
@@ -265,84 +225,8 @@ class Hub:
     def _open_lock(self) -> int:
         return os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def _names(self) -> tuple[str, ...]:
-        return tuple(sorted(path.name for path in self._models.iterdir() if path.is_dir()))
-
-    def _versions(self, name: str) -> tuple[ModelVersion, ...]:
-        """Oldest first. Raises ``HubError`` for a manifest that cannot be read."""
-        found = []
-        for path in (self._models / name).glob("[0-9]*.json"):
-            try:
-                found.append(msgspec.json.decode(path.read_bytes(), type=ModelVersion))
-            except msgspec.DecodeError as error:
-                raise HubError(
-                    f"{path} cannot be read: {error}.", hint="Restore it from a backup or remove it."
-                ) from error
-        return tuple(sorted(found, key=lambda version: version.version))
-
-    def _tags(self, name: str) -> dict[str, int]:
-        """Where tags point; the empty tag keeps the highest number of the removed ones."""
-        path = self._models / name / TAGS_FILE
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
-        except FileNotFoundError:
-            return {}
-        except msgspec.DecodeError as error:
-            raise HubError(f"{path} cannot be read: {error}.", hint="Restore it from a backup or remove it.") from error
-
-    def _tag(self, name: str, number: int, tags: Collection[str]) -> None:
-        self._write_tags(name, {**self._tags(name), **dict.fromkeys(tags, number)})
-
-    def _write_tags(self, name: str, tags: dict[str, int]) -> None:
-        write_new(self._models / name / TAGS_FILE, msgspec.json.encode(tags, order="sorted"))
-
-    def _with_tags(self, version: ModelVersion) -> ModelVersion:
-        tags = self._tags(version.name)
-        return replace(version, tags=tuple(sorted(tag for tag, n in tags.items() if tag and n == version.version)))
-
-    def _unknown(self, name: str) -> NotFound:
-        near = get_close_matches(name, [known for known in self._names() if self._versions(known)], n=3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`ampacity models list` shows what there is."
-        return NotFound(f"There is no model {name!r}.", hint=hint)
-
-
-def _no_version(wanted: Ref, versions: Collection[ModelVersion], tags: dict[str, int]) -> NotFound:
-    numbers = ", ".join(str(version.version) for version in versions)
-    named = ", ".join(sorted(tag for tag in tags if tag)) or "none"
-    return NotFound(f"There is no {wanted}.", hint=f"{wanted.name} has the versions {numbers} and the tags {named}.")
-
-
-def _files(source: Path) -> list[tuple[str, Path]]:
-    """The files to take, by their path inside the source. Raises ``InvalidSpec``."""
-    where = Where(key="path")
-    if source.is_file():
-        return [(source.name, source)]
-    if not source.is_dir():
-        raise InvalidSpec(f"{source} is not there.", where=where, hint="Give a folder with the model's files.")
-    root = source.resolve()
-    found = sorted(path for path in source.rglob("*") if path.is_file() or path.is_symlink())
-    for path in found:
-        if not path.resolve().is_relative_to(root) or not path.is_file():
-            raise InvalidSpec(f"{path} leads out of the folder, or nowhere.", where=where, hint="Copy the file in.")
-    if not found:
-        raise InvalidSpec(f"{source} holds no file.", where=where)
-    return [(path.relative_to(source).as_posix(), path) for path in found]
-
 
 def _digest(files: tuple[ModelFile, ...]) -> str:
     """Of the list of the files: their paths and digests."""
     lines = "".join(f"{file.digest} {file.path}\n" for file in files)
     return PREFIX + hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _architecture(found: list[tuple[str, Path]]) -> str:
-    """What ``config.json`` names; empty when there is none or it names nothing."""
-    path = next((path for relative, path in found if relative == "config.json"), None)
-    if path is None:
-        return ""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise HubError(f"{path} is no JSON: {error}.") from error
-    names = config.get("architectures") if isinstance(config, dict) else None
-    return str(names[0]) if isinstance(names, list) and names else ""

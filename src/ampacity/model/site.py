@@ -1,12 +1,13 @@
-"""What is true of all nodes together: the named trees that they stand in, power feeds, and licences."""
+"""What is true of all nodes together: the named trees that they stand in, power feeds, licences, and storage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .ids import NodeId
 from .node import Node, TopologyPath
+from .volume import Volume
 
 SITE_KEY = "site"
 """The key of the one row."""
@@ -30,6 +31,7 @@ class Site:
         feeds: watts that each feed can give.
         feed_of: what a node draws its power from; that wins over what the node itself says.
         licences: how many there are of each.
+        storage: volumes by their names.
     """
 
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -37,6 +39,7 @@ class Site:
     feeds: Mapping[str, int] = field(default_factory=dict)
     feed_of: Mapping[NodeId, str] = field(default_factory=dict)
     licences: Mapping[str, int] = field(default_factory=dict)
+    storage: Mapping[str, Volume] = field(default_factory=dict)
     version: int = 1
 
     def place(self, node: Node, tree: str) -> TopologyPath:
@@ -46,6 +49,10 @@ class Site:
 
     def feed(self, node: Node) -> str:
         return self.feed_of.get(node.id, node.feed)
+
+    def has_volumes(self, node: NodeId, names: Iterable[str]) -> bool:
+        """Whether all these volumes are on a node. One that no file knows is nowhere."""
+        return all((volume := self.storage.get(name)) is not None and volume.is_on(node) for name in names)
 
     def levels_of(self, tree: str) -> tuple[str, ...]:
         """The levels of a tree, from the root down; empty = no such tree is known."""

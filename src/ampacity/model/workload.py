@@ -12,6 +12,7 @@ from .plan import Placement
 from .resources import Range, ResourceRequest
 from .rules import PlacementRules
 from .service_terms import Overload, Price, Routing
+from .volume import VolumeUse
 
 
 class WorkloadKind(StrEnum):
@@ -154,6 +155,7 @@ class WorkloadSpec:
     grace_s: float = 10.0
     service: ServiceSpec | None = None
     secrets: SecretUse = field(default_factory=SecretUse)
+    volumes: tuple[VolumeUse, ...] = ()
     giving_way: GivingWay = GivingWay()
     rules: PlacementRules = field(default_factory=PlacementRules)
 

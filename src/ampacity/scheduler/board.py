@@ -38,7 +38,7 @@ Mark = int
 
 @dataclass(frozen=True, slots=True)
 class _Deed:
-    """What was taken off a row (``sign`` -1) or given back, for whom, and the row's version before."""
+    """What was taken off a row (``sign`` -1), ``by`` whom, or given back; and the row's version before."""
 
     row: int
     allocation: Allocation
@@ -234,7 +234,7 @@ class Board:
         held = self.neighbours.nodes.get(workload, {})
         nodes = (node for attempt, nodes in held.items() if attempt not in gone for node in nodes)
         rows = Counter(self.fleet.row_of[node] for node in nodes if node in self.fleet.row_of)
-        rows.update(deed.row for deed in self._deeds if deed.by == workload and deed.sign < 0)
+        rows.update(deed.row for deed in self._deeds if deed.by == workload)
         return rows
 
     # What if -------------------------------------------------------------------------------------------------------

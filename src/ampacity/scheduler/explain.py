@@ -58,9 +58,14 @@ class Explainer:
             return (WaitCode.IMPOSSIBLE, refusal.message, refusal.hint), ()
         if not self._board.nodes:
             return (WaitCode.NO_NODES, f"no node takes work: {_idle(self._known)}.", _open(self._known)), ()
-        nodes = [node for node in self._known if rules.admit(node.all_labels, node.all_taints)]
+        volumes = [each.volume for each in want.gang.data]
+        nodes = [
+            node
+            for node in self._known
+            if rules.admit(node.all_labels, node.all_taints) and self._site.has_volumes(node.id, volumes)
+        ]
         if len(nodes) < count or could_ever_fit(want.spec, nodes, size=count) is not None:
-            return no_node_allows(want.gang, self._known), ()
+            return no_node_allows(want, self._site, self._known), ()
         everywhere = len(nodes) == len(self._known)
         broken = too_few_work(self._board, want.spec.resources, nodes, count, everywhere=everywhere)
         if broken is not None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ampacity.model.ids import Project
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.rules import NO_RULES, PlacementRules
+from ampacity.model.volume import VolumeUse
 
 Name = tuple[Project, str]
 """A workload's name in its project: what rules about neighbours speak of."""
+
+
+class Data(NamedTuple):
+    """A volume that has to be there, and what it is worth to be near it; ``None`` = as the volume says."""
+
+    volume: str
+    worth: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +28,7 @@ class Gang:
 
     Attributes:
         size: how many members it may have.
+        data: volumes that each of its nodes has to have, by name.
         name: given only where a rule about neighbours concerns it: its own, or that of another.
         rates: how fast it runs on each kind of accelerator (:mod:`.paces`), where it may choose and that is known.
     """
@@ -25,6 +36,7 @@ class Gang:
     resources: ResourceRequest
     size: Range
     rules: PlacementRules = NO_RULES
+    data: tuple[Data, ...] = ()
     name: Name | None = None
     rates: tuple[tuple[str, float], ...] = ()
 
@@ -34,12 +46,22 @@ class Gang:
         return replace(self, size=Range.exactly(self.size.minimum))
 
 
+def data_of(uses: Iterable[VolumeUse]) -> tuple[Data, ...]:
+    """The volumes that are mounted. One that is mounted twice is worth the more of the two."""
+    worths: dict[str, list[int]] = {}
+    for use in uses:
+        if use.volume:
+            worths.setdefault(use.volume, []).extend([] if use.worth is None else [use.worth])
+    return tuple(Data(volume, max(found, default=None)) for volume, found in sorted(worths.items()))
+
+
 def asks_no_less(gang: Gang, than: Gang) -> bool:
     """Whether wherever ``gang`` finds room, ``than`` would find room as well: it asks for no less of anything.
     ``False`` also where the two are too different to be held against each other."""
     more, less = gang.resources, than.resources
-    if (gang.rules, gang.name, more.licences, more.counted, more.power_w) != (
+    if (gang.rules, gang.data, gang.name, more.licences, more.counted, more.power_w) != (
         than.rules,
+        than.data,
         than.name,
         less.licences,
         less.counted,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from ampacity.model.ids import NodeId
 from ampacity.model.node import Node
 from ampacity.model.plan import WaitCode
@@ -15,13 +17,16 @@ from ampacity.model.site import Site
 
 from .board import Board
 from .gang import Gang
+from .impossible import could_ever_fit
+from .order import Want
 from .waiting import Reason
 from .words import listed
 
 
-def no_node_allows(gang: Gang, nodes: Sequence[Node]) -> Reason:
-    """No node, or too few, have the labels asked for and no taint that is not tolerated."""
-    rules, count = gang.rules, gang.size.minimum
+def no_node_allows(want: Want, site: Site, nodes: Sequence[Node]) -> Reason:
+    """No node, or too few, have the labels and volumes asked for and no taint that is not tolerated; or those that do
+    are too small."""
+    rules, count = want.gang.rules, want.gang.size.minimum
     fitting = [node for node in nodes if all(rule.holds(node.all_labels) for rule in rules.selector)]
     wanted = " and ".join(str(rule) for rule in rules.selector)
     many = "a node" if count == 1 else f"{count} nodes"
@@ -29,12 +34,36 @@ def no_node_allows(gang: Gang, nodes: Sequence[Node]) -> Reason:
         have = "no node has that" if not fitting else f"only {_names(fitting)} {_has(fitting)} that"
         change = f"label {many} so (`ampacity nodes label`), or change the selector"
         return WaitCode.INSUFFICIENT, f"needs {many} with {wanted}; {have}.", change
+    for each in want.gang.data:
+        having = [node for node in fitting if site.has_volumes(node.id, (each.volume,))]
+        if len(having) < count:
+            return _no_volume(site, each.volume, having, fitting, count)
+        fitting = having
     taints = sorted({taint for node in fitting for taint in node.all_taints if not rules.tolerates((taint,))})
+    refusal = None if taints else could_ever_fit(want.spec, fitting, size=count)
+    if refusal is not None:
+        text = f"may go to {_names(fitting)} only, by its rules and volumes, and {refusal.message}"
+        return WaitCode.INSUFFICIENT, text, refusal.hint.rstrip(".")
     return (
         WaitCode.INSUFFICIENT,
         f"needs {many} whose taints it tolerates; {_names(fitting)} {_has(fitting)} {listed(taints)}.",
         f"add to its tolerations {listed(taints)}, or take the taint off (`ampacity nodes taint`)",
     )
+
+
+def _no_volume(site: Site, name: str, having: Sequence[Node], fitting: Sequence[Node], count: int) -> Reason:
+    many = "a node" if count == 1 else f"{count} nodes"
+    if name not in site.storage:
+        text = f"needs the volume {name}, which is not there any more."
+        return WaitCode.INSUFFICIENT, text, f"name {name} under `storage` in the topology file"
+    nodes = site.storage[name].nodes or ()
+    other = sorted({*nodes} - {node.id for node in fitting})
+    have = f"only {_names(having)} {_has(having)} it" if having else "no node that its rules allow has it"
+    also = f" ({listed(other)}, which its rules do not allow, {'has' if len(other) == 1 else 'have'} it as well)"
+    text = f"needs {many} with the volume {name}; {have}{also if other else ''}."
+    changes = [f"ask for {len(having)} node{'' if len(having) == 1 else 's'}"] if having else []
+    changes.append(f"name more nodes for {name} under `storage` in the topology file")
+    return WaitCode.INSUFFICIENT, text, "; or ".join(changes)
 
 
 def hindrance(board: Board, site: Site, gang: Gang, request: ResourceRequest, fitting: Sequence[Node]) -> Reason:
@@ -57,6 +86,8 @@ def hindrance(board: Board, site: Site, gang: Gang, request: ResourceRequest, fi
     if rule is not None and rule.level not in site.levels_of(rule.tree):
         return _no_such_level(rule, site)
     if request.power_w and (reason := _short_of_power(board, site, request, fitting, count)) is not None:
+        return reason
+    if (reason := _too_few_in_a_pool(board, fitting, count)) is not None:
         return reason
     if gang.name is not None:
         return _kept_apart(gang)
@@ -102,6 +133,19 @@ def _short_of_power(
     )
     each = f"{print_power(request.power_w)}{'' if count == 1 else f' for each of {count} nodes'}"
     return WaitCode.INSUFFICIENT, f"needs {each}; {said} left.", "free watts there, or ask for less power"
+
+
+def _too_few_in_a_pool(board: Board, fitting: Sequence[Node], count: int) -> Reason | None:
+    """No gang spans two pools that place by themselves, or one of those and nodes on which we place."""
+    marked = board.fleet.marked
+    parts = marked.apart(np.array([board.fleet.row_of[node.id] for node in fitting], np.int64))
+    most = max(parts, key=len)
+    if len(most) >= count:
+        return None
+    pool = marked.pool(int(most[0]))
+    where = "outside of pools that place by themselves" if pool is None else f"in the pool {pool}"
+    text = f"needs {count} nodes that one and the same place gives out; the most with room are {len(most)}, {where}."
+    return WaitCode.INSUFFICIENT, text, f"ask for {len(most)} node{'' if len(most) == 1 else 's'}"
 
 
 def _kept_apart(gang: Gang) -> Reason:

@@ -1,19 +1,22 @@
-"""What is known of rows by their labels, taints and places: kept, and looked at again only where a row changed."""
+"""What is known of rows by their labels, taints, places and volumes: kept, and looked at again only where a row
+changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic
 
 import numpy as np
 import numpy.typing as npt
 
-from ampacity.model.node import Node, TopologyPath
-from ampacity.model.rules import PlacementRules, Preference
+from ampacity.model.node import Node, Pool, TopologyPath, placing_pool
+from ampacity.model.rules import Preference
 from ampacity.model.site import EMPTY_SITE, Site
+from ampacity.model.volume import Volume
 
 from .columns import Counts, Flags, Ints, T
+from .gang import Data, Gang
 
 NOWHERE = -1
 """The code of a node that has no place on that level of a tree, or no feed."""
@@ -59,26 +62,88 @@ class Marked:
     _feeds: _Column[np.int64] | None = None
     _feed_codes: dict[str, int] = field(default_factory=dict)
     _trees: dict[str, tuple[Tree, Ints]] = field(default_factory=dict)
+    _placing: Mapping[str, Pool] = field(default_factory=dict)
+    _placed_by: _Column[np.int64] | None = None
+    _near: dict[Data, tuple[Ints, Ints]] = field(default_factory=dict)
 
     def put_site(self, site: Site) -> None:
+        if site.storage != self.site.storage:
+            self._allowed.clear()
         self.site = site
         self._trees.clear()
+        self._near.clear()
         self._feeds = None
 
-    def allowed(self, rules: PlacementRules) -> Flags:
-        """The rows whose labels and taints let a workload with these rules in."""
-        key = rules.selector, rules.tolerations
+    def put_pools(self, pools: Mapping[str, Pool]) -> None:
+        """The pools as they now are."""
+        self._placing = {name: pool for name, pool in pools.items() if pool.places_itself}
+        self._placed_by = None
+
+    def pool(self, row: int) -> str | None:
+        """The pool that decides where something runs that is placed on a row; ``None`` = it runs there."""
+        node = self.nodes[row] if self._placing else None
+        return None if node is None else placing_pool(node, self._placing)
+
+    def apart(self, rows: Ints) -> list[Ints]:
+        """The rows in parts that no gang spans: first those on which we place, then those of each pool that places by
+        itself, by name."""
+        if not self._placing:
+            return [rows]
+        parts = self._parts()[rows]
+        return [rows[parts == part] for part in np.unique(parts)]
+
+    def with_row(self, rows: Ints, row: int) -> Ints:
+        """Of the rows those that a gang may have beside that one."""
+        return rows[self._parts()[rows] == self._parts()[row]] if self._placing else rows
+
+    def _parts(self) -> Ints:
+        if self._placed_by is None or len(self._placed_by.values) != len(self.version):
+            self._placed_by = self._new(np.int64)
+        codes = {name: code for code, name in enumerate(sorted(self._placing), 1)}
+        return self._current(self._placed_by, lambda node: codes.get(placing_pool(node, self._placing) or "", 0))
+
+    def allowed(self, gang: Gang) -> Flags:
+        """The rows whose labels, taints and volumes let a gang in."""
+        rules, volumes = gang.rules, tuple(each.volume for each in gang.data)
+        key = rules.selector, rules.tolerations, volumes
         column = self._allowed.get(key)
         if column is None or len(column.values) != len(self.version):
             column = self._allowed[key] = self._new(np.bool_)
-        return self._current(column, lambda node: rules.admit(node.all_labels, node.all_taints))
+        return self._current(
+            column,
+            lambda node: rules.admit(node.all_labels, node.all_taints) and self.site.has_volumes(node.id, volumes),
+        )
 
-    def worth(self, prefer: tuple[Preference, ...]) -> Ints:
-        """How much more each row is worth to a workload that has these preferences."""
+    def worth(self, gang: Gang) -> Ints | None:
+        """How much more each row is worth to a gang, by its preferences and by what data is near; ``None`` = all are
+        worth the same."""
+        parts = [self._preferred(gang.rules.prefer)] if gang.rules.prefer else []
+        parts += [self._nearness(each) for each in gang.data if self._is_somewhere_near(each)]
+        return sum(parts[1:], parts[0]) if parts else None
+
+    def _preferred(self, prefer: tuple[Preference, ...]) -> Ints:
         column = self._worth.get(prefer)
         if column is None or len(column.values) != len(self.version):
             column = self._worth[prefer] = self._new(np.int64)
         return self._current(column, lambda node: _worth(node, prefer))
+
+    def _is_somewhere_near(self, data: Data) -> bool:
+        volume = self.site.storage.get(data.volume)
+        return volume is not None and bool(volume.near) and _worth_of(volume, data) > 0
+
+    def _nearness(self, data: Data) -> Ints:
+        """What each row is worth for being near that volume."""
+        known = self._near.get(data)
+        if known is not None and np.array_equal(known[1], self.version):
+            return known[0]
+        volume = self.site.storage[data.volume]
+        homes = set(volume.near)
+        at = np.array([node is not None and node.id in homes for node in self.nodes], np.bool_)
+        worth = np.where(at, _worth_of(volume, data), 0)
+        if volume.tree:
+            worth = np.maximum(worth, _along(self.tree(volume.tree), at, _worth_of(volume, data)))
+        self._near[data] = worth, self.version.copy()
+        return worth
 
     def feeds(self) -> tuple[Ints, Ints]:
         """The code of each row's feed, and what each code's feed can give in watts; a feed that no file knows gives
@@ -134,6 +199,21 @@ class Marked:
     def _feed_code(self, node: Node) -> int:
         name = self.site.feed(node)
         return self._feed_codes.setdefault(name, len(self._feed_codes)) if name else NOWHERE
+
+
+def _worth_of(volume: Volume, data: Data) -> int:
+    return volume.worth if data.worth is None else data.worth
+
+
+def _along(tree: Tree, homes: Flags, worth: int) -> Ints:
+    """What rows are worth that share a place of the tree with a home: with two levels a third for the upper one and
+    two thirds for the lower one, since a home itself is one step nearer still."""
+    found = np.zeros(len(homes), np.int64)
+    for level in range(len(tree.levels)):
+        codes = tree.codes[:, level]
+        shared = np.unique(codes[homes & (codes != NOWHERE)])
+        found[np.isin(codes, shared)] = worth * (level + 1) // (len(tree.levels) + 1)
+    return found
 
 
 def _worth(node: Node, prefer: tuple[Preference, ...]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ampacity.model.lasting import Lasting
@@ -20,11 +22,24 @@ EVERYONE = ""
 
 @dataclass(slots=True)
 class Moment:
-    """Reads a state as of one time. What it finds out that stays true is kept with the state."""
+    """Reads a state as of one time. What it finds out that stays true is kept with the state.
+
+    Attributes:
+        beside: by queue, the accounts of those that may start and stand in no line, and how many there are of each.
+    """
 
     state: State
     now: float
+    beside: Mapping[str, Counter[str]] = field(default_factory=dict)
     _fairness: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(state: State, now: float, others: Iterable[Want]) -> Moment:
+        """``others``: who may start, and is in no group of the line."""
+        beside: dict[str, Counter[str]] = {}
+        for want in others:
+            beside.setdefault(want.spec.queue, Counter())[want.account] += 1
+        return Moment(state, now, beside)
 
     def heads(self, queue: str) -> Heads:
         """Those that wait in a queue, the first of each group, in order."""
@@ -70,8 +85,8 @@ class Moment:
         """What the order of a queue depends on beside those who wait in it."""
         state, order = self.state, self.state.line.order
         found: list[object] = []
-        if order.is_fair and len(self._owners(queue)) > 1:
-            found += [tick(self.now), state.accounts.stamp(self._scope(queue))]
+        if order.is_fair and len(owners := self._owners(queue)) > 1:
+            found += [tick(self.now), state.accounts.stamp(self._scope(queue)), owners]
         if order.learns:
             found.append(state.learned)
         if line.dated:
@@ -84,9 +99,9 @@ class Moment:
 
     def _owners(self, queue: str) -> list[str]:
         lines = self.state.line.queues
-        if self._scope(queue) == EVERYONE:
-            return waiting_accounts(line.owners for line in lines.values())
-        return waiting_accounts([lines[queue].owners] if queue in lines else [])
+        queues = {*lines, *self.beside} if self._scope(queue) == EVERYONE else {queue}
+        in_line = [lines[each].owners for each in queues if each in lines]
+        return waiting_accounts([*in_line, *(self.beside[each] for each in queues if each in self.beside)])
 
     def _fair(self, group: Group) -> float:
         if not self.state.line.order.is_fair:

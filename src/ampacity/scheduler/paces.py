@@ -92,7 +92,7 @@ class Paces:
 def liked(request: ResourceRequest, known: Rates) -> Iterator[AcceleratorRequest]:
     """The alternatives, the fastest first where that is known of all of them, else as they are written."""
     of, wanted = dict(known), request.accelerators
-    if len(wanted) > 1 and all(each.kind in of for each in wanted):
+    if all(each.kind in of for each in wanted):
         wanted = tuple(sorted(wanted, key=lambda each: -of[each.kind] * _devices(each)))
     yield from wanted
 

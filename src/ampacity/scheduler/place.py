@@ -54,6 +54,8 @@ def rows_beside(board: Board, gang: Gang, own: Ints) -> Ints:
     request = gang.resources
     size = _licensed(board, request, gang.size)
     rows = np.setdiff1d(candidates(board, gang, request), own)
+    if len(own):
+        rows = board.fleet.marked.with_row(rows, int(own[0]))
     if gang.rules.topology is not None:
         rows = _around_own(board, gang.rules.topology, own, rows)
     keys = order_of(board, request, gang.rates)
@@ -61,7 +63,10 @@ def rows_beside(board: Board, gang: Gang, own: Ints) -> Ints:
         rows = _within_feeds(board, keys, rows, request.power_w)
     if size is None or len(rows) < size.minimum:
         return rows[:0]
-    return best(board, keys, rows, len(rows) if size.maximum is None else size.maximum)
+    count, worth = len(rows) if size.maximum is None else size.maximum, board.fleet.marked.worth(gang)
+    if worth is None:
+        return best(board, keys, rows, count)
+    return _by_worth(board, keys, rows, worth[rows])[:count]
 
 
 def in_rank_order(board: Board, gang: Gang, rows: Ints) -> Ints:
@@ -129,7 +134,7 @@ def placements(fits: tuple[Fit, ...]) -> tuple[Placement, ...]:
 
 def candidates(board: Board, gang: Gang, request: ResourceRequest) -> Ints:
     """The rows that a member of the gang may go to now, whatever the others need."""
-    may = (keys_of(board, request) < NO_ROOM) & board.fleet.marked.allowed(gang.rules)
+    may = (keys_of(board, request) < NO_ROOM) & board.fleet.marked.allowed(gang)
     if gang.name is not None:
         for workload, rule in board.neighbours.kept_off(gang.name, gang.rules.apart):
             may[_around(board, board.rows_of(workload), rule)] = False
@@ -148,9 +153,15 @@ def _rows(board: Board, gang: Gang, request: ResourceRequest, beside: WorkloadId
         return None
     if beside is not None and size.maximum == 1:
         rows = _fewest(board.members_by_row(beside), rows)
-    if gang.rules.prefer:
-        return _preferred(board, gang, keys, rows, size)
-    return _chosen(board, gang, keys, rows, size)
+    worth = board.fleet.marked.worth(gang)
+    for part in board.fleet.marked.apart(rows):
+        if worth is None:
+            found = _chosen(board, gang, keys, part, size)
+        else:
+            found = _preferred(board, gang, keys, part, size, worth[part])
+        if found is not None:
+            return found
+    return None
 
 
 def _fewest(members: Mapping[int, int], rows: Ints) -> Ints:
@@ -161,14 +172,28 @@ def _fewest(members: Mapping[int, int], rows: Ints) -> Ints:
     return rows[there == there.min()] if len(rows) else rows
 
 
-def _preferred(board: Board, gang: Gang, keys: Ints | Floats, rows: Ints, size: Range) -> Ints | None:
-    """Those that are worth the most first, and of them only as many more as are needed."""
-    worth = board.fleet.marked.worth(gang.rules.prefer)[rows]
-    for least in np.unique(worth)[::-1]:
-        found = _chosen(board, gang, keys, rows[worth >= least], size)
+def _preferred(board: Board, gang: Gang, keys: Ints | Floats, rows: Ints, size: Range, worth: Ints) -> Ints | None:
+    """Those that are worth the most first, and of them only as many more as are needed.
+
+    Args:
+        worth: that of each of ``rows``.
+    """
+    found = _chosen(board, gang, keys, rows[worth == worth.max()], size) if len(rows) else None
+    if found is not None:
+        return found  # nearly always: one node of the most worth is enough for who wants one
+    turns = np.zeros(board.fleet.size, np.int64)
+    order = _by_worth(board, keys, rows, worth)
+    turns[order] = np.arange(len(order))
+    for least in np.unique(worth)[-2::-1]:
+        found = _chosen(board, gang, turns, rows[worth >= least], size)
         if found is not None:
             return found
     return None
+
+
+def _by_worth(board: Board, keys: Ints | Floats, rows: Ints, worth: Ints) -> Ints:
+    """The rows, those of the most worth first and of the same worth the best."""
+    return rows[np.lexsort((board.rank[rows], keys[rows], -worth))]
 
 
 def _chosen(board: Board, gang: Gang, keys: Ints | Floats, rows: Ints, size: Range) -> Ints | None:

@@ -42,7 +42,6 @@ def plan(state: State, now: float) -> Plan:
     board = Board.of(state.fleet, state.neighbours, state.answers)
     choose_by(board, state.policy.placement, state.policies, state.demand)
     purse = Purse.of(state.shares, board)
-    moment = Moment(state, now)
     kept = keep_promises(state, board, purse, now)
     given: list[Start | Promise] = [*kept.starts, *kept.promises]
     held, others = list[Wait](), list(kept.broken)
@@ -52,7 +51,9 @@ def plan(state: State, now: float) -> Plan:
             others.append(want)
         else:
             held.append(wait)
-    preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=state.policy.preemption)
+    moment = Moment.of(state, now, others)
+    shapes = len(state.line.shapes) + len(others)
+    preemptor = Preemptor(state=state, board=board, purse=purse, now=now, policy=state.policy.preemption, shapes=shapes)
     server = Server(moment, board, purse, _guard(moment, board, purse, given), preemptor)
     served = server.serve(others)
     defragmenting = Defragmenting(state, board, purse, now, state.policy.preemption)

@@ -14,6 +14,7 @@ from ampacity.model.resources import Range
 from .backfill.guard import Guard
 from .board import Board, Fit
 from .gang import asks_no_less
+from .locality import say_nearness
 from .moment import Moment
 from .order import Group, Shape, Want
 from .paces import say_paces
@@ -100,7 +101,7 @@ class Server:
         shapes = self.served.shapes
         number = next((number for number, shape in shapes.items() if number < 0 and shape == want.shape), None)
         if number is None:
-            number = min(0, *shapes, 0) - 1
+            number = min((0, *shapes)) - 1
             shapes[number] = want.shape
         return group._replace(shape=number)
 
@@ -215,6 +216,10 @@ class Server:
         why = _why(fits, self.board.placement) + (
             "; let past those that have places held" if self.guard.reservations else ""
         )
+        if (pool := self.board.fleet.marked.pool(fits[0].row)) is not None:
+            why += f"; the pool {pool} decides where"
+        if want.gang.data and (near := say_nearness(self.board.fleet.marked.site, want.gang, fits)):
+            why += f"; {near}"
         if want.gang.rates:
             known = self.moment.state.paces.of(want.kind, want.spec)
             why += f"; expected: {say_paces(want.spec, known, self.board.fleet.kinds_there())}"

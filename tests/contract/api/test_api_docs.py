@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from plane_double import PlaneDouble
 
-from ampacity.api.routes import ENDPOINTS
 from ampacity.api.server import RunningServer
+from ampacity.api.table import ENDPOINTS
 
 DOC = Path(__file__).parents[3] / "docs" / "api.md"
 

@@ -14,7 +14,7 @@ from plane_double import PlaneDouble
 from ampacity.api.app import create_app
 from ampacity.api.authorize import Access
 from ampacity.api.edge import PEER
-from ampacity.api.routes import ENDPOINTS
+from ampacity.api.table import ENDPOINTS
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 keys = st.sampled_from(

@@ -19,7 +19,7 @@ from ampacity.api.app import create_app
 from ampacity.api.authorize import Access
 from ampacity.api.edge import PEER
 from ampacity.api.openapi import document
-from ampacity.api.routes import ENDPOINTS
+from ampacity.api.table import ENDPOINTS
 from ampacity.model.errors import error_types
 from schema_check import mistakes, resolve
 

@@ -15,8 +15,8 @@ from ampacity import __version__
 from ampacity.api.app import create_app
 from ampacity.api.authorize import Access, Action, token_digest
 from ampacity.api.edge import PEER
-from ampacity.api.routes import ENDPOINTS
 from ampacity.api.server import RunningServer
+from ampacity.api.table import ENDPOINTS
 from ampacity.api.wire import MAX_BODY_BYTES
 from ampacity.model.errors import DriverUnavailable
 

@@ -22,6 +22,7 @@ from ampacity.model.plan import QueueStanding, Wait, WaitCode
 from ampacity.model.policy import DEFAULT_POLICY
 from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.resources import Allocation, DeviceShare
+from ampacity.model.site import EMPTY_SITE, Site
 from ampacity.model.view import (
     EventView,
     LogRecord,
@@ -64,6 +65,7 @@ class ClientDouble:
         self.records: dict[str, list[LogRecord]] = {}
         self.node_views: dict[str, NodeView] = {}
         self.route_view = RoutesView()
+        self.site = EMPTY_SITE
         self.model_list: list[ModelVersion] = []
         self.standings: tuple[QueueStanding, ...] = ()
         self.event_list: list[EventView] = []
@@ -204,6 +206,9 @@ class ClientDouble:
         )
         self.node_views[node] = replace(view, node=replace(view.node, marks=marks))
         return self.node_views[node]
+
+    def topology(self) -> Site:
+        return self.site
 
     def apply_topology(self, text: str, *, name: str, dry_run: bool = False) -> TopologyChanges:
         self._called("apply_topology", text, name, dry_run)
@@ -454,3 +459,14 @@ KILLED = Cause(kind=CauseKind.SIGNAL, signal=9)
 COMPLETED = Cause(kind=CauseKind.COMPLETED, exit_code=0)
 
 __all__ = ["AmpacityError", "ClientDouble", "a_model", "a_node", "an_attempt"]
+
+
+def ends_with(client: ClientDouble, cause: Cause, *lines: tuple[str, str]) -> None:
+    """What is submitted prints these (stream, text) lines and ends so."""
+
+    def on_submit(view: WorkloadView) -> None:
+        for stream, text in lines:
+            client.say(view, text, stream=stream)
+        client.end(view, cause)
+
+    client.on_submit = on_submit

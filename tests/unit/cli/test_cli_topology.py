@@ -9,6 +9,10 @@ from typing import Any
 from cli_client_double import ClientDouble, a_node
 from click.testing import Result
 
+from ampacity.model.ids import NodeId
+from ampacity.model.site import Site
+from ampacity.model.volume import Volume, VolumeUse
+
 Amp = Callable[..., Result]
 
 FILE = "topology:\n  fabric: {levels: [leaf], places: {a: {nodes: n1}}}\n"
@@ -47,3 +51,50 @@ def test_a_wrong_topology_file_changes_nothing(amp: Amp, client: ClientDouble, t
     assert refused.exit_code == 2
     assert f"{file}:2" in refused.stderr
     assert not client.calls
+
+
+def test_volumes_are_listed_with_who_mounts_them(amp: Amp, amp_json: Callable[..., Any], client: ClientDouble) -> None:
+    assert amp("volumes").stderr.startswith("There are no volumes: ")
+    assert amp_json("volumes") == {"volumes": []}
+    many = tuple(NodeId(f"n{index}") for index in range(1, 6))
+    client.site = Site(
+        storage={
+            "corpus": Volume(path="/mnt/corpus", near=many, tree="fabric", read_only=True),
+            "scratch": Volume(path="/nvme", nodes=many[:1]),
+            "lost": Volume(path="/lost", nodes=()),
+        }
+    )
+    assert amp("run", "-d", "--name", "b", "-v", "corpus:/data:ro", "-v", "./here:/x", "--", "true").exit_code == 0
+    assert amp("run", "-d", "--name", "a", "--volume", "corpus:/data", "--", "true").exit_code == 0
+    lines = amp("volumes").stdout.splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "VOLUME PATH NODES NEAR WORTH MAY MOUNTED BY",
+        "corpus /mnt/corpus all n1, n2, n3 and 2 more 10 by fabric read a, b",
+        "lost /lost none write",
+        "scratch /nvme n1 write",
+    ]
+    found = {each["name"]: each for each in amp_json("volumes")["volumes"]}
+    assert found["corpus"]["mounted_by"] == ["a", "b"]
+    assert found["scratch"]["nodes"] == ["n1"]
+
+
+def test_volumes_of_run_are_said_as_docker_has_them(amp: Amp, client: ClientDouble, tmp_path: Path) -> None:
+    amp("run", "-d", "--name", "b", "-v", "corpus:/data:ro", "-v", "/srv/here:/x", "--", "true")
+    (view,) = client.views.values()
+    assert view.spec.volumes == (
+        VolumeUse(target="/data", volume="corpus", read_only=True),
+        VolumeUse(target="/x", folder="/srv/here"),
+    )
+    for wrong, said in (
+        ("corpus", "is not understood"),
+        (":/data", "is not understood"),
+        ("corpus:/data:rx", "is not understood"),
+        ("corpus:data", "does not begin at the root"),
+        ("corpus:/proc", "no job can do without"),
+    ):
+        refused = amp("run", "-v", wrong, "--", "true")
+        assert refused.exit_code == 2
+        assert "--volume" in refused.stderr
+        assert said in refused.stderr
+    twice = amp("run", "-v", "a:/data", "-v", "b:/data", "--", "true")
+    assert "something else is at /data already" in twice.stderr

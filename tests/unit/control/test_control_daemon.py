@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ampacity.control.daemon import Clock, Daemon
+from ampacity.control.daemon import Daemon
 from ampacity.control.state_folder import Settings, StateFolder, choose_port, is_free
 from ampacity.model.attempt import AttemptPhase
 from ampacity.model.errors import InvalidSpec, PortInUse, StateFolderBusy, UserError
@@ -63,19 +63,6 @@ def submit(daemon: Daemon, spec: WorkloadSpec) -> str:
 
 def phase(daemon: Daemon, ref: str) -> WorkloadPhase:
     return daemon.plane.workload(ref, project=DEFAULT_PROJECT).workload.phase
-
-
-def test_time_never_goes_back() -> None:
-    told = iter([10.0, 12.0, 11.0, 3.0, 13.0])
-    clock = Clock(floor=11.5, source=lambda: next(told), steady=lambda: 0.0)
-    assert [clock() for _ in range(5)] == [11.5, 12.0, 12.0, 12.0, 13.0]
-
-
-def test_time_goes_on_slowly_until_a_clock_that_was_set_back_has_caught_up() -> None:
-    told = iter([100.0, 40.0, 60.0, 200.0])
-    steady = iter([0.0, 1.0, 11.0, 31.0, 41.0])
-    clock = Clock(source=lambda: next(told), steady=lambda: next(steady))
-    assert [clock() for _ in range(4)] == [100.0, 105.0, 115.0, 200.0]
 
 
 def test_the_clock_set_forward_and_back_loses_nothing_and_runs_nothing_twice(

@@ -10,13 +10,17 @@ from control_bench import task
 from test_control_plane import Seat
 
 import ampacity.control.step as parts
+from ampacity.control.launching import mounts_of
+from ampacity.drivers.base import Mount
 from ampacity.model.errors import InvalidSpec, NotFound
 from ampacity.model.event import EventKind
 from ampacity.model.ids import NodeId
 from ampacity.model.plan import Placement, Plan, Start
 from ampacity.model.resources import Allocation, Counted, Range, ResourceRequest
 from ampacity.model.rules import LabelRule, PlacementRules
+from ampacity.model.site import Site
 from ampacity.model.view import TopologyChanges
+from ampacity.model.volume import VolumeUse
 from ampacity.model.workload import WorkloadPhase
 from ampacity.scheduler import State, plan
 
@@ -121,3 +125,34 @@ def test_wrong_marks_are_refused(seat: Seat) -> None:
         seat.plane.mark_node(first, labels={"a": ""}, taints={}, by="anna")
     with pytest.raises(NotFound):
         seat.plane.mark_node("nowhere", labels={"a": "b"}, taints={}, by="anna")
+
+
+def test_a_volume_has_to_be_known_when_it_is_asked_for_and_who_misses_one_is_counted(seat: Seat) -> None:
+    asks = task("reader", volumes=(VolumeUse(target="/data", volume="corpus"),))
+    with pytest.raises(InvalidSpec, match="there is no volume 'corpus'") as caught:
+        seat.submit(asks)
+    assert (caught.value.where.key, caught.value.hint) == (
+        "volumes./data",
+        "No topology file names any. Name it under `storage`, or write a folder.",
+    )
+    text = "storage:\n  corpus: {path: /srv/corpus, read_only: true}\n"
+    said = seat.plane.apply_topology(text, file="t.yaml", by="anna", dry_run=False).changes
+    assert said == ("volume corpus comes: /srv/corpus on all nodes, read only",)
+    with pytest.raises(InvalidSpec) as caught:
+        seat.submit(task("typo", volumes=(VolumeUse(target="/data", volume="corpse"),)))
+    assert caught.value.hint == "Did you mean corpus?"
+    ident = seat.submit(asks).workload.id
+    (attempt,) = seat.bench.attempts(ident)
+    launch = seat.bench.driver.launch(attempt.key(0))
+    assert launch.mounts == (Mount(source="/srv/corpus", target="/data", read_only=True),)
+    gone = seat.plane.apply_topology("licences: {a: 1}\n", file="t.yaml", by="anna", dry_run=True).changes
+    assert "volume corpus goes, which 1 workload would mount" in gone
+    moved = seat.plane.apply_topology(text.replace("/srv", "/mnt"), file="t.yaml", by="anna", dry_run=True).changes
+    assert moved == ("volume corpus: now /mnt/corpus on all nodes, read only",)
+
+
+def test_a_folder_is_mounted_without_a_topology_file_and_a_volume_that_went_fails_the_launch() -> None:
+    use = VolumeUse(target="/data", folder="/srv/x", read_only=True)
+    assert mounts_of(task("a", volumes=(use,)), Site()) == (Mount(source="/srv/x", target="/data", read_only=True),)
+    with pytest.raises(NotFound, match="there is no volume corpus any more"):
+        mounts_of(task("b", volumes=(VolumeUse(target="/data", volume="corpus"),)), Site())

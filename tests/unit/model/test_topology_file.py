@@ -8,6 +8,7 @@ from ampacity.model.errors import InvalidSpec
 from ampacity.model.ids import NodeId
 from ampacity.model.topology_file import parse_topology_file
 from ampacity.model.topology_file.ranges import expanded
+from ampacity.model.volume import Volume
 
 FILE = """\
 topology:
@@ -68,6 +69,13 @@ TREE = "topology:\n  t:\n    levels: [room, rack]\n    places:\n"
         ("feeds:\n  a: {power: 1kW, nodes: [n1]}\n  b: {power: 1kW, nodes: [n1]}\n", 3, "draws from a as well"),
         ("feeds:\n  a: {power: 1 horse}\n", 2, "is not a power"),
         ("licences: {a: 0}\n", 1, "between 1 and"),
+        ("storage:\n  a: {path: here}\n", 2, "does not begin at the root"),
+        ("storage:\n  a: {path: /x/../y}\n", 2, "Write /y."),
+        ("storage:\n  a: {}\n", 2, "path"),
+        ("storage:\n  a: {path: /x, nodes: [n1], near: [n1, n2]}\n", 2, "n2 does not have it"),
+        ("storage:\n  a: {path: /x, tree: fabrik}\n", 2, "Did you mean fabric?"),
+        ("storage:\n  a: {path: /x, worth: -1}\n", 2, "between 0 and 1000"),
+        ("storage:\n  A/b: {path: /x}\n", 2, "A/b"),
         ("licences: {a: 1}\n---\nlicences: {b: 1}\n", 3, "the first time in line 1"),
     ],
 )
@@ -86,6 +94,26 @@ def test_nodes_that_are_not_known_are_told_with_their_lines() -> None:
         read.refuse_unknown([NodeId("n1"), NodeId("n2"), NodeId("n5")])
     assert caught.value.where is not None
     assert caught.value.where.line == 9
+
+
+def test_volumes() -> None:
+    text = """\
+storage:
+  corpus: {path: /mnt/corpus, near: "n[1-2]", tree: halls, worth: 30, read_only: true}
+  scratch: {path: /nvme, nodes: n3}
+---
+topology:
+  halls: {levels: [hall], places: {}}
+"""
+    read = parse_topology_file(text, file="t.yaml")
+    n1, n2, n3 = (NodeId(f"n{index}") for index in (1, 2, 3))
+    assert read.site(1).storage == {
+        "corpus": Volume(path="/mnt/corpus", near=(n1, n2), tree="halls", worth=30, read_only=True),
+        "scratch": Volume(path="/nvme", nodes=(n3,)),
+    }
+    with pytest.raises(InvalidSpec, match="there is no node n3") as caught:
+        read.refuse_unknown([n1, n2])
+    assert (caught.value.where.line, caught.value.where.key) == (3, "storage.scratch.nodes[0]")
 
 
 def test_ranges() -> None:

@@ -10,6 +10,7 @@ import pytest
 from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.resources import AcceleratorRequest, Range, ResourceRequest
 from ampacity.model.service_terms import BrownOut, Overload, Price
+from ampacity.model.volume import VolumeUse
 from ampacity.model.workload import (
     CheckpointPolicy,
     ReadinessProbe,
@@ -159,10 +160,29 @@ def _defaults() -> dict[str, object]:
     return {"num_nodes": bare.num_nodes, "resources": bare.resources, "workdir": ""}
 
 
+def test_volumes_are_names_or_folders() -> None:
+    text = "name: x\nrun: a\nvolumes:\n  /b: ./cache\n  /a: corpus\n  /c: {volume: m, read_only: true, worth: 3}\n"
+    (spec,) = parse_workload(text, file="job.yaml", directory="/work")
+    assert spec.volumes == (
+        VolumeUse(target="/a", volume="corpus"),
+        VolumeUse(target="/b", folder="/work/cache"),
+        VolumeUse(target="/c", volume="m", read_only=True, worth=3),
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "line", "key", "said"),
     [
         ("", 0, "", "there is no workload in it."),
+        ("name: x\nrun: a\nvolumes:\n  data: corpus\n", 4, "volumes.data", "does not begin at the root."),
+        ("name: x\nrun: a\nvolumes:\n  /data/: corpus\n", 4, "volumes./data/", "Write /data."),
+        ("name: x\nrun: a\nvolumes:\n  /proc/x: corpus\n", 4, "volumes./proc/x", "no job can do without"),
+        ("name: x\nrun: a\nvolumes:\n  /: corpus\n", 4, "volumes./", "no job can do without"),
+        ("name: x\nrun: a\nvolumes:\n  /data: Corpus\n", 4, "volumes./data.volume", "small letters"),
+        ("name: x\nrun: a\nvolumes:\n  /data: ~/corpus\n", 4, "volumes./data.folder", "'~' is not filled in"),
+        ("name: x\nrun: a\nvolumes:\n  /data: {name: a}\n", 4, "volumes./data.name", "is not a key"),
+        ("name: x\nrun: a\nvolumes:\n  /data: {read_only: true}\n", 4, "volumes./data", "either a volume or a folder"),
+        ("name: x\nrun: a\nvolumes: [corpus]\n", 3, "volumes", "a list"),
         ("# only a comment\n---\n", 0, "", "there is no workload in it."),
         ("- a\n", 1, "", "a workload is a map of keys, not a list."),
         ("hello", 1, "", "a workload is a map of keys, not the text 'hello'."),

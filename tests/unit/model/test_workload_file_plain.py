@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from ampacity.model.errors import InvalidSpec
 from ampacity.model.resources import AcceleratorRequest, Counted, KindRate, Range, ResourceRequest
 from ampacity.model.rules import ApartRule, LabelRule, PlacementRules, Preference, TopologyMode, TopologyRule
+from ampacity.model.service_terms import BrownOut, Overload, Price, Routing
+from ampacity.model.volume import VolumeUse
 from ampacity.model.workload import (
     ReadinessProbe,
     RetryPolicy,
@@ -70,6 +72,35 @@ def test_rules_come_back_as_they_were() -> None:
     assert plain_from_spec(spec)["resources"]["accelerators"] == "H100:1 | A100:2"
 
 
+def test_volumes_come_back_as_they_were() -> None:
+    uses = (
+        VolumeUse(target="/a", volume="corpus"),
+        VolumeUse(target="/b", volume="models", read_only=True, worth=0),
+        VolumeUse(target="/c", folder="/srv/cache"),
+    )
+    spec = replace(GOOD, volumes=uses)
+    assert checked_spec(spec) == spec
+
+
+def test_what_a_service_says_comes_back_as_it_was() -> None:
+    service = ServiceSpec(
+        port=80,
+        model="tiny:1",
+        engine="transformers",
+        engine_args=("--fast",),
+        served_name="writer",
+        readiness=ReadinessProbe(path="/ready", interval_s=2.0, timeout_s=60.0, failures=5),
+        concurrency=8,
+        routing=Routing.PREFIX,
+        hedge_after_s=2.5,
+        price=Price(input=0.5, output=1.5, cached_input=0.1),
+        overload=Overload(max_wait_s=10.0, brown_out=BrownOut(after_s=2.0, max_tokens=256, model="small")),
+    )
+    assert all(getattr(service, each.name) != getattr(ServiceSpec(), each.name) for each in fields(ServiceSpec))
+    spec = replace(SERVICE, run="", service=service)
+    assert checked_spec(spec) == spec
+
+
 def test_defaults_are_filled_in() -> None:
     bare = replace(SERVICE, service=None)
     assert checked_spec(bare) == SERVICE
@@ -99,6 +130,9 @@ def test_defaults_are_filled_in() -> None:
         (replace(GOOD, resources=ResourceRequest(cpu_milli=Range.exactly(-1000))), "resources.cpus"),
         (replace(GOOD, resources=ResourceRequest(cpu_milli=Range(minimum=2000, maximum=1000))), "resources.cpus"),
         (replace(GOOD, resources=ResourceRequest(disk_bytes=-1)), "resources.disk"),
+        (replace(GOOD, volumes=(VolumeUse(target="/a"),)), "volumes./a"),
+        (replace(GOOD, volumes=(VolumeUse(target="/a", volume="b", folder="/c"),)), "volumes./a"),
+        (replace(GOOD, volumes=(VolumeUse(target="/a", folder="/c", worth=1),)), "volumes./a.worth"),
         (asking(replace(H100, milli=0)), "resources.accelerators"),
         (asking(replace(H100, milli=2000)), "resources"),
         (asking(replace(H100, milli=500, count=Range.exactly(2))), "resources"),

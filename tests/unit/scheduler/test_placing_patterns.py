@@ -59,5 +59,10 @@ def test_halves_thirds_and_scraps() -> None:
     assert worth_of_pieces(np.array([33]), np.ones(1))[[32, 33, 66, 99]] == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
+def test_what_is_left_over_is_cut_into_the_smallest_pieces_to_the_last() -> None:
+    worth = worth_of_pieces(np.array([1, 60]), np.array([300.0, 5.0]))
+    assert worth[[1, 40, 60, 100]] == pytest.approx([0.01, 0.4, 0.6, 1.0])
+
+
 def test_without_demand_nothing_is_worth_anything() -> None:
     assert not worth_of_pieces(np.zeros(0, np.int64), np.zeros(0)).any()

@@ -14,8 +14,10 @@ from ampacity.model.lasting import Basis, Lasting
 from ampacity.model.plan import Plan, WaitCode
 from ampacity.model.policy import BackfillName, BackfillPolicy, SchedulerPolicy
 from ampacity.model.queue import Queue
-from ampacity.model.resources import Range
-from ampacity.model.workload import WorkloadKind
+from ampacity.model.resources import Counted, Range, ResourceRequest
+from ampacity.model.rules import PlacementRules, TopologyMode, TopologyRule
+from ampacity.model.site import Site
+from ampacity.model.workload import SpecRevision, WorkloadKind
 from ampacity.scheduler import build, plan
 from ampacity.scheduler.backfill.horizon import end_of
 from ampacity.scheduler.runtimes import lasting
@@ -57,8 +59,11 @@ def test_only_what_is_needed_is_held() -> None:
     assert started(made) == {"long0"}, "on n2; all of n1 is held"
     assert made.starts[0].placements[0].node == "n2"
     smaller = workload("head", request("H100:3"), num_nodes=TWO)
-    made = planned(held("w1", "H100:2", 50.0), held("w2", "H100:2", 60.0, on="n2"), smaller, *long)
-    assert started(made) == {"long0", "long1"}, "one of each node's two that are free is held"
+    busy = held("w1", "H100:2", 50.0), held("w2", "H100:2", 60.0, on="n2")
+    assert started(planned(*busy, smaller, *long)) == {"long0", "long1"}, "one of each node's two that are free is held"
+    easy = BackfillPolicy(name=BackfillName.EASY)
+    made = planned(*busy, smaller, *long, backfill=easy)
+    assert started(made) == {"long0", "long1"}, "also when as many have places held as may"
 
 
 @pytest.mark.parametrize(
@@ -205,3 +210,105 @@ def test_quota_that_is_held_from_a_time_on_may_be_used_until_then() -> None:
             "head": 100.0,
         }.items()
         assert started(made) == starts
+
+
+def test_of_a_shared_device_only_that_part_is_held_that_does_not_come_free() -> None:
+    one = node("n1", devices=1)
+    sharer = running("w1", one, request("H100:0.5"), lasts_s=50.0)
+    head = workload("head", request("H100:0.6"))
+    long = workload("long", request("H100:0.4"), created_at=1.0)
+    longer = workload("longer", request("H100:0.1"), created_at=2.0)
+    made = plan(build(rows_of(one, sharer, head, long, longer)), 0.0)
+    assert (made.reservations[0].workload, made.reservations[0].from_s) == ("head", 50.0)
+    assert started(made) == {"long"}, "a tenth is held of the half that is free"
+
+
+def test_who_ends_in_time_uses_the_devices_that_are_held_and_leaves_the_others_to_those_who_do_not() -> None:
+    """Two of n1's four devices come free in time; of the other two one is held for a head that needs three."""
+    head = workload("head", request("H100:3"), created_at=0.0)
+    short = workload("short", request("H100"), created_at=1.0, limit_s=20.0)
+    long = [workload(f"long{index}", request("H100"), created_at=2.0 + index, limit_s=900.0) for index in range(2)]
+    state = build(rows_of(N1, held("w1", "H100:2", 50.0), head, short, *long))
+    made = plan(state, 0.0)
+    found = made.reservations[0]
+    assert (found.workload, found.from_s) == ("head", 50.0)
+    assert [share.device for share in found.placements[0].allocation.devices] == ["n1-0", "n1-1", "n1-2"]
+    assert [(start.workload, start.placements[0].allocation.devices[0].device) for start in made.starts] == [
+        ("short", "n1-2"),
+        ("long0", "n1-3"),
+    ]
+
+
+def test_of_several_devices_that_come_free_the_first_are_taken_and_what_is_free_is_left() -> None:
+    """Devices 0 and 1 are busy until 50, 2 and 3 are free: who needs two of them in 50 s holds none that is free."""
+    busy = held("w1", "H100:2", 50.0)
+    head = workload("head", request("H100:2", cpus=64))
+    made = plan(build(rows_of(N1, busy, head)), 0.0)
+    (found,) = made.reservations
+    assert [share.device for share in found.placements[0].allocation.devices] == ["n1-0", "n1-1"]
+
+
+def test_what_may_start_again_after_a_failure_is_told_apart_by_what_it_asks_for() -> None:
+    """Those that were held back stand in no line: each is looked at by its own shape, not by that of another."""
+    large = workload("a", request("H100:4"), not_before=1.0, failures=1)
+    small = [workload(id, request("H100"), not_before=1.0, failures=1) for id in ("b", "c")]
+    made = planned(held("w1", "H100:1", None), held("w2", "H100:1", None, on="n2"), large, *small, now=10.0)
+    assert started(made) == {"b", "c"}
+    assert [(wait.workload, wait.code) for wait in made.waits] == [("a", WaitCode.INSUFFICIENT)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "at", "on"), [(TopologyMode.REQUIRED, 50.0, ["n2", "n3"]), (TopologyMode.PREFERRED, 20.0, ["n0", "n2"])]
+)
+def test_a_gang_that_has_to_be_in_one_place_has_a_place_held_in_the_first_that_comes_free(
+    mode: TopologyMode, at: float, on: list[str]
+) -> None:
+    nodes = [
+        replace(node(f"n{index}", devices=8), trees={"fabric": ("spine", f"leaf{index // 2}")}) for index in range(4)
+    ]
+    ends = (10.0, 100.0, 20.0, 50.0)
+    busy = [running(f"w{index}", nodes[index], request("H100:8"), lasts_s=ends[index]) for index in range(4)]
+    rule = TopologyRule(tree="fabric", level="leaf", mode=mode)
+    gang = _ruled(workload("gang", request("H100:8"), num_nodes=TWO), PlacementRules(topology=rule))
+    (found,) = plan(build(rows_of(*nodes, *busy, gang)), 0.0).reservations
+    assert (found.from_s, [place.node for place in found.placements]) == (at, on)
+
+
+def _ruled(parts: tuple[Row, ...], rules: PlacementRules) -> tuple[Row, ...]:
+    return tuple(
+        replace(row, spec=replace(row.spec, rules=rules)) if isinstance(row, SpecRevision) else row for row in parts
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        replace(request("H100"), counted=(Counted(name="fpga", amount=1),)),
+        replace(request("H100"), power_w=100),
+    ],
+)
+def test_who_asks_for_what_is_counted_or_for_watts_is_promised_no_time_at_which_they_may_be_missing(
+    asked: ResourceRequest,
+) -> None:
+    """The device comes free at 50, what it asks for beside that at 90."""
+    whole = replace(node("n1", devices=1), counted={"fpga": 1}, feed="pdu")
+    device = running("w1", whole, request("H100"), lasts_s=50.0)
+    beside = running("w2", whole, replace(asked, accelerators=()), lasts_s=90.0)
+    made = plan(build(rows_of(Site(feeds={"pdu": 150}), whole, device, beside, workload("head", asked))), 0.0)
+    assert [(each.workload, each.from_s) for each in made.reservations] == [("head", 90.0)]
+
+
+def test_all_of_one_shape_have_places_held_as_long_as_more_may() -> None:
+    """There would be room for them, were it not held; they have other limits, so each is looked at by itself."""
+    busy = held("w1", "H100:3", 50.0), held("w2", "H100:3", 80.0, on="n2")
+    gang = workload("gang", request("H100:4"), num_nodes=TWO, limit_s=10.0)
+    long = [
+        workload(f"long{index}", request("H100"), created_at=1.0 + index, limit_s=500.0 + index) for index in (0, 1)
+    ]
+    made = planned(*busy, gang, *long)
+    assert [(each.workload, each.from_s) for each in made.reservations] == [
+        ("gang", 80.0),
+        ("long0", 90.0),
+        ("long1", 90.0),
+    ]
+    assert started(made) == set()

@@ -120,6 +120,7 @@ def test_impossible_in_other_ways() -> None:
     cpus = could_ever_fit(spec(cpus=256), nodes)
     assert cpus is not None
     assert cpus.message == "asks for 256 CPUs; the largest node has 128."
+    assert cpus.hint.endswith("128 CPUs and 1.1GB of memory on n2 and 8 CPUs and 274.9GB of memory on n1.")
     together = could_ever_fit(spec("H100:1", cpus=64), nodes)
     assert together is not None
     assert "no node has all of it" in together.message

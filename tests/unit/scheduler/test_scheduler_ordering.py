@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from ampacity.model.event import Row
 from ampacity.model.history import RuntimeHistory, Usage, faded, usage_rate, used_since
 from ampacity.model.ids import DEFAULT_PROJECT, Owner, QueueName
 from ampacity.model.plan import Plan, WaitCode
 from ampacity.model.policy import BackfillName, BackfillPolicy, OrderName, Points, SchedulerPolicy, Sharing
 from ampacity.model.queue import Queue
+from ampacity.model.workload import WorkloadPhase
 from ampacity.scheduler import build, plan
 from ampacity.scheduler.queues.accounts import fairness
 from scheduler_cluster import node, request, rows_of, running, workload
@@ -66,6 +71,26 @@ def test_what_runs_counts_as_used_before_it_has_ended() -> None:
     assert [start.workload for start in planned(*parts, held, **keys).starts] == ["w2", "w1"]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("sharing", Sharing)
+@pytest.mark.parametrize("order", [OrderName.FAIR, OrderName.MULTIFACTOR])
+def test_who_comes_after_others_or_was_held_back_stands_by_what_it_has_used_as_well(
+    order: OrderName, sharing: Sharing
+) -> None:
+    again = workload("w1", owner="anna", created_at=3.0, not_before=1.0, failures=1)
+    first = workload("w0", owner="anna", created_at=0.0)
+    done = replace(first[0], phase=WorkloadPhase.SUCCEEDED)  # type: ignore[type-var]
+    following = workload("w1", owner="anna", created_at=3.0, after=("w0",))
+    ben, cleo = (
+        workload(id, owner=owner, created_at=at) for id, owner, at in (("w2", "ben", 2.0), ("w3", "cleo", 4.0))
+    )
+    keys = {"order": order, "sharing": sharing}
+    for late in ((again,), (done, following)):
+        for others, second in (([ben], "w1"), ([ben, cleo], "w3")):
+            assert starts(*late, *others, **keys) == ["w2", "w1"], "by their age, where nobody has used anything"
+            assert starts(*late, *others, used("anna", 5000.0), **keys) == ["w2", second]
+            assert starts(*late, *others, used("ben", 5000.0), **keys)[0] != "w2"
+
+
 def test_usage_fades_by_halves() -> None:
     assert faded(0.0, DAY) == 1.0
     assert faded(2 * DAY, DAY) == 0.25
@@ -77,6 +102,7 @@ def test_usage_fades_by_halves() -> None:
     shares = fairness({"anna": 30.0, "ben": 30.0, "cleo": 0.0})
     assert shares["cleo"] == 1.0
     assert shares["anna"] == shares["ben"] == 2**-1.5
+    assert fairness({"anna": 0.0, "ben": 0.0}) == {"anna": 1.0, "ben": 1.0}
 
 
 def test_usage_is_weighed_by_what_costs_most() -> None:
@@ -119,6 +145,16 @@ def test_gittins_prefers_what_may_soon_end() -> None:
     assert starts(steady, mixed, half, same, order=OrderName.GITTINS) == ["a1", "b1"]
     ran = workload("a1", created_at=1.0, ran_s=50.0)
     assert starts(steady, ran, half, same, order=OrderName.GITTINS) == ["b1", "a1"], "it is one of the long ones"
+
+
+@pytest.mark.parametrize("order", [OrderName.GITTINS, OrderName.SHORTEST_REMAINING])
+def test_where_nothing_is_learned_of_a_kind_what_is_left_of_the_limit_counts(order: OrderName) -> None:
+    long, short = workload("w1", created_at=1.0, limit_s=1000.0), workload("w2", created_at=2.0, limit_s=900.0)
+    assert starts(long, short, order=order) == ["w2", "w1"]
+    ran = workload("w3", created_at=3.0, limit_s=5000.0, ran_s=4800.0)
+    assert starts(long, short, ran, order=order) == ["w3", "w2"]
+    beyond = workload("w4", created_at=4.0, limit_s=100.0, ran_s=500.0)
+    assert starts(long, beyond, order=order) == ["w4", "w1"], "what has run for longer than it may has a second left"
 
 
 def test_least_attained_service() -> None:
@@ -189,8 +225,6 @@ def test_an_elastic_gang_grows_as_far_as_its_queue_may() -> None:
 
 
 def test_a_policy_holds_from_the_moment_on_when_it_is_set() -> None:
-    from dataclasses import replace
-
     from ampacity.model.event import Draft, Event, EventKind, put
 
     state = build(rows_of(node("n1", cpus=1), workload("w1"), workload("w2", priority=5, created_at=1.0)))

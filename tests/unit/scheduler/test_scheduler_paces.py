@@ -99,6 +99,13 @@ def test_a_gang_of_any_kind_is_of_one_kind_where_that_can_be() -> None:
     assert len(wide.starts[0].placements) == 5, "else of several"
 
 
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_no_kind_is_given_that_was_not_asked_for_whatever_is_known_of_its_speed(nodes: int) -> None:
+    free = [node(f"t4-{index}", devices=8, kind="T4") for index in range(2)]
+    asked = asks("A100:8 | H100:8", nodes=nodes, A100=1.0, H100=3.0)
+    assert planned(*free, node("a100", devices=1, kind="A100"), measured(T4=9.0, A100=1.0), asked).starts == ()
+
+
 def test_why_tells_the_rates_and_where_they_come_from() -> None:
     (start,) = planned(*mixed(), measured(H100=0.5), asks("H100:8 | A100:8", H100=3.0, A100=1.0)).starts
     assert start.why.endswith("; expected: 4 steps/s on H100 (measured), 1 on A100 (given)")

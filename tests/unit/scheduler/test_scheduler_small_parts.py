@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from ampacity.scheduler.ordering.base import Circumstances
 from ampacity.scheduler.ordering.fair import LARGE, ByFactors
 from ampacity.scheduler.ordering.sized import LeastAttained
 from ampacity.scheduler.outlook import _nth
-from ampacity.scheduler.placing import Ask
+from ampacity.scheduler.placing import Ask, PolicyName, Room, make
 from ampacity.scheduler.placing.least_waste import lost_of_pieces
 from ampacity.scheduler.placing.pressure import _allowed
 from ampacity.scheduler.placing.rules import LEVELS
@@ -125,6 +126,11 @@ def test_fleets_are_others_by_any_single_difference() -> None:
     licensed = fleet_of(n1)
     licensed.licences_used["sim"] = 1
     assert licensed != bare
+    assert fleet_of(replace(n1, labels={"zone": "a"})) != bare, "the same amounts"
+    for column in ("cpu_left", "power_used_w"):
+        drifted = fleet_of(n1)
+        getattr(drifted, column)[drifted.row_of[n1.id]] += 1
+        assert drifted != bare, column
 
 
 def test_a_node_that_went_leaves_nothing_counted_behind_it() -> None:
@@ -134,6 +140,15 @@ def test_a_node_that_went_leaves_nothing_counted_behind_it() -> None:
     fleet.remove_node(NodeId("n1"))
     assert fleet.counted_left["fpga"][row] == 0
     assert fleet.kinds_there() == []
+    amounts = (
+        fleet.cpu_total,
+        fleet.cpu_left,
+        fleet.memory_total,
+        fleet.memory_left,
+        fleet.disk_total,
+        fleet.disk_left,
+    )
+    assert not any(column.any() for column in (*amounts, fleet.device_total, fleet.device_left, fleet.power_used_w))
 
 
 # Demand ---------------------------------------------------------------------------------------------------------------
@@ -155,6 +170,7 @@ def test_a_kind_that_nobody_has_loads_no_kind() -> None:
     assert _allowed((2,), 2).tolist() == [0, 0]
     assert _allowed((1, 2), 2).tolist() == [0, 1]
     assert _allowed((), 2).tolist() == [1, 1]
+    assert not Ask(cpu_milli=1, count=1, kinds=(2,)).allowed(2).any(), "nor does it fit where there is no device"
 
 
 def test_of_whole_devices_alone_a_piece_is_lost_as_a_whole() -> None:
@@ -173,6 +189,21 @@ def test_what_gpu_clustering_was_told_of_is_forgotten_when_it_leaves() -> None:
     for ask in asks:
         policy.release(3, ask)
     assert not policy._classes.any()
+
+
+@pytest.mark.parametrize("name", [each for each in PolicyName if each is not PolicyName.RANDOM])
+def test_what_a_policy_keeps_of_the_nodes_holds_when_more_join_and_others_go(name: PolicyName) -> None:
+    ask = Ask(cpu_milli=1000, count=1, device_milli=500)
+    kept = make(name, mix=[(ask, 1)])
+    nodes = [node(f"n{index}", devices=1 + index % 4) for index in range(12)]
+    fleet = Fleet()
+    changes = [partial(fleet.put_node, each) for each in nodes]
+    for change in (*changes, partial(fleet.remove_node, nodes[3].id)):
+        change()
+        room, fresh = Room.of(Board.of(fleet)), make(name, mix=[(ask, 1)])
+        for each in (kept, fresh):
+            each.begin(room)
+        assert kept.choose(room, ask, count=3) == fresh.choose(room, ask, count=3)
 
 
 def test_rates_below_one_step_a_second_tell_a_ratio_as_well() -> None:
@@ -290,6 +321,8 @@ def test_who_has_nothing_to_spare_lends_nothing() -> None:
     used = {"a": {"H100": 4}, "b": {"H100": 6}, "": {"H100": 10}}
     assert lent(tree, used, {"H100": 12}, "a") == {}
     assert lent(tree, used, {"H100": 12}, "c") == {"H100": 2}
+    at_quota = {"a": {"H100": 4}, "b": {"H100": 4}, "": {"H100": 8}}
+    assert lent(tree, at_quota, {"H100": 12}, "c") == {}, "nobody borrows"
 
 
 def test_what_is_held_is_counted_by_the_kinds_that_devices_now_have() -> None:
@@ -305,4 +338,5 @@ def test_what_is_held_is_counted_by_the_kinds_that_devices_now_have() -> None:
     key = "default/default/anna"
     used = [each.accounts.used(key, at=100.0, policy=policy, rows={}, shares=each.shares) for each in (state, anew)]
     assert used[0] == used[1] > 0
+    assert anew.accounts.used("default/default/ben", at=100.0, policy=policy, rows={}, shares=anew.shares) == 0.0
     assert np.isclose(used[0], 2 * 0.5 * 100.0, rtol=0.01)

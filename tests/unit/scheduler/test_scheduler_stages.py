@@ -124,6 +124,7 @@ def test_words() -> None:
     assert say_request(request("H100:2", cpus=0.5, memory_bytes=10**9)) == "2 H100, 0.5 CPUs and 1GB of memory"
     assert say_request(request("1", cpus=1)) == "1 accelerator and 1 CPU"
     assert say_request(request("A100:80GB:2", cpus=0)) == "2 A100 of 80GB"
+    assert listed(["a", "b", "c", "d"]) == "a, b, c and d"
     assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert listed([]) == ""
 

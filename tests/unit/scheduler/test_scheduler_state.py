@@ -10,7 +10,8 @@ from ampacity.model.fits import capacity, less
 from ampacity.model.ids import NodeId, WorkloadId
 from ampacity.model.node import Health
 from ampacity.model.policy import Points, SchedulerPolicy
-from ampacity.model.workload import Workload, WorkloadPhase
+from ampacity.model.rules import ApartRule, PlacementRules
+from ampacity.model.workload import Desired, SpecRevision, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
 from scheduler_cluster import node, request, rows_of, running, workload
 
@@ -114,3 +115,44 @@ def test_the_work_behind_one_that_waits_counts_no_more_once_it_has_ended() -> No
     state.apply(event(1, ended(third[0], WorkloadPhase.CANCELLED)))
     (want,) = [each for each in state.line.all() if each.workload.id == "w1"]
     assert want.behind_s == 100.0
+
+
+def test_why_one_waits_is_said_as_of_the_plan_also_when_it_is_read_after_the_other_has_ended() -> None:
+    n1 = node("n1", devices=1)
+    parts = running("w1", n1, request("H100:1"))
+    state = build(rows_of(n1, parts, workload("w2", request("H100:1"))))
+    made, again = plan(state, 0.0), plan(state, 0.0)
+    (expected,) = again.waits
+    assert "name-w1 (w1)" in expected.text
+    attempt = parts[-1]
+    assert isinstance(attempt, Attempt)
+    state.apply(event(1, replace(attempt, phase=AttemptPhase.SUCCEEDED, version=2), ended(parts[0])))
+    assert list(made.waits) == [expected]
+
+
+def test_a_rule_that_keeps_apart_is_forgotten_when_its_workload_has_ended() -> None:
+    n1 = node("n1")
+    apart = PlacementRules(apart=ApartRule(workloads=("name-w2",)))
+    parts = tuple(
+        replace(row, spec=replace(row.spec, rules=apart)) if isinstance(row, SpecRevision) else row
+        for row in running("w1", n1, request(cpus=1))
+    )
+    state = build(rows_of(n1, parts, workload("w2")))
+    assert plan(state, 0.0).starts == ()
+    attempt = parts[-1]
+    assert isinstance(attempt, Attempt)
+    state.apply(event(1, replace(attempt, phase=AttemptPhase.SUCCEEDED, version=2), ended(parts[0])))
+    assert [start.workload for start in plan(state, 0.0).starts] == ["w2"]
+    assert state.neighbours == build(rows_of(n1, workload("w2"))).neighbours
+
+
+def test_without_a_wish_nothing_of_a_workload_is_started() -> None:
+    n1, parts = node("n1"), workload("w1")
+    wish = next(row for row in parts if isinstance(row, Desired))
+    state = build(rows_of(n1, parts))
+    gone = Event(seq=1, draft=Draft(kind=EventKind.WORKLOAD_CHANGED, at=0.0, changes=(remove(wish),)))
+    state.apply(gone)
+    without = build(rows_of(n1, *(row for row in parts if row is not wish)))
+    without.seq = 1
+    assert state == without
+    assert plan(state, 0.0).starts == plan(without, 0.0).starts == ()

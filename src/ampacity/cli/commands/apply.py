@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from ampacity.cli.session import Session, VerbCommand, verb
 
 if TYPE_CHECKING:
-    from ampacity.cli.files import AllRead
+    from ampacity.cli.files import AllRead, WholeText
     from ampacity.client import Client
+
+Changes = TypeVar("Changes")
 
 
 @click.command(cls=VerbCommand)
@@ -26,9 +29,9 @@ def command(session: Session, arguments: tuple[str, ...], options: tuple[str, ..
     """Submit every workload of the files. All files are checked before the first is submitted.
 
     A file may hold several workloads, with a line of --- between them. One with `queues:` or `scheduler:` at its top
-    makes the queue tree and the settings what it says, before anything is submitted; one with `topology:`, `feeds:` or
-    `licences:` the trees that nodes stand in, the power feeds and the licences; one with `routes:` the public names of
-    models on the endpoint.
+    makes the queue tree and the settings what it says, before anything is submitted; one with `topology:`, `feeds:`,
+    `licences:` or `storage:` the trees that nodes stand in, the power feeds, the licences and the volumes; one with
+    `routes:` the public names of models on the endpoint.
     """
     from ampacity.cli.answer import print_json
     from ampacity.cli.failure import FAILED, Usage
@@ -80,27 +83,22 @@ def _say_checked(session: Session, read: AllRead) -> None:
 
 def _change(session: Session, client: Client, read: AllRead, *, dry_run: bool = False) -> dict[str, object]:
     """Topology first: queues may speak of what it brings. What changed, by what it is about."""
-    from ampacity.cli.render.queues import changes_lines
+    from ampacity.cli.render.changes import queue_lines, route_lines, topology_lines
 
-    lines: list[str] = []
     found: dict[str, object] = {}
-    if read.topology:
-        topology = [client.apply_topology(each.text, name=each.file, dry_run=dry_run) for each in read.topology]
-        found["topology"] = topology
-        word = "would change" if dry_run else "changed"
-        lines += [f"topology {word}: {line}" for changes in topology for line in changes.changes] or [
-            "topology: nothing changes"
-        ]
-    if read.queues:
-        queues = [client.apply_queues(each.text, name=each.file, dry_run=dry_run) for each in read.queues]
-        found["queues"] = queues
-        lines += [line for changes in queues for line in changes_lines(changes)]
-    if read.routes:
-        from ampacity.cli.render.routes import route_changes_lines
+    lines: list[str] = []
 
-        routes = [client.apply_routes(each.text, name=each.file, dry_run=dry_run) for each in read.routes]
-        found["routes"] = routes
-        lines += [line for changes in routes for line in route_changes_lines(changes)]
+    def change(
+        about: str, files: list[WholeText], apply: Callable[..., Changes], said: Callable[[Changes], Iterator[str]]
+    ) -> None:
+        if files:
+            changes = [apply(each.text, name=each.file, dry_run=dry_run) for each in files]
+            found[about] = changes
+            lines.extend(line for each in changes for line in said(each))
+
+    change("topology", read.topology, client.apply_topology, topology_lines)
+    change("queues", read.queues, client.apply_queues, queue_lines)
+    change("routes", read.routes, client.apply_routes, route_lines)
     for line in lines if not session.json else ():
         click.echo(line)
     return found

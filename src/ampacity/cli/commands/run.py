@@ -32,6 +32,14 @@ _OPTIONS = (
     click.option(
         "--secret", "secrets", multiple=True, metavar="NAME", help="A secret for a variable; may be repeated."
     ),
+    click.option(
+        "-v",
+        "--volume",
+        "volumes",
+        multiple=True,
+        metavar="WHAT:PATH[:ro]",
+        help="A volume, or a folder of the node (./corpus), found at that path; may be repeated.",
+    ),
     click.option("--workdir", metavar="DIR", default=".", help="Where it runs. This folder where left out."),
     click.option("--setup", metavar="SCRIPT", help="A shell script that is run before it."),
     click.option("--retry", type=click.IntRange(min=0), metavar="N", help="How often it may begin again."),
@@ -74,28 +82,35 @@ def command(session: Session, /, command: tuple[str, ...], detach: bool, array: 
     refuse_workload_file(command)
     spec = spec_from_options(_keys(command, given))
 
-    from ampacity.cli.answer import print_json
-    from ampacity.cli.job import follow_to_end
     from ampacity.cli.launch import ensure_running
-    from ampacity.cli.render.console import tell
 
     ensure_running(session)
     with session.client() as client:
-        if array is not None:
-            sys.exit(_run_array(session, client, spec, array, detach=detach))
-        view = client.submit(spec)
-        name = view.workload.name
-        if detach:
-            if session.json:
-                print_json(view)
-            else:
-                click.echo(name)
-                tell(f"`ampacity attach {name}` follows it, `ampacity why {name}` says how it is.", style="dim")
-            return
+        if array is None:
+            code = _run_one(session, client, spec, detach=detach)
+        else:
+            code = _run_array(session, client, spec, array, detach=detach)
+    sys.exit(code)
+
+
+def _run_one(session: Session, client: Client, spec: WorkloadSpec, *, detach: bool) -> int:
+    """The exit code."""
+    from ampacity.cli.answer import print_json
+    from ampacity.cli.job import follow_to_end
+    from ampacity.cli.render.console import tell
+
+    view = client.submit(spec)
+    name = view.workload.name
+    if not detach:
         if not session.json and sys.stderr.isatty():
             tell(f"{name} submitted", style="dim")
-        code = follow_to_end(session, client, view)
-    sys.exit(code)
+        return follow_to_end(session, client, view)
+    if session.json:
+        print_json(view)
+    else:
+        click.echo(name)
+        tell(f"`ampacity attach {name}` follows it, `ampacity why {name}` says how it is.", style="dim")
+    return 0
 
 
 def _run_array(session: Session, client: Client, spec: WorkloadSpec, indices: str, *, detach: bool) -> int:
@@ -118,7 +133,7 @@ def _run_array(session: Session, client: Client, spec: WorkloadSpec, indices: st
 
 def _keys(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     """As a workload file has them; what was not said is ``None``."""
-    from ampacity.cli.asked import envs_from, name_from, shell_line
+    from ampacity.cli.asked import envs_from, name_from, shell_line, volumes_from
 
     checkpoint = {"dir": given["checkpoint_dir"], "every": given["checkpoint_every"]}
     ranks = given["ranks_per_node"]
@@ -130,6 +145,7 @@ def _keys(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
         "workdir": given["workdir"],
         "envs": envs_from(given["envs"]) or None,
         "secrets": list(given["secrets"]) or None,
+        "volumes": volumes_from(given["volumes"]) or None,
         "resources": {key: given[key] for key in ("accelerators", "cpus", "memory", "disk")},
         "num_nodes": given["nodes"],
         "ranks_per_node": ranks,

@@ -1,15 +1,15 @@
-"""The queue tree, and what a queue file changes in it."""
+"""The queue tree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from rich.text import Text
 
 from ampacity.model.amounts import ACCELERATORS, IN_BYTES, KINDLESS, print_amount
 from ampacity.model.plan import QueueStanding
 from ampacity.model.resources import WHOLE_MILLI
-from ampacity.model.view import QueueChanges, QueueTreeView, WorkloadRef
+from ampacity.model.view import QueueTreeView
 
 from .table import Column, Listing
 from .units import about_bytes
@@ -64,24 +64,3 @@ def _amount(name: str, amount: int) -> str:
 
 def _waiting(standing: QueueStanding) -> Text:
     return Text(str(standing.waiting), style="yellow" if standing.waiting else "dim")
-
-
-def changes_lines(changes: QueueChanges) -> Iterator[str]:
-    """What was changed, or would be."""
-    would = "would be " if changes.dry_run else ""
-    for names, word in ((changes.added, "added"), (changes.removed, "removed")):
-        for name in names:
-            yield f"{name}: {would}{word}"
-    yield from changes.changes
-    yield from (f"scheduler: {line}" for line in changes.policy)
-    if not (changes.added or changes.removed or changes.changes or changes.policy):
-        yield "queues: as they are already"
-    yield from _moves(changes.starts, "would start now")
-    yield from _moves(changes.holds, "would not start now")
-    yield from _moves(changes.stops, "would be stopped for others")
-    yield from (f"{line}: above what it may use; nothing of it is stopped for that" for line in changes.over)
-
-
-def _moves(refs: Sequence[WorkloadRef], what: str) -> Iterator[str]:
-    for ref in refs:
-        yield f"{ref.name} ({ref.queue}): {what}"

@@ -1,13 +1,13 @@
-"""Routes, and what a route file changes in them."""
+"""Routes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from rich.text import Text
 
 from ampacity.model.route import Fallback, Route
-from ampacity.model.view import RouteChanges, RoutesView
+from ampacity.model.view import RoutesView
 
 from .table import Column, Listing
 
@@ -53,13 +53,3 @@ def _fallback(fallback: Fallback, ready: Mapping[str, int], names: set[str]) -> 
 
 def _model(name: str, ready: Mapping[str, int]) -> Text:
     return Text(name, style="" if ready.get(name) else "yellow")
-
-
-def route_changes_lines(changes: RouteChanges) -> Iterator[str]:
-    """What was changed, or would be."""
-    word = "would change" if changes.dry_run else "changed"
-    yield from (f"routes {word}: {line}" for line in changes.changes)
-    if not changes.changes:
-        yield "routes: nothing changes"
-    if changes.unserved:
-        yield f"routes: nobody serves {', '.join(changes.unserved)} now"

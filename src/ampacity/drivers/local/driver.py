@@ -37,7 +37,7 @@ from .confine import Confinement
 from .device_watch import LOOK_EVERY_S, DeviceWatch
 from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
-from .handout import handed_out
+from .handout import handed_out, refuse_covering
 from .known_devices import with_known_devices
 from .log_lines import read_log
 from .machine import this_machine
@@ -114,7 +114,7 @@ class LocalDriver:
         self._device_watch.start()
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(signal=True, logs=True, files=True, exec=True)
+        return Capabilities(signal=True, logs=True, files=True, exec=True, mounts=True)
 
     def nodes(self) -> tuple[Node, ...]:
         return self._nodes
@@ -269,6 +269,7 @@ class LocalDriver:
 
     def _begin(self, launch: Launch, folder: MemberFolder) -> None:
         node = self._node(launch.node)
+        refuse_covering(launch, self._folder)
         out = handed_out(launch, node, self._confinement, self._device_watch)
         folder.write_launch(
             launch,

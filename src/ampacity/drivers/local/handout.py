@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ampacity.drivers.base import Launch
+from ampacity.model.codec import to_plain
+from ampacity.model.errors import LaunchFailed
 from ampacity.model.node import Node
 
 from .confine import Confinement
@@ -24,6 +27,16 @@ class Handout:
     device_uuids: Mapping[str, str]
 
 
+def refuse_covering(launch: Launch, folder: Path) -> None:
+    """Raises ``LaunchFailed`` when something would be mounted where the driver's own folder is, or above it."""
+    for mount in launch.mounts:
+        if folder.is_relative_to(mount.target):
+            raise LaunchFailed(
+                f"{mount.target} cannot be mounted: it would hide {folder}, which the job needs",
+                hint="Mount it at another path.",
+            )
+
+
 def handed_out(launch: Launch, node: Node, confinement: Confinement, watch: DeviceWatch) -> Handout:
     """Raises ``LaunchFailed`` when the node has no such device."""
     given = watch.counted_now(given_devices(launch, node))
@@ -33,6 +46,7 @@ def handed_out(launch: Launch, node: Node, confinement: Confinement, watch: Devi
         extra={
             **confinement.of(launch, given=given, known=node.devices),
             **({} if check is None else {"device_check": check}),
+            **({"mounts": [to_plain(mount) for mount in launch.mounts]} if launch.mounts else {}),
         },
         device_uuids={device.id: device.uuid for device in given},
     )

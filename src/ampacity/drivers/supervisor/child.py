@@ -1,4 +1,5 @@
-"""Start one process: in a session of its own, with its output in pipes, ended by the kernel if the supervisor dies."""
+"""Start one process: in a session of its own, with its output in pipes and its volumes in their places, ended by the
+kernel if the supervisor dies."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from .limits import Limits
+    from .mounts import Mounts
 
 
 class NotLaunched(Exception):
@@ -37,6 +39,7 @@ def spawn(
     workdir: str,
     output: tuple[int, int],
     limits: Limits,
+    mounts: Mounts,
 ) -> Child:
     """Fork and exec, with the descriptors ``output`` as its stdout and stderr, and within the limits from its first
     instruction on.
@@ -47,7 +50,7 @@ def spawn(
     fault_read, fault_write = os.pipe()
     pid, born_in_tree = fork_into(limits.group.tree)
     if pid == 0:
-        _become(argv, env, workdir, supervisor, (*output, fault_write), lambda: limits.enter(born_in_tree))
+        _become(argv, env, workdir, supervisor, (*output, fault_write), lambda: limits.enter(born_in_tree), mounts)
     os.close(fault_write)
     fault = os.read(fault_read, 100)
     os.close(fault_read)
@@ -55,6 +58,8 @@ def spawn(
         return Child(pid)
     os.waitpid(pid, 0)
     stage, _, number = fault.decode().partition(":")
+    if stage.startswith("mount"):
+        raise NotLaunched(_explain_mount(stage, int(number), mounts))
     raise NotLaunched(_explain(stage, int(number), argv, env, workdir))
 
 
@@ -65,6 +70,7 @@ def _become(
     supervisor: int,
     pipes: tuple[int, int, int],
     confine: Callable[[], None],
+    mounts: Mounts,
 ) -> NoReturn:
     """In the new process. Never returns: nothing of the supervisor's may run here."""
     stage = "process"
@@ -72,7 +78,14 @@ def _become(
         os.setsid()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGHUP, signal.SIGXFSZ):
             signal.signal(signum, signal.SIG_DFL)
-        prctl.die_with_parent(signal.SIGKILL)
+        if mounts.asked:
+            stage = "mounts"
+            mounts.enter()
+            for index in range(len(mounts.asked)):
+                stage = f"mount {index}"
+                mounts.bind(index)
+        stage = "process"
+        prctl.die_with_parent(signal.SIGKILL)  # after the mounts: who enters a user namespace loses it
         if os.getppid() != supervisor:
             os._exit(137)
         stage = "limits"
@@ -105,6 +118,19 @@ def _exec(argv: list[str], env: dict[str, str]) -> NoReturn:
         except OSError as error:
             denied = denied or error
     raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _explain_mount(stage: str, number: int, mounts: Mounts) -> str:
+    reason, _, index = os.strerror(number), *stage.partition(" ")[1:]
+    if not index:
+        return (
+            f"its volumes cannot be mounted on this node ({reason}); only a folder that is mounted at its own path, "
+            "and not read only, can be had here"
+        )
+    target = mounts.asked[int(index)]["target"]
+    if number in (errno.EACCES, errno.EROFS, errno.EPERM) and not os.path.exists(target):
+        return f"its volume cannot be mounted at {target}: there is no such folder, and it cannot be made ({reason})"
+    return f"its volume cannot be mounted at {target}: {reason}"
 
 
 def _explain(stage: str, number: int, argv: Sequence[str], env: Mapping[str, str], workdir: str) -> str:

@@ -23,11 +23,13 @@ if not __package__:
 from . import prctl
 from .cgroup import Cgroup
 from .disk import read_json
+from .mounts import Mounts, join
 from .processes import MARK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
 
 EXEC_MARK = "AMPACITY_EXEC"
 CANNOT_ENTER = 125
@@ -43,7 +45,11 @@ def main(folder: str, pid: int, terminal: bool, ident: str, workdir: str, argv: 
         if terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             env.setdefault("TERM", "xterm-256color")
-        _share_limits(folder, pid)
+        member = read_json(os.path.join(folder, "member.json")) or {}
+        _share_limits(member, pid)
+        if Mounts(member).asked:
+            join(pid)
+            prctl.die_with_parent(signal.SIGHUP)  # anew: who enters a user namespace loses it
         os.chdir(workdir)
     except OSError as error:
         _fail(f"the job cannot be entered: {error}", CANNOT_ENTER)
@@ -66,8 +72,7 @@ def _environment(folder: str, pid: int) -> dict[str, str]:
     return env
 
 
-def _share_limits(folder: str, pid: int) -> None:
-    member = read_json(os.path.join(folder, "member.json")) or {}
+def _share_limits(member: Mapping[str, Any], pid: int) -> None:
     Cgroup(member.get("cgroups") or {}).enter()
     os.sched_setaffinity(0, os.sched_getaffinity(pid))
     nice = os.getpriority(os.PRIO_PROCESS, pid) - os.getpriority(os.PRIO_PROCESS, 0)

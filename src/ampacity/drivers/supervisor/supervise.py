@@ -12,6 +12,7 @@ from . import causes, ports, prctl
 from .child import Child, NotLaunched, spawn
 from .disk import FORMAT, Syncing, append_fact, is_full, read_json, reserve, trim, write_json
 from .limits import Limits
+from .mounts import Mounts, missing
 from .output import LOG_BYTES, Log, OutputPipes
 from .processes import MARK, boot_id, send, start_ticks
 from .secrets import Secrets
@@ -106,6 +107,7 @@ class _Supervisor:
             "started_at": time.time(),
         }
         self.limits = Limits(member)
+        self.mounts = Mounts(member)
         self.tree = Tree(f"{member['attempt']}-{member['member']}", self.limits.group)
         self.kills = causes.Kills(self.limits.group, self.limits.asked.get("memory_bytes"))
         self.order: _Order | None = None
@@ -149,6 +151,8 @@ class _Supervisor:
             self.limits.make(os.path.join(os.path.dirname(self.member["facts"]), "cpus"))
         except OSError as error:
             raise NotLaunched(f"its limits cannot be set on this node: {error}") from error
+        if absent := missing(self.member):
+            raise NotLaunched(absent)
         self.secret_env = self.place_secrets()
         self.wait_for_disk()
         workdir = self.member["workdir"]
@@ -167,7 +171,7 @@ class _Supervisor:
     def run_process(self, argv: list[str], workdir: str, *, whole: bool) -> int:
         """Start it and wait for its end. Answers its status. What a setup leaves behind may serve the command, and
         ends with it; ``whole``: it is the command, wait until everything has ended."""
-        self.child = spawn(argv, self.environment(), workdir, self.pipes.writing, self.limits)
+        self.child = spawn(argv, self.environment(), workdir, self.pipes.writing, self.limits, self.mounts)
         self.ended_by_itself = False
         self.state["child_pid"] = self.child.pid
         try:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
+from ampacity.model.volume import USUAL_WORTH
 from ampacity.model.workload_file.rule_keys import Label
-from ampacity.model.workload_file.types import Count, Power, scalar
+from ampacity.model.workload_file.types import Count, Flag, Name, Power, absolute_path, scalar, whole
 
 
 class _Keys(BaseModel):
@@ -47,9 +48,30 @@ class FeedKeys(_Keys):
     nodes: NodeNames | None = Field(default=None, description="The nodes that draw from it.")
 
 
+Folder = Annotated[str, PlainValidator(absolute_path)]
+
+
+class StorageKeys(_Keys):
+    """A volume: a folder that nodes have, which workloads mount by its name."""
+
+    path: Folder = Field(description="Where it is, on each node that has it: /mnt/corpus.")
+    nodes: NodeNames | None = Field(default=None, description="The nodes that have it. All where left out.")
+    near: NodeNames | None = Field(
+        default=None, description="Those that need not fetch it from afar: it is on their disks, or kept there."
+    )
+    tree: Label | None = Field(
+        default=None, description="The tree by which other nodes are nearer to those, or farther: fabric."
+    )
+    worth: Annotated[int, *whole(0, 1000)] = Field(
+        default=USUAL_WORTH, description="What it is worth to be on a node that is near, against preferences."
+    )
+    read_only: Flag = Field(default=False, description="Nobody may write to it.")
+
+
 class TopologyFileKeys(_Keys):
     """A document about topology has one of these at its top."""
 
     topology: dict[Label, Any] | None = Field(default=None, description="Trees by name: fabric, site.")
     feeds: dict[Label, Any] | None = Field(default=None, description="Power feeds by name.")
     licences: dict[Label, Count] | None = Field(default=None, description="How many there are of each licence.")
+    storage: dict[Name, Any] | None = Field(default=None, description="Volumes by name.")

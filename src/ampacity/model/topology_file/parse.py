@@ -1,4 +1,4 @@
-"""Reading a topology file: its documents with ``topology``, ``feeds`` or ``licences`` at their top."""
+"""Reading a topology file: its documents with ``topology``, ``feeds``, ``licences`` or ``storage`` at their top."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pydantic import BaseModel
 
 from ampacity.model.ids import NodeId
 from ampacity.model.node import TopologyPath
-from ampacity.model.site import Site
+from ampacity.model.site import USUAL_LEVELS, Site
+from ampacity.model.volume import Volume
 from ampacity.model.workload_file.check import check_keys
 from ampacity.model.workload_file.mistakes import Mistake, Mistakes, Path
 from ampacity.model.workload_file.tree import Document, read_documents
 from ampacity.model.workload_file.types import nearest, said
 
-from .keys import FeedKeys, PlaceKeys, TopologyFileKeys, TreeKeys
+from .keys import FeedKeys, PlaceKeys, StorageKeys, TopologyFileKeys, TreeKeys
 from .ranges import expanded
 
 TOPS = tuple(TopologyFileKeys.model_fields)
@@ -27,7 +28,8 @@ K = TypeVar("K", bound=BaseModel)
 
 @dataclass(slots=True, kw_only=True)
 class TopologyFile:
-    """What a file says. ``named``: where each node is spoken of first, as line and path, for messages."""
+    """What a file says. ``named``, ``trees_named``: where each node, and each tree of a volume, is spoken of first, as
+    line and path, for messages."""
 
     file: str
     about: bool = False
@@ -36,7 +38,9 @@ class TopologyFile:
     feeds: dict[str, int] = field(default_factory=dict)
     feed_of: dict[NodeId, str] = field(default_factory=dict)
     licences: dict[str, int] = field(default_factory=dict)
+    storage: dict[str, Volume] = field(default_factory=dict)
     named: dict[NodeId, tuple[int, Path]] = field(default_factory=dict)
+    trees_named: dict[str, tuple[int, Path]] = field(default_factory=dict)
 
     def site(self, version: int) -> Site:
         return Site(
@@ -45,6 +49,7 @@ class TopologyFile:
             feeds=self.feeds,
             feed_of=self.feed_of,
             licences=self.licences,
+            storage=self.storage,
             version=version,
         )
 
@@ -68,12 +73,12 @@ def is_about_topology(plain: object) -> bool:
 
 
 def parse_topology_file(text: str | bytes, *, file: str) -> TopologyFile:
-    """The trees, feeds and licences that the file gives. Documents about other things are passed over.
+    """The trees, feeds, licences and volumes that the file gives. Documents about other things are passed over.
 
     Raises:
         InvalidSpec: with the line and key of the topmost mistake: keys and values that are not known, a place in one
             that is not there, places that are parts of each other, more levels than are named, a node in two places of
-            one tree or on two feeds. The hint goes on to name all others.
+            one tree or on two feeds, a volume near a node that does not have it. The hint goes on to name all others.
     """
     mistakes = Mistakes(file=file)
     found = TopologyFile(file=file)
@@ -88,6 +93,11 @@ def parse_topology_file(text: str | bytes, *, file: str) -> TopologyFile:
                 _wrong(document, mistakes, (top,), message, "Write all of it in one place.")
             seen.setdefault(top, document.line_of((top,)))
         _Reader(document, found, mistakes).read()
+    trees = {*found.levels, *USUAL_LEVELS}
+    for tree, (line, path) in found.trees_named.items():
+        if tree not in trees:
+            hint = nearest(tree, trees) or f"The trees are {', '.join(sorted(trees))}."
+            mistakes.add(Mistake(f"there is no tree {tree}.", path=path, line=line, hint=hint))
     mistakes.raise_any()
     return found
 
@@ -109,6 +119,8 @@ class _Reader:
         for name, feed in (keys.feeds or {}).items():
             self._feed(name, feed)
         self._found.licences.update(keys.licences or {})
+        for name, volume in (keys.storage or {}).items():
+            self._volume(name, volume)
 
     def _tree(self, name: str, plain: object) -> None:
         at: Path = ("topology", name)
@@ -173,6 +185,28 @@ class _Reader:
                 self._wrong(path, f"{id} draws from {other} as well, in line {line}.", "A node has one feed.")
             else:
                 self._found.feed_of[id] = name
+
+    def _volume(self, name: str, plain: object) -> None:
+        at: Path = ("storage", name)
+        keys = self._checked(plain, StorageKeys, at)
+        if keys is None:
+            return
+        nodes = None if keys.nodes is None else dict(self._nodes(keys.nodes, (*at, "nodes")))
+        near = dict(self._nodes(keys.near or [], (*at, "near")))
+        for id, path in near.items():
+            if nodes is not None and id not in nodes:
+                self._wrong(path, f"{id} does not have it.", "Name it under `nodes` as well.")
+        if keys.tree is not None:
+            where = self._document.line_of((*at, "tree")), (*at, "tree")
+            self._found.trees_named.setdefault(keys.tree, where)
+        self._found.storage[name] = Volume(
+            path=keys.path,
+            nodes=None if nodes is None else tuple(nodes),
+            near=tuple(near),
+            tree=keys.tree or "",
+            worth=keys.worth,
+            read_only=keys.read_only,
+        )
 
     def _nodes(self, names: list[str], at: Path) -> Iterable[tuple[NodeId, Path]]:
         for position, text in enumerate(names):

@@ -9,6 +9,7 @@ from ampacity.model.workload import WorkloadKind
 
 from .keys import ONLY_FOR, WorkloadKeys
 from .mistakes import Mistake
+from .volume_keys import contradictions_of_volumes
 
 
 def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
@@ -20,6 +21,7 @@ def contradictions(keys: WorkloadKeys) -> Iterator[Mistake]:
     yield from _of_giving_way(keys)
     yield from _of_times(keys)
     yield from _of_secrets(keys)
+    yield from contradictions_of_volumes(keys.volumes or {})
     yield from _of_overload(keys)
     yield from _of_rules(keys)
 

@@ -39,9 +39,10 @@ from .types import (
     said,
     wrong,
 )
+from .volume_keys import Target, Use
 
 NOT_BUILT = {
-    (): ("image", "python", "volumes", "utilization_policy", "autoscaling", "file_mounts"),
+    (): ("image", "python", "utilization_policy", "autoscaling", "file_mounts"),
     ("retry",): ("duration",),
     ("resources",): ("any_of",),
 }
@@ -233,6 +234,11 @@ class WorkloadKeys(_Keys):
     secrets: Secrets | None = Field(
         default=None,
         description="Secrets that it gets: [HF_TOKEN] as variables, or {envs: [...], files: [...]}.",
+    )
+    volumes: dict[Target, Use] | None = Field(
+        default=None,
+        description="What it finds at which path: {/data: corpus} (a volume of the topology file) or "
+        "{/data: ./corpus} (a folder of the node).",
     )
     resources: ResourceKeys | None = Field(default=None, description="What each node of it needs.")
     num_nodes: CountRange | None = Field(

@@ -20,6 +20,7 @@ from ampacity.model.workload import CheckpointPolicy, Deadline, RetryPolicy, Ser
 
 from .parse import spec_from_plain
 from .rule_keys import plain_rules
+from .volume_keys import plain_volumes
 
 
 def checked_spec(spec: WorkloadSpec) -> WorkloadSpec:
@@ -54,6 +55,7 @@ def plain_from_spec(spec: WorkloadSpec) -> dict[str, Any]:
         "workdir": spec.workdir,
         "envs": dict(spec.envs),
         "secrets": _filled({"envs": list(spec.secrets.envs), "files": list(spec.secrets.files)}),
+        "volumes": plain_volumes(spec.volumes),
         "resources": _resources(spec.resources),
         "num_nodes": None if spec.num_nodes == Range.exactly(1) else str(spec.num_nodes),
         "ranks_per_node": spec.ranks_per_node,
@@ -130,6 +132,7 @@ def _service(service: ServiceSpec) -> dict[str, Any]:
         "readiness": None if probe == usual else readiness,
         "concurrency": service.concurrency or None,
         "routing": None if service.routing is None else service.routing.value,
+        "hedge_after": print_duration(service.hedge_after_s) if service.hedge_after_s else None,
         "price": None if service.price is None else _price(service.price),
         "overload": _overload(service.overload),
     }

@@ -31,6 +31,7 @@ from .keys import (
     WorkloadKeys,
 )
 from .rule_keys import rules_of
+from .volume_keys import uses_of
 
 
 def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
@@ -60,6 +61,7 @@ def spec_of(keys: WorkloadKeys, directory: str) -> WorkloadSpec:
         queue=DEFAULT_QUEUE if keys.queue is None else QueueName(keys.queue),
         after=tuple(dict.fromkeys(keys.after or ())),
         secrets=_secrets(keys.secrets or SecretKeys()),
+        volumes=uses_of(keys.volumes or {}, directory),
         resources=_resources(keys.resources or ResourceKeys()),
         retry=_retry(keys.type, keys.retry or RetryKeys()),
         checkpoint=_checkpoint(keys.checkpoint or CheckpointKeys(), workdir or directory),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from difflib import get_close_matches
+from posixpath import normpath
 from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -184,6 +185,17 @@ def _path(value: object) -> str:
         raise wrong("is empty.", "Write a path, such as '.', or leave the key out.")
     if text.startswith("~"):
         raise wrong(f"{_short(text)}: '~' is not filled in.", "Write a path from / on, or one relative to the file.")
+    return text
+
+
+def absolute_path(value: object) -> str:
+    """A path from the root on, written as short as can be."""
+    text = _path(value)
+    if not text.startswith("/"):
+        raise wrong(f"{_short(text)} does not begin at the root.", "Write it from / on.")
+    short = "/" + normpath(text).lstrip("/")
+    if short != text:
+        raise wrong(f"{_short(text)} can be written shorter.", f"Write {short}.")
     return text
 
 

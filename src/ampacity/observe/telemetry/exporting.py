@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,16 +16,13 @@ from ampacity.model.workload import Workload
 from ampacity.observe.exposition import Family, Kind
 
 from .life import SpanDraft, life_of
+from .rounds import Rounds
 from .settings import Wanted
 
 if TYPE_CHECKING:
     from .otlp import LogDraft, Otlp
 
 PAGE = 500
-LOOK_EVERY_S = 1.0
-LAST_WORDS_S = 2.0
-"""How long the end of the control plane waits for what is still to be sent."""
-
 ERRORS = frozenset({EventKind.NODE_REMOVED})
 
 log = logging.getLogger(__name__)
@@ -63,20 +59,14 @@ class Telemetry:
         self._lost: Counter[str] = Counter()
         self._after = source.last_seq()
         self._metrics_at = 0.0
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._rounds = Rounds("telemetry", self._round, otlp.close)
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
         """Send what is there, for a short while, and end. Safe to call twice."""
-        self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join(LAST_WORDS_S)
-        self._otlp.close()
-        if self._thread.is_alive():
-            self._thread.join(LAST_WORDS_S)
+        self._rounds.close()
 
     def families(self) -> list[Family]:
         """How much was sent, and lost."""
@@ -87,18 +77,7 @@ class Telemetry:
             lost.add(self._lost[signal], {"signal": signal})
         return [sent, lost]
 
-    def _run(self) -> None:
-        while True:
-            ending = self._ending.is_set()
-            try:
-                self._round(ending)
-            except Exception:
-                log.exception("a round of telemetry failed")
-            if ending:
-                return
-            self._ending.wait(LOOK_EVERY_S)
-
-    def _round(self, ending: bool) -> None:
+    def _round(self, last: bool) -> None:
         while events := self._source.events(after=self._after, limit=PAGE):
             self._after = events[-1].seq
             self._tell(events)
@@ -107,7 +86,7 @@ class Telemetry:
         if self._wanted.job_output:
             self._send("logs", [_line(*each) for each in self._source.output()])
         now = time.monotonic()
-        if "metrics" in self._wanted.signals and (ending or now - self._metrics_at >= self._wanted.metrics_every_s):
+        if "metrics" in self._wanted.signals and (last or now - self._metrics_at >= self._wanted.metrics_every_s):
             self._metrics_at = now
             self._count("metrics", 1, self._otlp.send_metrics(self._source.families(), time.time()))
 

@@ -240,7 +240,7 @@ def _cost(left: Counts, kinds: Codes, kind: int, cpu: int, tables: Tables) -> fl
             part = cpus - below
             of = tables.waste[kinds[slot], left[slot] // LEVEL_MILLI]
             waste += of[below] * (1 - part) + of[below + 1] * part
-    here = tables.gangs[kind, whole, min(max(cpu // 1000, 0), most)]
+    here = tables.gangs[kind, whole, min(max(cpu // 1000, 0), tables.gangs.shape[2] - 1)]
     lost = tables.gangs_in_all[kind] * idle - here * whole * 1000
     return float(waste + tables.whole_milli * whole + tables.gang_weight * lost)
 

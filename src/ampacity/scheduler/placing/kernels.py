@@ -40,8 +40,8 @@ class Tables(NamedTuple):
     Attributes:
         waste: [kinds + 1, levels + 1, cpus + 1] the thousandths of a device that are expected to stay idle, by its
             kind, what is left of it (in steps of ``LEVEL_MILLI``) and the CPUs at its disposal.
-        gangs: [kinds + 1, D + 1, cpus + 1] the share of members that want more than one device of a node and that a
-            node with so many whole ones and so many CPUs can serve.
+        gangs: [kinds + 1, D + 1, cpus of a node + 1] the share of members that want more than one device of a node and
+            that a node with so many whole ones and so many CPUs can serve; more CPUs serve no others.
         gangs_in_all: [kinds + 1] the share of those that could be on that kind at all.
         cpu_per_byte: thousandths of CPUs that go with a byte of memory; 0 = memory does not matter.
         gang_weight, whole_milli: see :class:`.least_waste.Settings`.

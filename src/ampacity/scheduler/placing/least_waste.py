@@ -24,6 +24,9 @@ from .scoring import ScoringPolicy, speed_of_rows
 CPUS: Final = 128
 """More CPUs than these for one device are as good as these."""
 
+NODE_CPUS: Final = 1024
+"""And more than these for all devices of a node that somebody wants several of."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -95,7 +98,8 @@ class LeastWaste(ScoringPolicy):
         members = sum(times for _, times in self._mix)
         shares = [(ask, times / members, ask.allowed(kinds)) for ask, times in self._mix]
         waste = np.zeros((kinds + 1, LEVELS + 1, CPUS + 1))  # the last place is that of kind -1: no device
-        gangs, in_all = np.zeros((kinds + 1, slots + 1, CPUS + 1)), np.zeros(kinds + 1)
+        most = max((_cpus_of_node(ask) for ask, _ in self._mix if ask.count > 1), default=0)
+        gangs, in_all = np.zeros((kinds + 1, slots + 1, most + 1)), np.zeros(kinds + 1)
         lost = self._settings.piece_weight * lost_of_pieces(self._mix)[:, None]
         known: dict[tuple[bool, ...], int] = {}
         for kind in range(kinds):
@@ -104,7 +108,7 @@ class LeastWaste(ScoringPolicy):
             waste[kind] = self._waste(here) + lost if twin == kind else waste[twin]
             for ask, share in here:
                 if ask.count > 1:
-                    gangs[kind, ask.count :, _cpus(ask) :] += share
+                    gangs[kind, ask.count :, _cpus_of_node(ask) :] += share
                     in_all[kind] += share
         return Tables(
             waste=waste,
@@ -151,3 +155,7 @@ def cpu_per_byte(mix: Mix) -> float:
 
 def _cpus(ask: Ask) -> int:
     return -(-ask.cpu_milli // 1000)
+
+
+def _cpus_of_node(ask: Ask) -> int:
+    return min(_cpus(ask), NODE_CPUS)

@@ -177,7 +177,7 @@ def _cost(left: Counts, kinds: Codes, kind: Codes, cpu: Ints, tables: Tables) ->
         level = np.maximum(left[:, slot], 0) // LEVEL_MILLI
         low, high = tables.waste[kinds[:, slot], level, below], tables.waste[kinds[:, slot], level, below + 1]
         waste += np.where(left[:, slot] > 0, low * (1 - part) + high * part, 0.0)
-    here = tables.gangs[kind, whole, np.clip(cpu // 1000, 0, most)]
+    here = tables.gangs[kind, whole, np.clip(cpu // 1000, 0, tables.gangs.shape[2] - 1)]
     lost = tables.gangs_in_all[kind] * idle - here * whole * 1000
     total: Floats = np.where(idle > 0, waste + tables.whole_milli * whole + tables.gang_weight * lost, 0.0)
     return total

@@ -30,7 +30,8 @@ from one second to the next the following ones. So a plan stays short, and nobod
 
 TRIES, HELPED = 1, 4
 """For so many somebody is looked for in one plan, and so many get a promise. Where there may be more, another plan
-follows at once."""
+follows at once. In every other second the first of them are passed over, each time some more: so those for whom it is
+in vain do not keep it from the others."""
 
 LARGE = 20_000
 """Nodes and attempts together from which on a plan does no more than that. In a smaller cluster, where each look costs
@@ -42,6 +43,7 @@ class Preemptor:
     """Asked, in their turn, for those that find no room. What it decides adds up.
 
     Attributes:
+        shapes: how many different ones wait at most.
         next_at: when somebody whom nothing could be taken for may be helped, though nothing happens until then.
     """
 
@@ -50,6 +52,7 @@ class Preemptor:
     purse: Purse
     now: float
     policy: PreemptionPolicy
+    shapes: int
     stops: list[Stop] = field(default_factory=list)
     resizes: list[Resize] = field(default_factory=list)
     promises: list[Promise] = field(default_factory=list)
@@ -60,7 +63,7 @@ class Preemptor:
     _reclaimable: dict[frozenset[Claim], Ints] = field(default_factory=dict)
     _held_by: dict[Claim, list[tuple[Claim, Held]]] = field(default_factory=dict)
     _hopeless: set[tuple[Shape, Claim]] = field(default_factory=set)
-    _tries: int = 0
+    _hopes: int = 0
     _asked: int = 0
     _looked_far: bool = False
     _times: int = field(init=False)
@@ -98,8 +101,24 @@ class Preemptor:
         if len(self.promises) >= HELPED * self._times:
             self._again(self.now)
             return False
-        turns = 1 + len(self.state.line.shapes) // looked_at
-        if place < 0 or place // looked_at == int(self.now) % turns:
+        if place < 0 or place // looked_at == int(self.now) % self._turns:
+            return True
+        self._again(self.now if self.promises else self.now + 1.0)
+        return False
+
+    @property
+    def _turns(self) -> int:
+        """After so many seconds all have been looked at: an odd number, so each in odd seconds and in even ones."""
+        return (1 + self.shapes // (LOOKED_AT * self._times)) | 1
+
+    def _is_tried(self) -> bool:
+        """Whether somebody is looked for in this plan, for the next one that there may be hope for."""
+        tries, second = TRIES * self._times, int(self.now)
+        lots = -(-max(1, min(self.shapes, 2 * LOOKED_AT * self._times)) // tries)
+        begin = tries * (second // (2 * self._turns) % lots) if second % 2 else 0
+        place = self._hopes - begin
+        self._hopes += 1
+        if 0 <= place < tries:
             return True
         self._again(self.now if self.promises else self.now + 1.0)
         return False
@@ -135,10 +154,8 @@ class Preemptor:
             return None
         fits = place(self._ahead.board(), want.shape, want.spread) if self._ahead.differs else None
         if fits is None or credit.bar(Taken(), fits) is not None:
-            if self._tries >= TRIES * self._times:
-                self._again(self.now if self.promises else self.now + 1.0)
+            if not self._is_tried():
                 return None
-            self._tries += 1
             found = [choice for each in hopes if (choice := self._choose(want, each, claim, held, credit)) is not None]
             if not found:
                 return None

@@ -45,7 +45,7 @@ def promising(
         DISK: (request.disk_bytes, board.disk_left),
         DEVICES: (devices, sums(board.device_left)),
     }
-    may = fleet.open & fleet.marked.allowed(gang.rules)
+    may = fleet.open & fleet.marked.allowed(gang)
     for column, (needed, left) in needs.items():
         may &= left + reclaimed[column] >= needed
     rows = np.flatnonzero(may)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from time import monotonic
 
@@ -14,11 +13,12 @@ from ampacity.serving.table import RoutingTable
 
 from .core import Core
 from .desk import OwnDesk
-from .engines import Engine, EngineLost, connect
+from .engines import Engine
 from .fleet import Fleet
 from .heads import AnswerHead
+from .question import Question
 from .upstream import Upstream
-from .wheel import NEVER, Wheel
+from .wheel import Wheel
 
 ASK_EVERY_S = 2.0
 ASK_LIMIT_S = 2.0
@@ -30,81 +30,44 @@ MOST_BYTES = 4 * 1024 * 1024
 _NOTHING = Report()
 
 
-class Reporter:
-    """One engine. Fulfils :class:`ampacity.serving.gateway.upstream.Exchange` and
-    :class:`ampacity.serving.gateway.wheel.Timed`; ``tell`` gets its reports."""
+class Reporter(Question):
+    """One engine; ``tell`` gets its reports."""
 
     def __init__(self, engine: Engine, wheel: Wheel, tell: Callable[[Report, float], None]) -> None:
-        self.engine, self._wheel, self._tell = engine, wheel, tell
         # HTTP/1.0: the answer comes in one piece, without chunks between its lines.
-        self._request = b"GET /metrics HTTP/1.0\r\nhost: %s\r\naccept: text/plain\r\n\r\n" % engine.host
-        self._asking: Upstream | asyncio.Task[None] | None = None
-        self._status = self._bytes = 0
+        request = b"GET /metrics HTTP/1.0\r\nhost: %s\r\naccept: text/plain\r\n\r\n" % engine.host
+        super().__init__(engine, request, wheel, limit_s=ASK_LIMIT_S)
+        self._tell = tell
+        self._bytes = 0
         self._text: list[bytes] = []
-        self.due, self.slot = NEVER, 0
 
     def begin(self) -> None:
-        self._again(ASK_EVERY_S)
-
-    def stop(self) -> None:
-        self._wheel.forget(self)
-        self._drop()
-
-    def expire(self, now: float) -> None:
-        if self._asking is not None:
-            self._drop()
-            self._again(SAYS_NOTHING_S)
-            return
-        self.due = now + ASK_LIMIT_S
-        self._status, self._bytes, self._text = 0, 0, []
-        self._asking = asyncio.get_running_loop().create_task(self._ask())
-
-    async def _ask(self) -> None:
-        try:
-            upstream = await connect(self.engine, Upstream)
-        except EngineLost:
-            self._asking = None
-            self._again(SAYS_NOTHING_S)
-            return
-        self._asking = upstream
-        upstream.ask(self._request, self)
+        self.again(ASK_EVERY_S)
 
     def headed(self, upstream: Upstream, head: AnswerHead) -> None:
-        self._status = head.status
+        super().headed(upstream, head)
         upstream.raw = None
+        self._bytes, self._text = 0, []
 
     def piece(self, upstream: Upstream, data: bytes) -> None:
         self._bytes += len(data)
         if self._bytes > MOST_BYTES:
-            self._drop()
-            self._again(SAYS_NOTHING_S)
+            self.drop()
+            self.failed(refused=False)
         else:
             self._text.append(data)
 
-    def completed(self, upstream: Upstream, data: bytes) -> None:
-        self._asking = None
-        report = report_of(b"".join((*self._text, data))) if self._status == 200 else _NOTHING
+    def answered(self, data: bytes) -> None:
+        report = report_of(b"".join((*self._text, data))) if self.status == 200 else _NOTHING
         self._text = []
         if report == _NOTHING:
-            self._again(SAYS_NOTHING_S)
+            self.again(SAYS_NOTHING_S)
         else:
             self._tell(report, monotonic())
-            self._again(ASK_EVERY_S)
+            self.again(ASK_EVERY_S)
 
-    def lost(self, upstream: Upstream, why: str) -> None:
-        self._asking = None
-        self._again(SAYS_NOTHING_S)
-
-    def _again(self, pause_s: float) -> None:
-        self.due = monotonic() + pause_s
-        self._wheel.hasten(self)
-
-    def _drop(self) -> None:
-        asking, self._asking = self._asking, None
-        if isinstance(asking, Upstream):
-            asking.leave()
-        elif asking is not None:
-            asking.cancel()
+    def failed(self, *, refused: bool) -> None:
+        self.again(SAYS_NOTHING_S)
 
 
 class Reporters:

@@ -1,56 +1,32 @@
-"""The handlers: each calls one method of the plane and says what it answered. They decide nothing."""
+"""Workloads: submitted, listed, looked at, and changed in what is wished of them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Sequence
-
-import msgspec
+from typing import Final
 
 from ampacity.control.plane import Plane
 from ampacity.model.array import parse_indices
 from ampacity.model.codec import encode
 from ampacity.model.errors import InvalidSpec, Where
 from ampacity.model.ids import Project
-from ampacity.model.view import WorkloadView
+from ampacity.model.view import Why, WorkloadView
 from ampacity.model.workload import Workload, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.model.workload_file import checked_spec, parse_workload
 
-from .answers import Done, ModelPage, NodePage, Points, WorkloadPage, submitted
-from .bodies import (
-    ENDED_SHOWN,
-    ConditionChange,
-    DesiredChange,
-    InProject,
-    MeasurementsQuery,
-    ModelAddition,
-    ModelsQuery,
-    Nothing,
-    PageQuery,
-    Shutdown,
-    Submission,
-    WorkloadQuery,
-    WorkloadsQuery,
-)
-from .endpoint import Answer, Call, answer
-from .pages import page_of, read_place, write_place
-from .receipts import submit_receipt
+from ..answers import Submitted, WorkloadPage, submitted
+from ..authorize import Action
+from ..bodies import ENDED_SHOWN, DesiredChange, InProject, Nothing, Submission, WorkloadQuery, WorkloadsQuery
+from ..endpoint import Answer, Call, Endpoint, answer
+from ..pages import read_place, write_place
+from ..receipts import submit_receipt
 
 LIVE_PHASES = tuple(phase for phase in WorkloadPhase if not phase.ended)
 ENDED_PHASES = tuple(phase for phase in WorkloadPhase if phase.ended)
 
-
-def status(call: Call[Nothing, Nothing]) -> Answer:
-    return answer(call.service.plane.status())
-
-
-def shutdown(call: Call[Nothing, Shutdown]) -> Answer:
-    call.service.plane.shutdown(workloads=call.body.workloads)
-    return answer(Done(), status=202)
-
-
-# Workloads ---------------------------------------------------------------------------------------------------------
+_WORKLOAD = "/workloads/{ref}"
 
 
 def submit(call: Call[Nothing, Submission]) -> Answer:
@@ -157,57 +133,58 @@ def why(call: Call[InProject, Nothing]) -> Answer:
     return answer(call.service.plane.why(call.ref, project=call.query.project))
 
 
-def progress(call: Call[InProject, Nothing]) -> Answer:
-    return answer(Points(points=call.service.plane.progress(call.ref, project=call.query.project)))
-
-
-# Nodes -------------------------------------------------------------------------------------------------------------
-
-
-def nodes(call: Call[PageQuery, Nothing]) -> Answer:
-    after = read_place(call.query.next, tuple[str])
-    found, following = page_of(
-        call.service.plane.nodes(), lambda view: (str(view.node.id),), limit=call.query.limit, after=after
-    )
-    return answer(NodePage(nodes=found, next=following))
-
-
-def measurements(call: Call[MeasurementsQuery, Nothing]) -> Answer:
-    query = call.query
-    return answer(call.service.plane.measurements(history_points=query.points, step_s=query.step_s))
-
-
-def set_condition(call: Call[Nothing, ConditionChange]) -> Answer:
-    return answer(call.service.plane.set_condition(call.ref, call.body.noun, by=call.principal.name))
-
-
-# Models ------------------------------------------------------------------------------------------------------------
-
-
-def models(call: Call[ModelsQuery, Nothing]) -> Answer:
-    """By name, the newest version of each first."""
-    query = call.query
-    after = read_place(query.next, tuple[str, int])
-    found, following = page_of(
-        call.service.plane.models(query.name),
-        lambda model: (model.name, -model.version),
-        limit=query.limit,
-        after=after,
-    )
-    return answer(ModelPage(models=found, next=following))
-
-
-def model(call: Call[Nothing, Nothing]) -> Answer:
-    return answer(call.service.plane.model(call.ref))
-
-
-def add_model(call: Call[Nothing, ModelAddition]) -> Answer:
-    body = call.body
-    if not os.path.isabs(body.path):
-        hint = "Give the absolute path of a folder on the server's machine."
-        raise InvalidSpec(f"{body.path!r} is not absolute.", where=Where(key="path"), hint=hint)
-    return answer(call.service.plane.add_model(**msgspec.structs.asdict(body)), status=201)
-
-
-def remove_model(call: Call[Nothing, Nothing]) -> Answer:
-    return answer(call.service.plane.remove_model(call.ref))
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        name="listWorkloads",
+        summary="Workloads: the live ones and the latest ended; with `all` or `phase` all of them, newest first.",
+        method="GET",
+        path="/workloads",
+        action=Action.READ_WORKLOAD,
+        query=WorkloadsQuery,
+        answer=WorkloadPage,
+        handler=workloads,
+    ),
+    Endpoint(
+        name="submit",
+        summary="Submit a workload file, or a spec.",
+        method="POST",
+        path="/workloads",
+        action=Action.SUBMIT_WORKLOAD,
+        body=Submission,
+        answer=Submitted,
+        status=201,
+        handler=submit,
+        keeps_receipt=True,
+    ),
+    Endpoint(
+        name="getWorkload",
+        summary="One workload with all its attempts; with `wait_s` once it has ended.",
+        method="GET",
+        path=_WORKLOAD,
+        action=Action.READ_WORKLOAD,
+        query=WorkloadQuery,
+        answer=WorkloadView,
+        waiter=workload,
+    ),
+    Endpoint(
+        name="setDesired",
+        summary="Wish that it stops, or for another number of replicas or nodes.",
+        method="POST",
+        path=f"{_WORKLOAD}/desired",
+        action=Action.CHANGE_WORKLOAD,
+        query=InProject,
+        body=DesiredChange,
+        answer=WorkloadView,
+        handler=set_desired,
+    ),
+    Endpoint(
+        name="why",
+        summary="Why it waits, runs or ended as it did.",
+        method="GET",
+        path=f"{_WORKLOAD}/why",
+        action=Action.READ_WORKLOAD,
+        query=InProject,
+        answer=Why,
+        handler=why,
+    ),
+)

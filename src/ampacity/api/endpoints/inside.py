@@ -1,17 +1,21 @@
-"""The handlers of a job's files: listings, and bytes in both directions, piece by piece."""
+"""What is inside a job: its files, in both directions, piece by piece, and commands that run beside it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 from ampacity.drivers.base import FileEntry, FileKind, MemberFiles
 from ampacity.model.errors import InvalidSpec, NotFound, Where
 
-from .answers import FilePage, Received
-from .bodies import ContentQuery, FilesQuery, Nothing, RawBytes, UploadQuery
-from .endpoint import Answer, Call, Content, answer
-from .pages import read_place, write_place
-from .wire import FILE_MODE_HEADER, FILE_SIZE_HEADER, FILE_VERSION_HEADER
+from ..answers import FilePage, Received
+from ..authorize import Action
+from ..bodies import ContentQuery, ExecQuery, FilesQuery, Nothing, RawBytes, UploadQuery
+from ..endpoint import Answer, Call, Content, Endpoint, answer
+from ..frames import Exit
+from ..pages import read_place, write_place
+from ..terminal import run_terminal
+from ..wire import FILE_MODE_HEADER, FILE_SIZE_HEADER, FILE_VERSION_HEADER
 
 READ_BYTES = 1 << 20
 
@@ -73,3 +77,49 @@ def _of(call: Call[FilesQuery, Nothing] | Call[ContentQuery, Nothing] | Call[Upl
 def _read(found: MemberFiles, query: ContentQuery, entry: FileEntry, offset: int) -> bytes:
     limit = min(READ_BYTES, entry.size_bytes - offset)
     return found.read(query.path, offset=offset, limit=limit, version=query.version or entry.version)
+
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        name="listFiles",
+        summary="A file or folder of a job, and what is in it.",
+        method="GET",
+        path="/workloads/{ref}/files",
+        action=Action.READ_FILES,
+        query=FilesQuery,
+        answer=FilePage,
+        handler=files,
+    ),
+    Endpoint(
+        name="readFile",
+        summary="The bytes of a file of a job, from an offset on.",
+        method="GET",
+        path="/workloads/{ref}/content",
+        action=Action.READ_FILES,
+        query=ContentQuery,
+        answer=RawBytes,
+        content=content,
+    ),
+    Endpoint(
+        name="writeFile",
+        summary="Write a part of a file of a job; it is there when all of its parts are.",
+        method="PUT",
+        path="/workloads/{ref}/content",
+        action=Action.WRITE_FILES,
+        query=UploadQuery,
+        body=RawBytes,
+        answer=Received,
+        handler=upload,
+    ),
+    Endpoint(
+        name="exec",
+        summary="Run a command inside a job, on a terminal or with pipes, over an upgraded connection.",
+        method="GET",
+        path="/workloads/{ref}/exec",
+        action=Action.EXEC,
+        query=ExecQuery,
+        answer=Exit,
+        status=101,
+        upgrade=run_terminal,
+    ),
+)
