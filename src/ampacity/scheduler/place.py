@@ -178,10 +178,13 @@ def _preferred(board: Board, gang: Gang, keys: Ints | Floats, rows: Ints, size: 
     Args:
         worth: that of each of ``rows``.
     """
+    found = _chosen(board, gang, keys, rows[worth == worth.max()], size) if len(rows) else None
+    if found is not None:
+        return found  # nearly always: one node of the most worth is enough for who wants one
     turns = np.zeros(board.fleet.size, np.int64)
     order = _by_worth(board, keys, rows, worth)
     turns[order] = np.arange(len(order))
-    for least in np.unique(worth)[::-1]:
+    for least in np.unique(worth)[-2::-1]:
         found = _chosen(board, gang, turns, rows[worth >= least], size)
         if found is not None:
             return found
