@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_client_double import COMPLETED, EXIT_3, ClientDouble, ends_with
+from cli_client_double import ClientDouble, ends_with
+from cli_nouns import COMPLETED, EXIT_3
 
 from ampacity.model.attempt import Cause
 

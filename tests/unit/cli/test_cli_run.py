@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_client_double import COMPLETED, EXIT_3, KILLED, ClientDouble, an_attempt, ends_with
+from cli_client_double import ClientDouble, ends_with
+from cli_nouns import COMPLETED, EXIT_3, KILLED, an_attempt
 
 from ampacity.cli import launch
 from ampacity.cli.asked import name_from, shell_line, slug

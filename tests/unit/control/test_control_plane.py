@@ -15,13 +15,7 @@ from ampacity.model.errors import Conflict, ImpossibleRequest, InvalidSpec, NotF
 from ampacity.model.ids import DEFAULT_PROJECT, SYSTEM_PROJECT, Project
 from ampacity.model.node import NodeCondition
 from ampacity.model.resources import Range, ResourceRequest
-from ampacity.model.workload import (
-    CheckpointPolicy,
-    Wish,
-    WorkloadKind,
-    WorkloadPhase,
-    WorkloadSpec,
-)
+from ampacity.model.workload import CheckpointPolicy, Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 
 
 @pytest.fixture

@@ -120,6 +120,17 @@ def test_nobody_is_stopped_for_two() -> None:
     assert len(taken) == len(set(taken)) == 8
 
 
+def test_a_gang_is_made_smaller_once_in_a_plan() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    elastic = runs("elastic", "H100:4", nodes, size=Range(minimum=1, maximum=3))
+    low = [runs(f"low{index}", "H100:4", [each], beside=(elastic,)) for index, each in enumerate(nodes)]
+    big = [asks(f"big{index}", "H100:4", at=float(index), priority=HIGH) for index in range(2)]
+    made = planned(*nodes, elastic, *low, *big)
+    assert [(each.attempt, len(each.placements)) for each in made.resizes] == [("elastic.0.1", 2)]
+    assert [each.workload for each in made.promises] == ["big0", "big1"]
+    assert len(made.stops) == 1, "for the second another one has to go"
+
+
 def test_a_place_that_was_taken_for_somebody_already_is_no_hope_for_another_one() -> None:
     nodes = [node(f"n{index}", devices=8) for index in range(2)]
     low = [runs(f"low{index}", "H100:8", [nodes[index]], priority=-index) for index in range(2)]

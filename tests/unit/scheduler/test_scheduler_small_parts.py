@@ -23,7 +23,7 @@ from ampacity.model.rules import ApartRule, PlacementRules
 from ampacity.model.site import Site
 from ampacity.model.workload import SpecRevision
 from ampacity.scheduler import build, could_ever_fit, plan
-from ampacity.scheduler.backfill.guard import _beyond, _larger
+from ampacity.scheduler.backfill.held import _beyond, _larger
 from ampacity.scheduler.board import Board
 from ampacity.scheduler.demand import Demand, ask_of
 from ampacity.scheduler.fleet import Fleet
