@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ampacity.model.attempt import Attempt, Member
-from ampacity.model.event import Draft, EventKind, Row, put
+from ampacity.model.event import Draft, EventKind, Row, Table, Touch, put
 from ampacity.model.ids import AttemptId, NodeId, Project, WorkloadId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
@@ -70,3 +70,7 @@ def ended(workload: Workload, phase: WorkloadPhase = WorkloadPhase.SUCCEEDED) ->
 
 
 PROJECT = Project("default")
+
+
+def touch_node(name: str, version: int) -> Draft:
+    return Draft(kind=EventKind.ATTEMPT_PLACED, at=1.0, touches=(Touch(table=Table.NODES, key=name, version=version),))

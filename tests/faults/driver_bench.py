@@ -21,6 +21,9 @@ from ampacity.model.resources import Allocation
 DEADLINE_S = 120.0
 NODE = Node(id=NodeId("n1"), driver="local", cpu_milli=8000, memory_bytes=1 << 33, declared=True)
 
+WAIT = "echo began >> {member_dir}/starts; echo up; exec sleep 1000"
+"""A member that notes each of its starts."""
+
 
 def key_of(member: int = 0) -> MemberKey:
     return MemberKey(attempt=AttemptId("w1.0.1"), member=member, epoch=1)
@@ -124,3 +127,8 @@ class Bench:
             assert not marked(str(key)), f"processes of {key} are left"
         self.kill_parent()
         self.close_driver()
+
+
+def starts(bench: Bench, key: MemberKey) -> int:
+    """How often a member that waits has begun."""
+    return (bench.dir(key) / "starts").read_text().count("began")

@@ -16,13 +16,6 @@ BIG = Limits(disk_bytes=1 << 30)
 
 
 @pytest.fixture
-def bench(tmp_path):
-    made = Bench(tmp_path / "local")
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
 def small_disk(tmp_path):
     """A folder on a disk of 8 MB."""
     small = tmp_path / "small"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-import pytest
-from driver_bench import Bench, wait_until
+from driver_bench import wait_until
 
 from ampacity.drivers.supervisor.processes import carrying
 
@@ -13,13 +12,6 @@ ROUNDS = 12
 EXECS_FOR_EVER = """#!/bin/sh
 exec "$0"
 """
-
-
-@pytest.fixture
-def bench(tmp_path):
-    made = Bench(tmp_path / "local")
-    yield made
-    made.clean_up()
 
 
 def test_what_is_always_in_the_midst_of_an_exec_is_ended(bench, tmp_path):

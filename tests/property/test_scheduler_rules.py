@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ampacity.model.attempt import Attempt, Member
 from ampacity.model.event import Draft, Event, EventKind, Row, Rows, Table, put
 from ampacity.model.fits import allocate, free_on
-from ampacity.model.ids import NodeId, attempt_id
-from ampacity.model.node import Node
+from ampacity.model.ids import DEFAULT_POOL, NodeId, PoolName, attempt_id
+from ampacity.model.node import Node, Pool
 from ampacity.model.policy import DEFAULT_POLICY, PlacementName
 from ampacity.model.resources import Allocation, Counted, Range, ResourceRequest
 from ampacity.model.rules import (
@@ -38,6 +38,7 @@ STORAGE = {
     "scratch": Volume(path="/scratch", nodes=(N0, N1, N2), near=(N2,)),
 }
 SITE = Site(feeds={"pdu": 1000}, licences={"matlab": 3}, storage=STORAGE)
+POOL = Pool(name=PoolName("slurm"), driver="fake", places_itself=True)
 NAMES = [f"name-w{index}" for index in range(6)]
 
 labels = st.dictionaries(st.sampled_from(["zone", "disk"]), st.sampled_from(["a", "b"]))
@@ -85,6 +86,7 @@ def machines(draw: st.DrawFn, index: int) -> Node:
         taints=draw(taints),
         trees={"fabric": place} if place else {},
         feed=draw(st.sampled_from(["", "pdu"])),
+        pool=draw(st.sampled_from([DEFAULT_POOL, DEFAULT_POOL, POOL.name])),
         counted={"fpga": draw(st.integers(1, 2))} if draw(st.booleans()) else {},
     )
 
@@ -165,7 +167,7 @@ def commit(state: State, rows: Rows) -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_every_rule_holds(cluster: Sequence[Node], waves: Sequence[Sequence[Asked]], name: PlacementName) -> None:
-    rows = rows_of(*cluster, SITE, replace(DEFAULT_POLICY, placement=name))
+    rows = rows_of(*cluster, POOL, SITE, replace(DEFAULT_POLICY, placement=name))
     state = build(rows)
     count = 0
     for wave in waves:
@@ -245,6 +247,7 @@ def check(rows: Rows) -> None:
         on = [rows.nodes[id] for id in attempt.nodes]
         assert len(set(attempt.nodes)) == len(on)
         assert spec.num_nodes.holds(len(on))
+        assert len({each.pool for each in on}) == 1, "a gang is of one pool, where that places by itself"
         assert all(spec.rules.admit(each.all_labels, each.all_taints) for each in on)
         assert all(STORAGE[use.volume].is_on(each.id) for use in spec.volumes for each in on)
         check_topology(spec.rules.topology, on)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ampacity.model.resources import Range, ResourceRequest
+from ampacity.model.volume import VolumeUse
 from ampacity.model.workload import (
     ReadinessProbe,
     RetryPolicy,
@@ -88,7 +89,11 @@ class Draft:
 
 
 def submission(draft: Draft, number: int, folder: Path, *, after: str = "") -> Submission:
-    """What is handed in. ``after``: a job that ends by itself, which it may come after."""
+    """What is handed in; every second one finds the soak's folder as a volume, elsewhere.
+
+    Args:
+        after: a job that ends by itself, which it may come after.
+    """
     shape, script = draft.shape, draft.script
     tries = {"flaky": draft.tries, "bad": draft.more_retries + 1}.get(script, 1)
     retries = tries - 1 + (draft.more_retries if script != "bad" else 0)
@@ -103,11 +108,13 @@ def submission(draft: Draft, number: int, folder: Path, *, after: str = "") -> S
         starts=nodes * ranks,
         after=after if draft.follows else "",
     )
+    mounted = VolumeUse(target=f"{folder}-mounted", folder=str(folder))
     spec = WorkloadSpec(
         name=job.name,
         kind=WorkloadKind.TRAIN if shape == "train" else WorkloadKind.TASK,
         run=NOTE + SCRIPTS[script].format(nap=f"{draft.nap_s:.2f}", tries=tries),
-        envs={"SOAK": str(folder)},
+        envs={"SOAK": mounted.target if number % 2 else str(folder)},
+        volumes=(mounted,) if number % 2 else (),
         resources=_cpus(draft.cpu_milli),
         num_nodes=Range.exactly(nodes),
         ranks_per_node=ranks if shape == "train" else None,

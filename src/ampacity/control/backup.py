@@ -24,7 +24,6 @@ from ampacity.model.errors import Conflict, StoreError, UserError
 from ampacity.model.event import Draft, EventKind, Row, put
 from ampacity.model.evolve import evolve
 from ampacity.store import open_store
-from ampacity.store.base import Store
 
 from .state_folder import StateFolder, write_atomically
 
@@ -167,14 +166,14 @@ def _give_up_attempts(path: str) -> int:
     try:
         live = [attempt for attempt in store.live().attempts.values() if not attempt.phase.ended]
         for start in range(0, len(live), LOT):
-            store.append([_given_up(attempt, store) for attempt in live[start : start + LOT]])
+            store.append([_given_up(attempt) for attempt in live[start : start + LOT]])
         store.append((), cursors=dict.fromkeys(store.cursors(), ""))
         return len(live)
     finally:
         store.close()
 
 
-def _given_up(attempt: Attempt, store: Store) -> Draft:
+def _given_up(attempt: Attempt) -> Draft:
     cause = Cause(kind=CauseKind.NODE_LOST, message="the state folder was restored from a backup")
     at = max(time.time(), attempt.placed_at)
     lost = evolve(attempt, AttemptLost(attempt=attempt.id, at=at, cause=cause))

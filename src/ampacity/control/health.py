@@ -15,10 +15,10 @@ def give_up(attempt: Attempt, spec: WorkloadSpec, now: float, *, was_ready: bool
         return None
     detail = attempt.unhealthy_detail or "it does not answer"
     if was_ready:
-        return _order(attempt, spec, now, f"no longer ready: {detail}")
+        return _order(spec, now, f"no longer ready: {detail}")
     probe = spec.service.readiness
     if attempt.started_at is not None and now - attempt.started_at >= probe.timeout_s:
-        return _order(attempt, spec, now, f"not ready within {probe.timeout_s:g} s: {detail}")
+        return _order(spec, now, f"not ready within {probe.timeout_s:g} s: {detail}")
     return None
 
 
@@ -30,7 +30,7 @@ def next_deadline(attempt: Attempt, spec: WorkloadSpec) -> float | None:
     return attempt.started_at + spec.service.readiness.timeout_s
 
 
-def _order(attempt: Attempt, spec: WorkloadSpec, now: float, message: str) -> StopOrder:
+def _order(spec: WorkloadSpec, now: float, message: str) -> StopOrder:
     cause = Cause(kind=CauseKind.UNHEALTHY, message=message)
     return StopOrder(
         reason=message, by="ampacity", grace_s=min(spec.grace_s, 5.0), at=now, final=AttemptPhase.FAILED, cause=cause

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ampacity.model.attempt import Attempt, AttemptPhase, Member
 from ampacity.model.ids import NodeId
-from ampacity.model.node import Node
+from ampacity.model.node import Node, Pool, placing_pool
 from ampacity.model.site import EMPTY_SITE, SITE_KEY, Site
 from ampacity.model.workload import Replica, Workload, WorkloadSpec
 
@@ -17,7 +17,7 @@ from .mirror import Mirror, member_needs_call
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """An attempt that is to be started or stopped. ``lost``: nodes that have been silent for too long. ``site``: where
-    its volumes are."""
+    its volumes are. ``pools``: those that place by themselves among them."""
 
     workload: Workload
     spec: WorkloadSpec
@@ -25,6 +25,7 @@ class Job:
     attempt: Attempt
     nodes: Mapping[str, Node]
     site: Site = EMPTY_SITE
+    pools: Mapping[str, Pool] = field(default_factory=dict)
     lost: Collection[NodeId] = ()
 
     @property
@@ -47,7 +48,7 @@ class Job:
             if not member_needs_call(member, stopping=self.stopping):
                 continue
             node = self.nodes.get(member.node)
-            silent = node is not None and node.unknown_since is not None
+            silent = node is not None and node.unknown_since is not None and placing_pool(node, self.pools) is None
             if not silent or (self.stopping and member.node in self.lost):
                 yield member
 
@@ -65,6 +66,7 @@ def jobs_to_do(mirror: Mirror, lost: Collection[NodeId]) -> list[Job]:
                 replica=mirror.rows.replicas[f"{workload.id}.{attempt.replica}"],
                 attempt=attempt,
                 nodes=mirror.rows.nodes,
+                pools=mirror.rows.pools,
                 site=mirror.rows.sites.get(SITE_KEY, EMPTY_SITE),
                 lost=lost,
             )

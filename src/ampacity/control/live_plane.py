@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import ampacity
 from ampacity.drivers.base import Exec, MemberFiles, TerminalSize
@@ -53,6 +54,8 @@ from .topology import Topology
 from .writing import Writing
 
 log = logging.getLogger(__name__)
+
+Changes = TypeVar("Changes", QueueChanges, TopologyChanges, RouteChanges)
 
 LAST_LINES = 15
 
@@ -194,28 +197,25 @@ class LivePlane:
         return self._queueing.tree()
 
     def apply_queues(self, text: str, *, file: str, by: str, dry_run: bool) -> QueueChanges:
-        found = self._queueing.apply(text, file=file, by=by, dry_run=dry_run)
-        if not dry_run:
-            self._wake()
-        return found
+        return self._looked_at(self._queueing.apply(text, file=file, by=by, dry_run=dry_run))
 
     def topology(self) -> Site:
         return self._topology.site()
 
     def apply_topology(self, text: str, *, file: str, by: str, dry_run: bool) -> TopologyChanges:
-        found = self._topology.apply(text, file=file, by=by, dry_run=dry_run)
-        if not dry_run:
-            self._wake()
-        return found
+        return self._looked_at(self._topology.apply(text, file=file, by=by, dry_run=dry_run))
 
     def routes(self) -> RoutesView:
         return self._routing.view()
 
     def apply_routes(self, text: str, *, file: str, by: str, dry_run: bool) -> RouteChanges:
-        found = self._routing.apply(text, file=file, by=by, dry_run=dry_run)
-        if not dry_run:
+        return self._looked_at(self._routing.apply(text, file=file, by=by, dry_run=dry_run))
+
+    def _looked_at(self, changes: Changes) -> Changes:
+        """At once, unless nothing but words was asked for."""
+        if not changes.dry_run:
             self._wake()
-        return found
+        return changes
 
     def mark_node(
         self, node: str, *, labels: Mapping[str, str | None], taints: Mapping[str, str | None], by: str

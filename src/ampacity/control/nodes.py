@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ampacity.model.attempt import AttemptPhase, Cause, CauseKind, StopOrder
+from ampacity.model.attempt import AttemptPhase, Cause, CauseKind, MemberPhase, StopOrder
 from ampacity.model.event import EventKind
 from ampacity.model.evolve import order_stop
 from ampacity.model.ids import NodeId
-from ampacity.model.node import Health, Node, NodeCondition
+from ampacity.model.node import Health, Node, NodeCondition, placing_pool
 
 from .batch import Batch
 from .fencing import Fences
@@ -103,9 +103,12 @@ def _give_up(batch: Batch, mirror: Mirror, node: NodeId, lost_after_s: float) ->
     message = f"node {node} has been silent for {lost_after_s:g} s"
     cause = Cause(kind=CauseKind.NODE_LOST, message=message)
     order = StopOrder(reason=message, by="ampacity", grace_s=0.0, at=batch.now, final=AttemptPhase.LOST, cause=cause)
+    row = mirror.rows.nodes[node]
+    # What a pool has not begun yet may still come to another of its nodes.
+    unsure = () if placing_pool(row, mirror.rows.pools) is None else (MemberPhase.PENDING, MemberPhase.PREPARING)
     for attempt in list(mirror.live_attempts()):
         current = batch.attempt(attempt.id)
-        if current is None or node not in attempt.nodes:
+        if current is None or not any(member.node == node and member.phase not in unsure for member in current.members):
             continue
         told = order_stop(current, order)
         if told is not current:

@@ -31,12 +31,13 @@ class FactSource(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Observation:
-    """``nodes`` holds what each driver that answered has; nothing is concluded of one that did not. ``more``: there
-    are facts that were not read yet."""
+    """``nodes`` holds what each driver that answered has; nothing is concluded of one that did not. ``placing``: those
+    drivers whose pools place by themselves. ``more``: there are facts that were not read yet."""
 
     facts: list[MemberFact] = field(default_factory=list)
     cursors: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, dict[NodeId, Node]] = field(default_factory=dict)
+    placing: set[str] = field(default_factory=set)
     more: bool = False
 
 
@@ -48,6 +49,8 @@ def observe(drivers: Mapping[str, Driver], cursors: Mapping[str, str], *, nodes:
             _read_facts(name, driver, cursors.get(name), seen)
             if nodes:
                 seen.nodes[name] = {node.id: node for node in driver.nodes()}
+                if driver.capabilities().places_itself:
+                    seen.placing.add(name)
         except DriverError as error:
             log.warning("driver %s does not answer: %s", name, error)
     return seen

@@ -55,7 +55,7 @@ class Queueing:
             refuse_unsound(read, rows.nodes.values())
             _refuse_orphans(read, rows)
             changed, changes = _target(read, rows)
-            found = _difference(read, rows, changed, self._clock() if dry_run else None)
+            found = _difference(rows, changed, self._clock() if dry_run else None)
             wanted = bool(changes) and not dry_run
             return found, [_draft(changes, found, at=self._clock(), by=by)] if wanted else []
 
@@ -103,7 +103,7 @@ def _target(read: QueueFile, rows: Rows) -> tuple[Rows, list[Change]]:
     return target, changes
 
 
-def _difference(read: QueueFile, rows: Rows, target: Rows, now: float | None) -> QueueChanges:
+def _difference(rows: Rows, target: Rows, now: float | None) -> QueueChanges:
     """In words; with a time also what would move then."""
     added = tuple(sorted(target.queues.keys() - rows.queues.keys()))
     removed = tuple(sorted(rows.queues.keys() - target.queues.keys()))

@@ -28,6 +28,7 @@ from .mirror import Mirror
 from .nodes import keep_nodes, lost_nodes
 from .observe import FactSource, Observation, observe
 from .outcome import conclude_lost
+from .pools import keep_pools
 from .record import Record
 from .update import apply_facts, settle_all, watch_health
 
@@ -168,6 +169,7 @@ class Control:
         self._record.catch_up()
 
         def follow(batch: Batch) -> None:
+            keep_pools(batch, self.mirror, seen.nodes, seen.placing)
             keep_nodes(batch, self.mirror, seen.nodes, self._fences, lost_after_s=self._lost_after_s)
             touched = apply_facts(batch, seen.facts, self._handles)
             self._handles.write_late(batch)

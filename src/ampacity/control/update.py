@@ -11,6 +11,7 @@ from ampacity.model.attempt import (
     AttemptLost,
     AttemptPhase,
     IncarnationBegan,
+    MemberStarted,
     ProgressReported,
     ReadinessChanged,
 )
@@ -24,7 +25,7 @@ from .handles import Handles
 from .health import give_up
 from .lifecycle import settle
 from .mirror import Mirror
-from .words import cause_words
+from .words import cause_words, place_words
 
 
 def apply_facts(batch: Batch, facts: Iterable[AttemptFact], handles: Handles) -> set[WorkloadId]:
@@ -83,6 +84,8 @@ def _describe(before: Attempt, after: Attempt, fact: AttemptFact) -> tuple[Event
     if after.phase is AttemptPhase.STOPPING and before.phase is not AttemptPhase.STOPPING:
         return EventKind.ATTEMPT_STOPPING, after.stop.reason if after.stop is not None else "stopping"
     match fact:
+        case MemberStarted() if after.nodes != before.nodes:
+            return EventKind.ATTEMPT_PLACED, f"its pool has put it on {place_words(after)}"
         case IncarnationBegan():
             words = f"{cause_words(fact.cause)}; restarted in place (incarnation {fact.incarnation})"
             return EventKind.ATTEMPT_RESTARTED, words

@@ -81,13 +81,15 @@ class Handle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What this driver can do beyond starting, stopping and reporting."""
+    """What this driver can do beyond starting, stopping and reporting. ``places_itself``: its pools decide on which of
+    their nodes a member runs; ``MemberStarted`` says it."""
 
     signal: bool = False
     logs: bool = False
     files: bool = False
     exec: bool = False
     mounts: bool = False
+    places_itself: bool = False
     resize: bool = False
 
 

@@ -25,6 +25,7 @@ from ampacity.model.attempt import (
 from ampacity.model.errors import Conflict, DriverUnavailable, NotFound, Unsupported
 from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Node
+from ampacity.model.plan import Placement
 from ampacity.model.resources import Allocation
 
 from .base import Capabilities, Exec, FactPage, Handle, Launch, LogLine, LogPage, MemberFiles, TerminalSize
@@ -67,6 +68,7 @@ class FakeDriver:
         start_at_once: a member reports ``MemberStarted`` from within ``ensure_started``; else ``begin`` it.
         obey_stops: a member ends as soon as it is asked to; else it goes on until ``finish`` or ``crash``.
         double_facts: every fact is reported twice.
+        decide: its pools place by themselves: where a member goes, whatever its launch says.
 
     ``starts`` counts how often each member really began, ``stops`` how often each was asked to stop.
     """
@@ -80,11 +82,13 @@ class FakeDriver:
         start_at_once: bool = True,
         obey_stops: bool = True,
         double_facts: bool = False,
+        decide: Callable[[Launch], Placement] | None = None,
     ) -> None:
         self.name = name
         self.start_at_once = start_at_once
         self.obey_stops = obey_stops
         self.double_facts = double_facts
+        self._decide = decide
         self.starts: Counter[MemberKey] = Counter()
         self.stops: Counter[MemberKey] = Counter()
         self._clock = clock
@@ -117,7 +121,7 @@ class FakeDriver:
         """Report that the member's process runs now (for ``start_at_once=False``)."""
         with self._lock:
             member = self._member(key)
-            self._report(MemberStarted(key=key, at=self._clock(), endpoint=self._endpoint(member)))
+            self._report(self._started(member))
 
     def finish(self, key: MemberKey, exit_code: int = 0) -> None:
         """The member's process exits by itself."""
@@ -211,7 +215,7 @@ class FakeDriver:
     # The driver's side ------------------------------------------------------------------------------------------
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(signal=True, logs=True, files=True)
+        return Capabilities(signal=True, logs=True, files=True, places_itself=self._decide is not None)
 
     def nodes(self) -> tuple[Node, ...]:
         with self._lock:
@@ -221,11 +225,14 @@ class FakeDriver:
     def ensure_started(self, launch: Launch) -> Handle:
         with self._lock:
             self._inject("ensure_started", launch.key, after=False)
-            self._require_answering(launch.node)
             if launch.key not in self._members:
+                launch = self._placed(launch)
+                self._require_answering(launch.node)
                 self._start(launch)
+            node = self._members[launch.key].node or launch.node
+            self._require_answering(node)
             self._inject("ensure_started", launch.key, after=True)
-            return Handle(key=launch.key, node=launch.node, ref=f"{self.name}:{launch.key}")
+            return Handle(key=launch.key, node=node, ref=f"{self.name}:{launch.key}")
 
     def ensure_stopped(self, key: MemberKey, *, grace_s: float, reason: str) -> None:
         with self._lock:
@@ -313,6 +320,12 @@ class FakeDriver:
         if node in self._silent or node not in self._nodes:
             raise DriverUnavailable(f"node {node} does not answer")
 
+    def _placed(self, launch: Launch) -> Launch:
+        if self._decide is None:
+            return launch
+        place = self._decide(launch)
+        return replace(launch, node=place.node, allocation=place.allocation)
+
     def _start(self, launch: Launch) -> None:
         member = _Member(key=launch.key, launch=launch, running=True)
         member.files = {name: text.encode() for name, text in launch.files.items()}
@@ -323,7 +336,14 @@ class FakeDriver:
         if launch.setup or not self.start_at_once:
             self._report(MemberPreparing(key=launch.key, at=self._clock()))
         if self.start_at_once:
-            self._report(MemberStarted(key=launch.key, at=self._clock(), endpoint=self._endpoint(member)))
+            self._report(self._started(member))
+
+    def _started(self, member: _Member) -> MemberStarted:
+        launch = member.launch
+        on = None
+        if launch is not None and self._decide is not None:
+            on = Placement(node=launch.node, allocation=launch.allocation)
+        return MemberStarted(key=member.key, at=self._clock(), endpoint=self._endpoint(member), on=on)
 
     def _take_port(self) -> int:
         self._next_port += 1

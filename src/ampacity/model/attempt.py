@@ -236,9 +236,12 @@ class MemberPreparing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberStarted:
+    """``on``: where a pool that places by itself has put it, and what it was given there; ``None`` = its place."""
+
     key: MemberKey
     at: float
     endpoint: str = ""
+    on: Placement | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

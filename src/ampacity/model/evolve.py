@@ -24,6 +24,7 @@ from .attempt import (
     ReadinessChanged,
     StopOrder,
 )
+from .plan import Placement
 
 _MEMBER_ORDER = list(MemberPhase)
 
@@ -63,7 +64,7 @@ def _after(attempt: Attempt, fact: AttemptFact) -> Attempt:
             member = _advance(attempt.members[fact.key.member], MemberPhase.PREPARING)
             return _forward(_with_member(attempt, member), AttemptPhase.PREPARING, fact.at)
         case MemberStarted():
-            member = _advance(attempt.members[fact.key.member], MemberPhase.RUNNING, endpoint=fact.endpoint)
+            member = _advance(attempt.members[fact.key.member], MemberPhase.RUNNING, endpoint=fact.endpoint, on=fact.on)
             return _forward(_with_member(attempt, member), AttemptPhase.RUNNING, fact.at)
         case MemberExited():
             return _member_exited(attempt, fact)
@@ -90,9 +91,11 @@ def _with_member(attempt: Attempt, member: Member) -> Attempt:
     return replace(attempt, members=members)
 
 
-def _advance(member: Member, phase: MemberPhase, *, endpoint: str = "") -> Member:
+def _advance(member: Member, phase: MemberPhase, *, endpoint: str = "", on: Placement | None = None) -> Member:
     if _MEMBER_ORDER.index(phase) <= _MEMBER_ORDER.index(member.phase):
         return member
+    if on is not None:
+        member = replace(member, node=on.node, allocation=on.allocation)
     return replace(member, phase=phase, endpoint=endpoint or member.endpoint)
 
 

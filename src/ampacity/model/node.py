@@ -143,9 +143,17 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """A group of nodes. ``places_itself``: we ask it, it decides (a Slurm partition, a Kubernetes node pool)."""
+    """A group of nodes of a driver's. ``places_itself``: we ask it, it decides (a Slurm partition, a Kubernetes node
+    pool): its nodes are seen for what they have and where they are, and what is placed on one may come to another."""
 
     name: PoolName
     driver: str
     places_itself: bool = False
     version: int = 1
+
+
+def placing_pool(node: Node, pools: Mapping[str, Pool]) -> PoolName | None:
+    """The pool that decides on which of its nodes something runs that is placed on this one; ``None`` = it runs
+    there."""
+    pool = pools.get(node.pool)
+    return pool.name if pool is not None and pool.places_itself and pool.driver == node.driver else None

@@ -93,16 +93,7 @@ class MemberMeter:
         self, at: float, processes: Collection[Process], host: HostUse, devices: DeviceRings, *, io: bool
     ) -> list[Process]:
         """Write one sample of all; the processes that are gone."""
-        gone: list[Process] = []
-        by_rank: dict[int, list[Process]] = {}
-        self._usage.clear()
-        for process in processes:
-            if not process.look(io=io):
-                gone.append(process)
-                continue
-            self._usage.add(process)
-            if process.rank != NO_RANK:
-                by_rank.setdefault(process.rank, []).append(process)
+        gone, by_rank = self._look_at(processes, io=io)
         used_s, cpu_percent = self._series.follow(at, self._usage)
         self._add_energy(used_s, host, devices)
         utilisation, power_w = self._device_load(devices)
@@ -129,6 +120,20 @@ class MemberMeter:
         for rank in sorted(by_rank):
             self._sample_rank(at, rank, by_rank[rank], devices)
         return gone
+
+    def _look_at(self, processes: Collection[Process], *, io: bool) -> tuple[list[Process], dict[int, list[Process]]]:
+        """Take in what they use. Those that are gone, and the others of each rank."""
+        gone: list[Process] = []
+        by_rank: dict[int, list[Process]] = {}
+        self._usage.clear()
+        for process in processes:
+            if not process.look(io=io):
+                gone.append(process)
+                continue
+            self._usage.add(process)
+            if process.rank != NO_RANK:
+                by_rank.setdefault(process.rank, []).append(process)
+        return gone, by_rank
 
     def close(self) -> None:
         self._network.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from ampacity.model.ids import NodeId
 from ampacity.model.node import Node
 from ampacity.model.plan import WaitCode
@@ -85,6 +87,8 @@ def hindrance(board: Board, site: Site, gang: Gang, request: ResourceRequest, fi
         return _no_such_level(rule, site)
     if request.power_w and (reason := _short_of_power(board, site, request, fitting, count)) is not None:
         return reason
+    if (reason := _too_few_in_a_pool(board, fitting, count)) is not None:
+        return reason
     if gang.name is not None:
         return _kept_apart(gang)
     if rule is not None and rule.mode is TopologyMode.REQUIRED:
@@ -129,6 +133,19 @@ def _short_of_power(
     )
     each = f"{print_power(request.power_w)}{'' if count == 1 else f' for each of {count} nodes'}"
     return WaitCode.INSUFFICIENT, f"needs {each}; {said} left.", "free watts there, or ask for less power"
+
+
+def _too_few_in_a_pool(board: Board, fitting: Sequence[Node], count: int) -> Reason | None:
+    """No gang spans two pools that place by themselves, or one of those and nodes on which we place."""
+    marked = board.fleet.marked
+    parts = marked.apart(np.array([board.fleet.row_of[node.id] for node in fitting], np.int64))
+    most = max(parts, key=len)
+    if len(most) >= count:
+        return None
+    pool = marked.pool(int(most[0]))
+    where = "outside of pools that place by themselves" if pool is None else f"in the pool {pool}"
+    text = f"needs {count} nodes that one and the same place gives out; the most with room are {len(most)}, {where}."
+    return WaitCode.INSUFFICIENT, text, f"ask for {len(most)} node{'' if len(most) == 1 else 's'}"
 
 
 def _kept_apart(gang: Gang) -> Reason:

@@ -3,14 +3,14 @@ changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic
 
 import numpy as np
 import numpy.typing as npt
 
-from ampacity.model.node import Node, TopologyPath
+from ampacity.model.node import Node, Pool, TopologyPath, placing_pool
 from ampacity.model.rules import Preference
 from ampacity.model.site import EMPTY_SITE, Site
 from ampacity.model.volume import Volume
@@ -62,6 +62,8 @@ class Marked:
     _feeds: _Column[np.int64] | None = None
     _feed_codes: dict[str, int] = field(default_factory=dict)
     _trees: dict[str, tuple[Tree, Ints]] = field(default_factory=dict)
+    _placing: Mapping[str, Pool] = field(default_factory=dict)
+    _placed_by: _Column[np.int64] | None = None
     _near: dict[Data, tuple[Ints, Ints]] = field(default_factory=dict)
 
     def put_site(self, site: Site) -> None:
@@ -71,6 +73,34 @@ class Marked:
         self._trees.clear()
         self._near.clear()
         self._feeds = None
+
+    def put_pools(self, pools: Mapping[str, Pool]) -> None:
+        """The pools as they now are."""
+        self._placing = {name: pool for name, pool in pools.items() if pool.places_itself}
+        self._placed_by = None
+
+    def pool(self, row: int) -> str | None:
+        """The pool that decides where something runs that is placed on a row; ``None`` = it runs there."""
+        node = self.nodes[row] if self._placing else None
+        return None if node is None else placing_pool(node, self._placing)
+
+    def apart(self, rows: Ints) -> list[Ints]:
+        """The rows in parts that no gang spans: first those on which we place, then those of each pool that places by
+        itself, by name."""
+        if not self._placing:
+            return [rows]
+        parts = self._parts()[rows]
+        return [rows[parts == part] for part in np.unique(parts)]
+
+    def with_row(self, rows: Ints, row: int) -> Ints:
+        """Of the rows those that a gang may have beside that one."""
+        return rows[self._parts()[rows] == self._parts()[row]] if self._placing else rows
+
+    def _parts(self) -> Ints:
+        if self._placed_by is None or len(self._placed_by.values) != len(self.version):
+            self._placed_by = self._new(np.int64)
+        codes = {name: code for code, name in enumerate(sorted(self._placing), 1)}
+        return self._current(self._placed_by, lambda node: codes.get(placing_pool(node, self._placing) or "", 0))
 
     def allowed(self, gang: Gang) -> Flags:
         """The rows whose labels, taints and volumes let a gang in."""

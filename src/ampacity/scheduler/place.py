@@ -54,6 +54,8 @@ def rows_beside(board: Board, gang: Gang, own: Ints) -> Ints:
     request = gang.resources
     size = _licensed(board, request, gang.size)
     rows = np.setdiff1d(candidates(board, gang, request), own)
+    if len(own):
+        rows = board.fleet.marked.with_row(rows, int(own[0]))
     if gang.rules.topology is not None:
         rows = _around_own(board, gang.rules.topology, own, rows)
     keys = order_of(board, request, gang.rates)
@@ -152,9 +154,14 @@ def _rows(board: Board, gang: Gang, request: ResourceRequest, beside: WorkloadId
     if beside is not None and size.maximum == 1:
         rows = _fewest(board.members_by_row(beside), rows)
     worth = board.fleet.marked.worth(gang)
-    if worth is not None:
-        return _preferred(board, gang, keys, rows, size, worth[rows])
-    return _chosen(board, gang, keys, rows, size)
+    for part in board.fleet.marked.apart(rows):
+        if worth is None:
+            found = _chosen(board, gang, keys, part, size)
+        else:
+            found = _preferred(board, gang, keys, part, size, worth[part])
+        if found is not None:
+            return found
+    return None
 
 
 def _fewest(members: Mapping[int, int], rows: Ints) -> Ints:
@@ -171,10 +178,13 @@ def _preferred(board: Board, gang: Gang, keys: Ints | Floats, rows: Ints, size: 
     Args:
         worth: that of each of ``rows``.
     """
+    found = _chosen(board, gang, keys, rows[worth == worth.max()], size) if len(rows) else None
+    if found is not None:
+        return found  # nearly always: one node of the most worth is enough for who wants one
     turns = np.zeros(board.fleet.size, np.int64)
     order = _by_worth(board, keys, rows, worth)
     turns[order] = np.arange(len(order))
-    for least in np.unique(worth)[::-1]:
+    for least in np.unique(worth)[-2::-1]:
         found = _chosen(board, gang, turns, rows[worth >= least], size)
         if found is not None:
             return found

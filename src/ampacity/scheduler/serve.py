@@ -62,9 +62,9 @@ class Server:
     served: Served = field(default_factory=Served)
     _queues: dict[str, Heads] = field(default_factory=dict)
     _done: set[Group] = field(default_factory=set)
-    _kept_out: set[int] = field(default_factory=set)
+    _kept_out: dict[int, float] = field(default_factory=dict)
     _least_crowded: list[Shape] = field(default_factory=list)
-    _least_kept_out: list[Shape] = field(default_factory=list)
+    _least_kept_out: dict[float, list[Shape]] = field(default_factory=dict)
     _roomy: list[int] = field(default_factory=list)
     _unhelped: set[str] = field(default_factory=set)
     _ends: dict[Group, float] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Server:
         shapes = self.served.shapes
         number = next((number for number, shape in shapes.items() if number < 0 and shape == want.shape), None)
         if number is None:
-            number = min(0, *shapes, 0) - 1
+            number = min((0, *shapes)) - 1
             shapes[number] = want.shape
         return group._replace(shape=number)
 
@@ -142,7 +142,7 @@ class Server:
             return True
         if group.shape in self.served.crowded:
             return False
-        return group.shape in self._kept_out and self.guard.delays(self._until(group))
+        return self._is_kept_out(group)
 
     def _demand(self, head: Head) -> Amounts:
         """What a head would take at least: those of one shape the same."""
@@ -172,7 +172,8 @@ class Server:
         amounts: Amounts = self.purse.amounts(placements(fits))
         if self.purse.barred(group.queue, amounts) is not None:
             return self._bar(head, amounts)
-        if self.guard.delays(self._until(group)) and self.guard.barred(group.queue, amounts):
+        until = self._until(group)
+        if self.guard.delays(until) and self.guard.barred(group.queue, amounts, until):
             self.served.behind.add(group)
             return self._wait(head)
         self._start(head, fits, amounts)
@@ -183,19 +184,27 @@ class Server:
         want, shape = head.want, head.group.shape
         if shape in self.served.crowded:
             return None
-        if not self.guard.delays(self._until(head.group)):
+        until = self._until(head.group)
+        if not self.guard.delays(until):
             fits = place_as(self.board, want.gang, size, want.spread)
             if fits is None:
                 self._crowd(shape)
             return fits
-        if shape in self._kept_out or self.guard.barred(head.group.queue, wanted(want)):
+        if self._is_kept_out(head.group) or self.guard.barred(head.group.queue, wanted(want), until):
             return None
-        least = self._least_kept_out
-        fits = None if any(asks_no_less(want.gang, each) for each in least) else self.guard.place(want, size)
+        since = self.guard.since(until)
+        least = [each for at, shapes in self._least_kept_out.items() if at <= since for each in shapes]
+        fits = None if any(asks_no_less(want.gang, each) for each in least) else self.guard.place(want, size, until)
         if fits is None:
-            self._kept_out.add(shape)
-            _keep_least(least, want.shape)
+            self._kept_out[shape] = min(since, self._kept_out.get(shape, since))
+            _keep_least(self._least_kept_out.setdefault(since, []), want.shape)
         return fits
+
+    def _is_kept_out(self, group: Group) -> bool:
+        """Whether it is known that a shape finds no room beside what is held from before it has ended on: then it does
+        not beside what more is held, nor when it lasts longer."""
+        since = self._kept_out.get(group.shape)
+        return since is not None and self._until(group) > since
 
     def _start(self, head: Head, fits: tuple[Fit, ...], amounts: Amounts) -> None:
         want, queue = head.want, head.group.queue
@@ -203,10 +212,12 @@ class Server:
         for fit in fits:
             self.board.take(fit, want.workload.id)
         self.purse.take(queue, amounts)
-        self.guard.started(want, queue, fits, amounts, until)
+        self.guard.started(queue, fits, amounts, until)
         why = _why(fits, self.board.placement) + (
             "; let past those that have places held" if self.guard.reservations else ""
         )
+        if (pool := self.board.fleet.marked.pool(fits[0].row)) is not None:
+            why += f"; the pool {pool} decides where"
         if want.gang.data and (near := say_nearness(self.board.fleet.marked.site, want.gang, fits)):
             why += f"; {near}"
         if want.gang.rates:
@@ -235,7 +246,7 @@ class Server:
             return False
         places = self.preemptor.promises[-1].placements
         until = self.moment.now + self.moment.lasting(want).expected_s
-        self.guard.promised(want, queue, places, self.purse.amounts(places), until)
+        self.guard.promised(queue, places, self.purse.amounts(places), until)
         self._queues[queue].started(head)
         return True
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Row, Rows, Table
 from ampacity.model.history import RuntimeHistory, Usage, runtime_key
-from ampacity.model.ids import DEFAULT_QUEUE, AttemptId, NodeId, QueueName, WorkloadId
-from ampacity.model.node import Node, Pool
+from ampacity.model.ids import AttemptId, NodeId, WorkloadId
+from ampacity.model.node import Node, Pool, placing_pool
 from ampacity.model.policy import DEFAULT_POLICY, SchedulerPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Range, ResourceRequest
@@ -124,11 +124,6 @@ class State:
         """The name of a workload that was live as of an event not long ago; ``None`` = it was not."""
         return self.lives.name_at(workload, seq)
 
-    def queue_of(self, workload: WorkloadId) -> QueueName:
-        """The queue that a live workload is in."""
-        spec = self.live[workload].spec
-        return DEFAULT_QUEUE if spec is None else spec.queue
-
     def wants(self, workload: WorkloadId) -> list[Want]:
         """The workload's replicas that need a start."""
         held = self.live.get(workload)
@@ -207,8 +202,16 @@ class State:
         indices = () if held is None else held.replicas
         attempts = [self.attempts[id] for index in indices for id in self.attempts_of.get((workload, index), ())]
         leaving = [attempt for attempt in attempts if attempt.stop is not None]
-        runners = [] if held is None else [self._runner(held, each) for each in attempts if each.stop is None]
+        ours = [each for each in attempts if each.stop is None and not self._is_in_a_pool(each)]
+        runners = [] if held is None else [self._runner(held, each) for each in ours]
         self.runners.put(workload, [each for each in runners if each is not None], leaving)
+
+    def _is_in_a_pool(self, attempt: Attempt) -> bool:
+        """Whether it runs in a pool that places by itself: a place that it left would not be ours to give."""
+        if not self.pools:
+            return False
+        nodes = (self.fleet.get(member.node) for member in attempt.members)
+        return any(node is not None and placing_pool(node, self.pools) is not None for node in nodes)
 
     @staticmethod
     def _runner(held: Live, attempt: Attempt) -> Runner | None:
@@ -243,11 +246,20 @@ class State:
                 self.lives.touched.add(row.workload)
                 self.holding.put(row)
             case Node():
+                known = self.fleet.get(row.id)
                 self.holding.put_node(row)
+                if self.pools and (known is None or (known.pool, known.driver) != (row.pool, row.driver)):
+                    self.lives.touched |= {self.attempts[id].workload for id, _ in self.fleet.held.get(row.id, ())}
             case Pool():
                 self.pools[row.name] = row
+                self._pools_changed()
             case Queue() | SchedulerPolicy() | Site() | Usage() | RuntimeHistory():
                 self._put_rule(row)
+
+    def _pools_changed(self) -> None:
+        """Who runs in a pool that places by itself is no runner whose place could be taken."""
+        self.fleet.marked.put_pools(self.pools)
+        self.lives.touched |= self.live.keys()
 
     def _put_rule(self, row: Queue | SchedulerPolicy | Site | Usage | RuntimeHistory) -> None:
         match row:
@@ -285,6 +297,7 @@ class State:
                 self.holding.drop_node(NodeId(key))
             case Table.POOLS:
                 self.pools.pop(key, None)
+                self._pools_changed()
             case Table.POLICIES:
                 self._put_policy(DEFAULT_POLICY)
             case Table.SITES:

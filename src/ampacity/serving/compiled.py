@@ -19,7 +19,7 @@ from types import ModuleType
 _PARTS = {
     "admission": "access bucket account learned fair_line model_line admission verdict",
     "dispatch": "request dispatcher",
-    "routing": "base immediate round_robin least_loaded session split blocks member order caches cost slots plan "
+    "routing": "base immediate round_robin least_loaded session split blocks member order caches cost bound slots plan "
     "prefix",
     "gateway": "tables repeats answers heads chunked streams usage desk wheel health engines answer visit upstream "
     "client core choice shadow flight_state flight hedge takeover rescue patience remote_desk dispatching",

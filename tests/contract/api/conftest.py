@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from plane_double import PlaneDouble, serving, write_control_json
+from plane_double import PlaneDouble
+from plane_server import serving, write_control_json
 
 from ampacity.api.server import RunningServer
 from ampacity.client import Client

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
 import re
-import shutil
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from plane_rows import PlaneRows
+
 from ampacity import __version__
-from ampacity.api.authorize import token_digest
-from ampacity.api.server import RunningServer, serve
-from ampacity.control.keys import Keys
-from ampacity.control.metering import Metering
 from ampacity.control.plane import Asked, LogSearch, LogSlice, News
 from ampacity.control.submitting import MakeReceipt
 from ampacity.drivers.base import Exec
@@ -29,22 +18,18 @@ from ampacity.hub.version import Lineage, ModelVersion
 from ampacity.model.array import ArrayPlace, element_name
 from ampacity.model.errors import Conflict, InvalidSpec, NameTaken, NotFound, Repeated, Where
 from ampacity.model.event import EventKind
-from ampacity.model.ids import SYSTEM_PROJECT, NodeId, Owner, Project, WorkloadId
-from ampacity.model.node import Marks, Node, NodeCondition
+from ampacity.model.ids import SYSTEM_PROJECT, Owner, Project
+from ampacity.model.node import Marks, NodeCondition
 from ampacity.model.plan import QueueStanding
 from ampacity.model.policy import DEFAULT_POLICY
-from ampacity.model.queue import Queue
 from ampacity.model.queue_file import parse_queue_file
 from ampacity.model.receipt import Receipt
-from ampacity.model.resources import Allocation
-from ampacity.model.route import Route
 from ampacity.model.route_file import parse_route_file
-from ampacity.model.site import EMPTY_SITE, Site
+from ampacity.model.site import Site
 from ampacity.model.topology_file import parse_topology_file
 from ampacity.model.view import (
     EventView,
     LogHit,
-    LogRecord,
     NodeView,
     ProgressPoint,
     QueueChanges,
@@ -57,111 +42,13 @@ from ampacity.model.view import (
     Why,
     WorkloadView,
 )
-from ampacity.model.workload import (
-    Desired,
-    Replica,
-    Wish,
-    Workload,
-    WorkloadKind,
-    WorkloadPhase,
-    WorkloadSpec,
-)
+from ampacity.model.workload import Wish, WorkloadKind, WorkloadPhase, WorkloadSpec
 from ampacity.observe.measured import Measurements, Series
 from ampacity.secrets.secret import Secret, check_name, check_value
-from ampacity.store.memory import MemoryStore
-
-TOKEN = "a-token-of-the-test"
-METRICS_TOKEN = "a-token-for-metrics"
 
 
-def write_control_json(folder: Path, *, socket: str = "", api_url: str = "", pid: int | None = None) -> None:
-    """What a control plane leaves in its state folder."""
-    fields = {"pid": os.getpid() if pid is None else pid, "started_at": 1.0, "version": __version__}
-    text = json.dumps({**fields, "socket": socket, "api_url": api_url, "gateway_url": ""})
-    (folder / "control.json.new").write_text(text)
-    (folder / "control.json.new").rename(folder / "control.json")
-
-
-@contextmanager
-def serving(plane: PlaneDouble, folder: Path | None = None, *, port: int = 0) -> Iterator[RunningServer]:
-    """A server on sockets in a folder whose path is short enough for them."""
-    made = Path(tempfile.mkdtemp(prefix="amp-")) if folder is None else folder
-    path = str(made / "api.sock")
-    tokens = {"token_sha256": token_digest(TOKEN), "metrics_token_sha256": token_digest(METRICS_TOKEN)}
-    running = serve(plane, socket_path=path, host="127.0.0.1", port=port, **tokens)
-    try:
-        yield running
-    finally:
-        stopped = running.stop()
-        if folder is None:
-            shutil.rmtree(made)
-    assert stopped
-
-
-class PlaneDouble:
-    """``calls`` counts the calls by method; ``fail`` maps a method to what it shall raise."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Lock()
-        self._followers: list[Callable[[News], None]] = []
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self._views: dict[str, WorkloadView] = {}
-        self._numbers = itertools.count()
-        self._events: list[EventView] = []
-        self._logs: dict[str, list[LogRecord]] = {}
-        self._models: list[ModelVersion] = []
-        self._nodes = {
-            f"n{index}": Node(id=NodeId(f"n{index}"), driver="fake", cpu_milli=8000, memory_bytes=1 << 34)
-            for index in range(2)
-        }
-        self.folder: Path | None = None
-        self._secrets: dict[str, Secret] = {}
-        self.site = EMPTY_SITE
-        self.public: tuple[Route, ...] = ()
-        self._queues: tuple[Queue, ...] = ()
-        books = MemoryStore()
-        self.keys = Keys(books, time.time)
-        self.metering = Metering(books, self.keys, Path("/nowhere"), time.time)
-        self.receipts: dict[str, Receipt] = {}
-        self.searches: list[LogSearch] = []
-        self.points: tuple[ProgressPoint, ...] = ()
-        self.shutdowns: list[bool] = []
-        self.actors: list[str] = []
-        self.calls: dict[str, int] = {}
-        self.fail: dict[str, Exception] = {}
-
-    # What tests do to it -------------------------------------------------------------------------------------------
-
-    def end(self, ref: str, phase: WorkloadPhase = WorkloadPhase.SUCCEEDED) -> None:
-        with self._changed:
-            view = self._views[ref]
-            workload = replace(view.workload, phase=phase, ended_at=time.time(), version=view.workload.version + 1)
-            self._views[ref] = replace(view, workload=workload)
-            self._note(EventKind.WORKLOAD_ENDED, f"{ref} ended", workload)
-
-    def say(self, ref: str, *texts: str, rank: int = -1, replica: int = 0, at: float | None = None) -> None:
-        with self._changed:
-            lines = self._logs[ref]
-            for text in texts:
-                when = float(len(lines)) if at is None else at
-                lines.append(LogRecord(at=when, replica=replica, epoch=1, member=0, rank=rank, stream="out", text=text))
-
-    def add(self, name: str, *, created_at: float, project: str = "default", phase: str = "waiting") -> str:
-        spec = WorkloadSpec(name=name, kind=WorkloadKind.TASK, run="true")
-        view = self._new(spec, Project(project), Owner("default"), created_at)
-        if phase != "waiting":
-            self.end(view.workload.id, WorkloadPhase(phase))
-        return view.workload.id
-
-    def add_nodes(self, count: int) -> None:
-        for index in range(count):
-            ident = f"more{index}"
-            self._nodes[ident] = Node(id=NodeId(ident), driver="fake", cpu_milli=8000, memory_bytes=1 << 34)
-
-    # The Protocol --------------------------------------------------------------------------------------------------
+class PlaneDouble(PlaneRows):
+    """Fulfils ``Plane``."""
 
     def status(self) -> Status:
         self._called("status")
@@ -477,61 +364,3 @@ class PlaneDouble:
     def shutdown(self, *, workloads: bool) -> None:
         self._called("shutdown")
         self.shutdowns.append(workloads)
-
-    # ---------------------------------------------------------------------------------------------------------------
-
-    def _called(self, method: str) -> None:
-        self.calls[method] = self.calls.get(method, 0) + 1
-        if method in self.fail:
-            raise self.fail[method]
-
-    def _find(self, ref: str, project: Project) -> WorkloadView:
-        if ref in self._views:
-            return self._views[ref]
-        named = [view for view in self._views.values() if (view.workload.name, view.workload.project) == (ref, project)]
-        if not named:
-            raise NotFound(f"There is no workload {ref!r} in {project}.", hint="See `ampacity ps`.")
-        return max(named, key=lambda view: (not view.workload.phase.ended, view.workload.created_at))
-
-    def _new(self, spec: WorkloadSpec, project: Project, owner: Owner, created_at: float) -> WorkloadView:
-        view = self._view(spec, project, owner, len(self._views), created_at)
-        self._register(view)
-        return view
-
-    @staticmethod
-    def _view(
-        spec: WorkloadSpec, project: Project, owner: Owner, number: int, created_at: float | None = None
-    ) -> WorkloadView:
-        ident = WorkloadId(f"w{number:04d}")
-        workload = Workload(
-            id=ident,
-            name=spec.name,
-            kind=spec.kind,
-            project=project,
-            owner=owner,
-            created_at=float(number) if created_at is None else created_at,
-        )
-        return WorkloadView(
-            workload=workload,
-            spec=spec,
-            desired=Desired(workload=ident, replicas=spec.replicas),
-            replicas=(Replica(workload=ident, index=0),),
-            attempts=(),
-        )
-
-    def _register(self, view: WorkloadView) -> None:
-        with self._changed:
-            self._views[view.workload.id] = view
-            self._logs[view.workload.id] = []
-            self._note(EventKind.WORKLOAD_SUBMITTED, f"{view.workload.name} submitted", view.workload)
-
-    def _note(self, kind: EventKind, text: str, workload: Workload) -> None:
-        fields: dict[str, Any] = {"project": workload.project, "owner": workload.owner, "actor": "test"}
-        seq = len(self._events) + 1
-        self._events.append(EventView(seq=seq, at=float(seq), kind=kind, text=text, workload=workload.id, **fields))
-        ended = frozenset({workload.id} if workload.phase.ended else ())
-        for told in self._followers:
-            told(News(seq=seq, ended=ended))
-
-    def _node_view(self, node: Node) -> NodeView:
-        return NodeView(node=node, used=Allocation(cpu_milli=0, memory_bytes=0), attempts=())

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from plane_double import TOKEN, PlaneDouble
+from plane_double import PlaneDouble
+from plane_server import TOKEN
 
 from ampacity.api.server import RunningServer
 from ampacity.api.wire import MAX_BODY_BYTES

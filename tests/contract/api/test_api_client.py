@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from plane_double import TOKEN, PlaneDouble, write_control_json
+from plane_double import PlaneDouble
+from plane_server import TOKEN, write_control_json
 
 from ampacity import __version__
 from ampacity.api.server import RunningServer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from plane_double import METRICS_TOKEN, TOKEN, PlaneDouble
+from plane_double import PlaneDouble
+from plane_server import METRICS_TOKEN, TOKEN
 
 from ampacity.api.server import RunningServer
 from ampacity.client import Client

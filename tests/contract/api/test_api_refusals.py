@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from plane_double import TOKEN, PlaneDouble
+from plane_double import PlaneDouble
+from plane_server import TOKEN
 
 from ampacity import __version__
 from ampacity.api.app import create_app

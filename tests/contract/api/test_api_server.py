@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from plane_double import PlaneDouble, serving
+from plane_double import PlaneDouble
+from plane_server import serving
 
 from ampacity.api.listen import listen_tcp, listen_unix
 from ampacity.api.server import RunningServer, serve

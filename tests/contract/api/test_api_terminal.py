@@ -13,7 +13,8 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plane_double import TOKEN, PlaneDouble, serving
+from plane_double import PlaneDouble
+from plane_server import TOKEN, serving
 
 from ampacity.api.frames import UPGRADE, Broken, Kind, Reader, frame
 from ampacity.api.server import RunningServer

@@ -8,13 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cli_client_double import (
-    COMPLETED,
-    EXIT_3,
-    ClientDouble,
-    a_node,
-    an_attempt,
-)
+from cli_client_double import ClientDouble
+from cli_nouns import COMPLETED, EXIT_3, a_node, an_attempt
 
 from ampacity.cli.render.units import about_count, about_duration
 from ampacity.cli.render.workloads import note_text

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_client_double import COMPLETED, EXIT_3, ClientDouble, a_model, an_attempt
+from cli_client_double import ClientDouble
+from cli_nouns import COMPLETED, EXIT_3, a_model, an_attempt
 from rich.console import Console
 
 from ampacity.cli import ready

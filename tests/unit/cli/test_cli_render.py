@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from cli_client_double import NOW
+from cli_nouns import NOW
 from rich.console import Console
 from rich.text import Text
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cli_client_double import ClientDouble, a_node
+from cli_client_double import ClientDouble
+from cli_nouns import a_node
 from click.testing import Result
 
 from ampacity.model.ids import NodeId

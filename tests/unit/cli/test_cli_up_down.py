@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_client_double import ClientDouble, a_node
+from cli_client_double import ClientDouble
+from cli_nouns import a_node
 
 import ampacity.client
 from ampacity.cli import ending, launch

@@ -78,10 +78,22 @@ class Probes:
 class Bench:
     """``step`` goes on until nothing more follows; ``pass_time`` turns the clock first."""
 
-    def __init__(self, folder: Path, nodes: Iterable[Node] = (), *, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        nodes: Iterable[Node] = (),
+        *,
+        store: Store | None = None,
+        more: Callable[[Callable[[], float]], FakeDriver] | None = None,
+    ) -> None:
+        """``more``: makes another driver beside, with this clock."""
         self.now = 1000.0
         self.store = FeedStore(store or MemoryStore())
         self.driver = FakeDriver(nodes or (node("n1"), node("n2")), clock=lambda: self.now)
+        self.drivers = {"fake": self.driver}
+        if more is not None:
+            other = more(lambda: self.now)
+            self.drivers[other.name] = other
         self.hub = Hub(folder / "hub")
         self.folder = folder
         self.probes = Probes()
@@ -89,16 +101,17 @@ class Bench:
         self.writing = Writing(
             self.store, self.hub, folder / "checkpoints", lambda: self.now, lambda: self.control.nodes
         )
-        self.output = Output(self.store, {"fake": self.driver})
+        self.output = Output(self.store, self.drivers)
         self._woken = False
-        self.driver.on_wake(self._wake)
+        for driver in self.drivers.values():
+            driver.on_wake(self._wake)
         self.control = self.begin()
 
     def begin(self, at: Callable[[str], None] | None = None, *, gather_s: float = 0.0) -> Control:
         """A control loop anew, as after a restart: it knows what the store knows."""
         self.control = Control(
             store=self.store,
-            drivers={"fake": self.driver},
+            drivers=self.drivers,
             launcher=Launcher(self.folder, self.hub),
             sources=(self.probes,),
             node_lost_after_s=60.0,

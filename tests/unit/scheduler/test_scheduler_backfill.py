@@ -174,6 +174,44 @@ def test_one_that_ends_in_time_is_let_past_though_another_of_its_shape_is_kept_o
     assert started(made) == {"short"}
 
 
+def test_what_is_held_from_a_time_on_is_free_until_then() -> None:
+    """One has n1 held from 50 on, another n2 from 200 on. What has ended by 200 may have n2, whatever is held of n1."""
+    heads = [workload(f"head{index}", request("H100:4"), created_at=float(index), limit_s=900.0) for index in range(2)]
+    busy = [held("w1", "H100:3", 50.0), held("w2", "H100:3", 200.0, on="n2")]
+    for lasts_s, nodes in ((50.0, {"n1"}), (51.0, {"n2"}), (200.0, {"n2"}), (201.0, set[str]())):
+        one = workload("one", request("H100"), created_at=2.0, limit_s=lasts_s)
+        made = planned(*busy, *heads, one)
+        assert [each.from_s for each in made.reservations][:2] == [50.0, 200.0]
+        assert {start.placements[0].node for start in made.starts} == nodes
+
+
+def test_one_that_lasts_longer_is_not_in_the_way_of_one_that_ends_in_time() -> None:
+    heads = [workload(f"head{index}", request("H100:4"), created_at=float(index), limit_s=900.0) for index in range(2)]
+    busy = [held("w1", "H100:3", 50.0), held("w2", "H100:3", 200.0, on="n2")]
+    others = [
+        workload(f"lasts{limit}", request("H100"), created_at=3.0, limit_s=limit) for limit in (250.0, 100.0, 190.0)
+    ]
+    made = planned(*busy, *heads, *others, backfill=BackfillPolicy(depth=2))
+    assert started(made) == {"lasts100.0"}, "n2 has one place"
+
+
+def test_quota_that_is_held_from_a_time_on_may_be_used_until_then() -> None:
+    tight = Queue(name=QueueName("a"), quota={"H100": 4000}, borrows=False)
+    busy = [running("w1", N1, request("H100:2"), queue="a", lasts_s=100.0), held("w2", "H100:1", 60.0, on="n2")]
+    heads = [
+        workload("large", request("H100:4"), created_at=0.0, limit_s=900.0),
+        workload("head", request("H100:4"), queue="a", created_at=0.0, limit_s=900.0),
+    ]
+    for lasts_s, starts in ((100.0, {"one"}), (101.0, set[str]())):
+        one = workload("one", request("H100"), queue="a", created_at=2.0, limit_s=lasts_s)
+        made = planned(tight, *busy, *heads, one)
+        assert {each.workload: each.from_s for each in made.reservations}.items() >= {
+            "large": 60.0,
+            "head": 100.0,
+        }.items()
+        assert started(made) == starts
+
+
 def test_of_a_shared_device_only_that_part_is_held_that_does_not_come_free() -> None:
     one = node("n1", devices=1)
     sharer = running("w1", one, request("H100:0.5"), lasts_s=50.0)

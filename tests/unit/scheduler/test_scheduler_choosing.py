@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from test_scheduler_state import event
 
 from ampacity.model.attempt import Attempt
+from ampacity.model.event import Draft, Event, EventKind, remove
 from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Plan
 from ampacity.model.policy import DEFAULT_POLICY, PlacementName
@@ -115,3 +117,14 @@ def test_policies_are_kept_for_the_last_few_demands() -> None:
         policies.of(PlacementName.FGD, mix)
     assert len(policies.made) == MOST_POLICIES
     assert policies.of(PlacementName.FGD, mixes[0]) is not first
+
+
+def test_what_is_spread_is_held_against_the_largest_node_that_there_is_now() -> None:
+    """Six of eight devices are left on one node, seven of sixteen on the one that comes back."""
+    small, large = node("n1", devices=8), node("n2", devices=16)
+    held = [running("w1", small, request("H100:2")), running("w2", large, request("H100:9"))]
+    state = by(PlacementName.SPREAD, small, large, *held, workload("w3", request("H100")))
+    state.apply(Event(seq=1, draft=Draft(kind=EventKind.NODE_REMOVED, at=0.0, changes=(remove(large),))))
+    assert where(plan(state, 0)) == ["n1"]
+    state.apply(event(2, large))
+    assert where(plan(state, 0)) == ["n2"]

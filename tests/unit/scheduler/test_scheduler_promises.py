@@ -9,6 +9,7 @@ from test_scheduler_preempting import HIGH, NOW, asks, of, planned, queue, runs,
 from test_scheduler_state import event
 
 from ampacity.model.attempt import Attempt, AttemptPhase
+from ampacity.model.ids import WorkloadId, attempt_id
 from ampacity.model.node import NodeCondition
 from ampacity.model.policy import SchedulerPolicy
 from ampacity.model.preemption import PreemptionPolicy
@@ -18,6 +19,7 @@ from ampacity.scheduler import build, plan
 from ampacity.scheduler.board import Board
 from ampacity.scheduler.gang import Gang
 from ampacity.scheduler.preempting import preemptor
+from ampacity.scheduler.preempting.pieces import places_of
 from ampacity.scheduler.preempting.rows import promising, reclaimable
 from ampacity.scheduler.preempting.runners import CPU, DEVICES
 from scheduler_cluster import node, request, rows_of, running, workload
@@ -106,6 +108,43 @@ def test_nodes_that_lack_the_least_are_looked_at_first_devices_before_cpus() -> 
     gang = Gang(resources=request("H100", cpus=40), size=Range.exactly(1))
     found = promising(board, reclaimable(board, state.runners, held), held, (), gang, gang.resources)
     assert found == [state.fleet.row_of[each.id] for each in (cpus, device)]
+
+
+def test_nobody_is_stopped_for_two() -> None:
+    n1 = node("n1", devices=8)
+    cheap = runs("cheap", "H100:4", [n1], lost_s=10.0)
+    dear = runs("dear", "H100:4", [n1], beside=(cheap,), lost_s=900.0)
+    made = planned(n1, cheap, dear, *(asks(f"big{index}", "H100:4", priority=HIGH) for index in range(2)))
+    assert stopped(made) == ["cheap", "dear"]
+    taken = [share.device for each in made.promises for share in each.placements[0].allocation.devices]
+    assert len(taken) == len(set(taken)) == 8
+
+
+def test_a_gang_is_made_smaller_once_in_a_plan() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    elastic = runs("elastic", "H100:4", nodes, size=Range(minimum=1, maximum=3))
+    low = [runs(f"low{index}", "H100:4", [each], beside=(elastic,)) for index, each in enumerate(nodes)]
+    big = [asks(f"big{index}", "H100:4", at=float(index), priority=HIGH) for index in range(2)]
+    made = planned(*nodes, elastic, *low, *big)
+    assert [(each.attempt, len(each.placements)) for each in made.resizes] == [("elastic.0.1", 2)]
+    assert [each.workload for each in made.promises] == ["big0", "big1"]
+    assert len(made.stops) == 1, "for the second another one has to go"
+
+
+def test_a_place_that_was_taken_for_somebody_already_is_no_hope_for_another_one() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(2)]
+    low = [runs(f"low{index}", "H100:8", [nodes[index]], priority=-index) for index in range(2)]
+    state = build(rows_of(*nodes, *low))
+    held = list(state.runners.held.values())
+    assert len(held) == 2, "one of each priority"
+    board, gang = Board.of(state.fleet), Gang(resources=request("H100:8"), size=Range.exactly(2))
+    reclaimed = reclaimable(board, state.runners, held)
+    assert promising(board, reclaimed, held, (), gang, gang.resources) is not None
+    chosen = state.runners.at(attempt_id(WorkloadId("low0"), 0, 1), state.seq)
+    assert chosen is not None
+    board.give(chosen.attempt)
+    board.take_place(places_of(chosen.attempt)[0], WorkloadId("other"))
+    assert promising(board, reclaimed, held, (chosen,), gang, gang.resources) is None
 
 
 # Where the cluster is so large that a plan looks for few -----------------------------------------------------------

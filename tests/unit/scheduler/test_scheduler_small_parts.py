@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from ampacity.model.rules import ApartRule, PlacementRules
 from ampacity.model.site import Site
 from ampacity.model.workload import SpecRevision
 from ampacity.scheduler import build, could_ever_fit, plan
-from ampacity.scheduler.backfill.guard import _beyond, _larger
+from ampacity.scheduler.backfill.held import _beyond, _larger
 from ampacity.scheduler.board import Board
 from ampacity.scheduler.demand import Demand, ask_of
 from ampacity.scheduler.fleet import Fleet
@@ -31,7 +32,7 @@ from ampacity.scheduler.ordering.base import Circumstances
 from ampacity.scheduler.ordering.fair import LARGE, ByFactors
 from ampacity.scheduler.ordering.sized import LeastAttained
 from ampacity.scheduler.outlook import _nth
-from ampacity.scheduler.placing import Ask
+from ampacity.scheduler.placing import Ask, PolicyName, Room, make
 from ampacity.scheduler.placing.least_waste import lost_of_pieces
 from ampacity.scheduler.placing.pressure import _allowed
 from ampacity.scheduler.placing.rules import LEVELS
@@ -190,6 +191,21 @@ def test_what_gpu_clustering_was_told_of_is_forgotten_when_it_leaves() -> None:
     assert not policy._classes.any()
 
 
+@pytest.mark.parametrize("name", [each for each in PolicyName if each is not PolicyName.RANDOM])
+def test_what_a_policy_keeps_of_the_nodes_holds_when_more_join_and_others_go(name: PolicyName) -> None:
+    ask = Ask(cpu_milli=1000, count=1, device_milli=500)
+    kept = make(name, mix=[(ask, 1)])
+    nodes = [node(f"n{index}", devices=1 + index % 4) for index in range(12)]
+    fleet = Fleet()
+    changes = [partial(fleet.put_node, each) for each in nodes]
+    for change in (*changes, partial(fleet.remove_node, nodes[3].id)):
+        change()
+        room, fresh = Room.of(Board.of(fleet)), make(name, mix=[(ask, 1)])
+        for each in (kept, fresh):
+            each.begin(room)
+        assert kept.choose(room, ask, count=3) == fresh.choose(room, ask, count=3)
+
+
 def test_rates_below_one_step_a_second_tell_a_ratio_as_well() -> None:
     others = [{"H100": 0.4, "A100": 0.1}]
     found = rates(["A100"], given={}, measured={"H100": 1.0}, others=others)
@@ -322,4 +338,5 @@ def test_what_is_held_is_counted_by_the_kinds_that_devices_now_have() -> None:
     key = "default/default/anna"
     used = [each.accounts.used(key, at=100.0, policy=policy, rows={}, shares=each.shares) for each in (state, anew)]
     assert used[0] == used[1] > 0
+    assert anew.accounts.used("default/default/ben", at=100.0, policy=policy, rows={}, shares=anew.shares) == 0.0
     assert np.isclose(used[0], 2 * 0.5 * 100.0, rtol=0.01)

@@ -117,6 +117,19 @@ def test_the_work_behind_one_that_waits_counts_no_more_once_it_has_ended() -> No
     assert want.behind_s == 100.0
 
 
+def test_why_one_waits_is_said_as_of_the_plan_also_when_it_is_read_after_the_other_has_ended() -> None:
+    n1 = node("n1", devices=1)
+    parts = running("w1", n1, request("H100:1"))
+    state = build(rows_of(n1, parts, workload("w2", request("H100:1"))))
+    made, again = plan(state, 0.0), plan(state, 0.0)
+    (expected,) = again.waits
+    assert "name-w1 (w1)" in expected.text
+    attempt = parts[-1]
+    assert isinstance(attempt, Attempt)
+    state.apply(event(1, replace(attempt, phase=AttemptPhase.SUCCEEDED, version=2), ended(parts[0])))
+    assert list(made.waits) == [expected]
+
+
 def test_a_rule_that_keeps_apart_is_forgotten_when_its_workload_has_ended() -> None:
     n1 = node("n1")
     apart = PlacementRules(apart=ApartRule(workloads=("name-w2",)))

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import pytest
 
 from ampacity.serving.routing import Engine, EngineId, PrefillCost, Prefix, Settings, Ticket, TicketId
+from ampacity.serving.routing.bound import Bound
 from ampacity.serving.routing.caches import LEAST_BLOCKS, Caches
 from ampacity.serving.routing.cost import Speed
 from ampacity.serving.routing.plan import Job, starts
-from ampacity.serving.routing.slots import Bound
 
 PLAIN = PrefillCost(linear_s=0.001, quadratic_s=0.0)
 NAMES = [EngineId(name) for name in "abcd"]

@@ -15,7 +15,7 @@ from ampacity.cli.session import Session, VerbGroup, verb
 
 if TYPE_CHECKING:
     from ampacity.cli.bench.arrivals import Arrival
-    from ampacity.cli.bench.outcome import Slo
+    from ampacity.cli.bench.outcome import Slo, Summary
 
 KEY_VARIABLES = ("AMPACITY_API_KEY", "OPENAI_API_KEY")
 BEHIND_S = 0.01
@@ -124,7 +124,11 @@ def serve(session: Session, /, url: str | None, model: str | None, key: str | No
     summary = measure(target, ask, arrivals, slo, quiet=session.json)
     if session.json:
         print_json(summary)
-        return
+    else:
+        _say(summary, slo)
+
+
+def _say(summary: Summary, slo: Slo) -> None:
     from ampacity.cli.render.bench import bench_table
     from ampacity.cli.render.console import show, tell
 

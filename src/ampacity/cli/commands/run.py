@@ -82,28 +82,35 @@ def command(session: Session, /, command: tuple[str, ...], detach: bool, array: 
     refuse_workload_file(command)
     spec = spec_from_options(_keys(command, given))
 
-    from ampacity.cli.answer import print_json
-    from ampacity.cli.job import follow_to_end
     from ampacity.cli.launch import ensure_running
-    from ampacity.cli.render.console import tell
 
     ensure_running(session)
     with session.client() as client:
-        if array is not None:
-            sys.exit(_run_array(session, client, spec, array, detach=detach))
-        view = client.submit(spec)
-        name = view.workload.name
-        if detach:
-            if session.json:
-                print_json(view)
-            else:
-                click.echo(name)
-                tell(f"`ampacity attach {name}` follows it, `ampacity why {name}` says how it is.", style="dim")
-            return
+        if array is None:
+            code = _run_one(session, client, spec, detach=detach)
+        else:
+            code = _run_array(session, client, spec, array, detach=detach)
+    sys.exit(code)
+
+
+def _run_one(session: Session, client: Client, spec: WorkloadSpec, *, detach: bool) -> int:
+    """The exit code."""
+    from ampacity.cli.answer import print_json
+    from ampacity.cli.job import follow_to_end
+    from ampacity.cli.render.console import tell
+
+    view = client.submit(spec)
+    name = view.workload.name
+    if not detach:
         if not session.json and sys.stderr.isatty():
             tell(f"{name} submitted", style="dim")
-        code = follow_to_end(session, client, view)
-    sys.exit(code)
+        return follow_to_end(session, client, view)
+    if session.json:
+        print_json(view)
+    else:
+        click.echo(name)
+        tell(f"`ampacity attach {name}` follows it, `ampacity why {name}` says how it is.", style="dim")
+    return 0
 
 
 def _run_array(session: Session, client: Client, spec: WorkloadSpec, indices: str, *, detach: bool) -> int:

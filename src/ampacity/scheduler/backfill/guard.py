@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 from ampacity.model.amounts import Amounts
 from ampacity.model.plan import Placement, Reservation
-from ampacity.model.resources import Allocation, DeviceShare, Range
-from ampacity.scheduler.board import Board, Fit
+from ampacity.model.resources import Range
+from ampacity.scheduler.board import Fit
 from ampacity.scheduler.order import Want
 from ampacity.scheduler.place import place_as
-from ampacity.scheduler.queues.purse import Purse
 from ampacity.scheduler.queues.rules import Bar, Barred
 
-from .reserve import Claim, Reserve
+from .held import Held, Kept
+from .reserve import Reserve
 
 
 @dataclass(slots=True)
 class Guard:
-    """The room and the quotas less what is held for somebody: for what does not end before the first of them starts.
+    """The room and the quotas less what is held for others. What is held from a time on is in the way of what would
+    still be there at that time, and of nothing that has ended by then.
 
     Attributes:
         depth: so many may have something held for them.
         first: when the first of them is expected to start.
-        board, purse: what is left beside what is held; ``None`` before anything is.
     """
 
     depth: int
     reserve: Reserve
     reservations: list[Reservation] = field(default_factory=list)
     first: float = inf
-    board: Board | None = None
-    purse: Purse | None = None
-    _held: dict[int, Allocation] = field(default_factory=dict)
+    _kept: list[Kept] = field(default_factory=list)
+    _held: dict[float, Held] = field(default_factory=dict)
 
     @property
     def is_full(self) -> bool:
@@ -44,39 +44,47 @@ class Guard:
         """Whether something that lasts until then could delay somebody."""
         return until > self.first
 
-    def place(self, want: Want, size: Range) -> tuple[Fit, ...] | None:
-        """Places beside all that is held."""
-        assert self.board is not None, "something is held"
-        return place_as(self.board, want.gang, size, want.spread)
+    def since(self, until: float) -> float:
+        """The last time at which anybody is expected to start before then. Whoever lasts until then has to leave alone
+        what is held for all that start by this time."""
+        return self._kept[bisect_left(self._kept, until, key=_from_s) - 1].from_s
 
-    def barred(self, queue: str, amounts: Amounts) -> bool:
-        """Whether the queue may not use so much beside what is held of its quota."""
-        return self.purse is not None and self.purse.barred(queue, amounts) is not None
+    def place(self, want: Want, size: Range, until: float) -> tuple[Fit, ...] | None:
+        """Places beside all that is held from before ``until`` on, which is some."""
+        return place_as(self._beside(until).board(), want.gang, size, want.spread)
 
-    def started(self, want: Want, queue: str, fits: Iterable[Fit], amounts: Amounts, until: float) -> None:
+    def barred(self, queue: str, amounts: Amounts, until: float) -> bool:
+        """Whether the queue may not use so much beside what is then held of its quota."""
+        return self._beside(until).purse.barred(queue, amounts) is not None
+
+    def _beside(self, until: float) -> Held:
+        since = self.since(until)
+        held = self._held.get(since)
+        if held is None:
+            kept = [each for each in self._kept if each.from_s <= since]
+            held = self._held[since] = Held.of(kept, self.reserve.board, self.reserve.purse)
+        return held
+
+    def started(self, queue: str, fits: Iterable[Fit], amounts: Amounts, until: float) -> None:
         """A start, on the board that the guard watches over."""
         for fit in fits:
             self.reserve.put(fit.row, until, fit.allocation)
-            if self.board is not None:
-                self.board.take(fit, want.workload.id)
-        if self.purse is not None:
-            self.purse.take(queue, amounts)
+        self._take(queue, amounts)
 
-    def promised(self, want: Want, queue: str, places: Sequence[Placement], amounts: Amounts, until: float) -> None:
+    def promised(self, queue: str, places: Sequence[Placement], amounts: Amounts, until: float) -> None:
         """Places that others leave were given out."""
         self.reserve.put_places(places, until)
-        if self.board is not None and self.purse is not None:
-            for place in places:
-                self.board.take_place(place, want.workload.id)
-            self.purse.take(queue, amounts)
+        self._take(queue, amounts)
+
+    def _take(self, queue: str, amounts: Amounts) -> None:
+        for held in self._held.values():
+            held.purse.take(queue, amounts)
 
     def hold_room(self, want: Want, queue: str, amounts: Amounts, expected_s: float) -> None:
         """Hold the earliest places for one that finds no room; none where nobody knows when there will be any."""
         claim = self.reserve.claim(want, expected_s)
         if claim is not None:
-            self._begin()
-            self._keep(claim)
-            self._take(claim.reservation, queue, amounts)
+            self._keep(claim.reservation, Kept(claim.reservation.from_s, queue, amounts, want.workload.id, claim.held))
 
     def hold_quota(self, want: Want, queue: str, amounts: Amounts, bar: Barred) -> None:
         """Hold what its queue may use for one that has to wait for that. Not for one that borrows what others keep, or
@@ -85,50 +93,16 @@ class Guard:
             return
         found = self.reserve.quota(want, bar)
         if found is not None:
-            self._begin()
-            self._take(found, queue, amounts)
+            self._keep(found, Kept(found.from_s, queue, amounts, want.workload.id, {}))
 
-    def _begin(self) -> None:
-        if self.board is None or self.purse is None:
-            self.board = self.reserve.board.twin()
-            self.purse = self.reserve.purse.twin(self.board)
-
-    def _take(self, reservation: Reservation, queue: str, amounts: Amounts) -> None:
-        assert self.purse is not None, "it has begun"
-        self.purse.take(queue, amounts)
+    def _keep(self, reservation: Reservation, kept: Kept) -> None:
         self.reservations.append(reservation)
-        self.first = min(self.first, reservation.from_s)
-
-    def _keep(self, claim: Claim) -> None:
-        """Of room that is held twice, for one after the other, only the larger part is."""
-        assert self.board is not None, "it has begun"
-        fleet = self.board.fleet
-        for row, wanted in claim.held.items():
-            before = self._held.get(row)
-            self._held[row] = wanted if before is None else _larger(before, wanted)
-            more = wanted if before is None else _beyond(wanted, before)
-            self.board.take_place(Placement(node=fleet.node(row).id, allocation=more), claim.reservation.workload)
+        self.first = min(self.first, kept.from_s)
+        insort(self._kept, kept, key=_from_s)
+        for since, held in self._held.items():
+            if since >= kept.from_s:
+                held.keep(kept)
 
 
-def _larger(one: Allocation, other: Allocation) -> Allocation:
-    devices = {share.device: share for share in one.devices}
-    for share in other.devices:
-        if share.device not in devices or devices[share.device].milli < share.milli:
-            devices[share.device] = share
-    return Allocation(
-        cpu_milli=max(one.cpu_milli, other.cpu_milli),
-        memory_bytes=max(one.memory_bytes, other.memory_bytes),
-        disk_bytes=max(one.disk_bytes, other.disk_bytes),
-        devices=tuple(devices.values()),
-    )
-
-
-def _beyond(wanted: Allocation, held: Allocation) -> Allocation:
-    known = {share.device: share.milli for share in held.devices}
-    more = ((share, share.milli - known.get(share.device, 0)) for share in wanted.devices)
-    return Allocation(
-        cpu_milli=max(0, wanted.cpu_milli - held.cpu_milli),
-        memory_bytes=max(0, wanted.memory_bytes - held.memory_bytes),
-        disk_bytes=max(0, wanted.disk_bytes - held.disk_bytes),
-        devices=tuple(DeviceShare(device=share.device, milli=milli) for share, milli in more if milli > 0),
-    )
+def _from_s(kept: Kept) -> float:
+    return kept.from_s

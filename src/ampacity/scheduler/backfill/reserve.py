@@ -16,9 +16,9 @@ from ampacity.model.ids import AttemptId, NodeId
 from ampacity.model.lasting import Basis
 from ampacity.model.plan import Placement, Reservation
 from ampacity.model.resources import Allocation, DeviceShare, ResourceRequest
-from ampacity.model.rules import TopologyMode
+from ampacity.model.rules import TopologyMode, TopologyRule
 from ampacity.scheduler.board import Board
-from ampacity.scheduler.columns import Ints
+from ampacity.scheduler.columns import Flags, Ints
 from ampacity.scheduler.fit import allowed
 from ampacity.scheduler.gang import Gang
 from ampacity.scheduler.marked import NOWHERE
@@ -137,13 +137,20 @@ class Reserve:
         at[~self.board.fleet.marked.allowed(gang)] = inf
         rule, count = gang.rules.topology, gang.size.minimum
         if rule is None or rule.mode is not TopologyMode.REQUIRED:
-            return self._of(at, np.flatnonzero(at < inf), count)
+            groups = [np.flatnonzero(at < inf)]
+        else:
+            groups = self._of_a_level(rule, at < inf)
+        parts = [part for group in groups for part in self.board.fleet.marked.apart(group)]
+        places = [self._of(at, part, count) for part in parts]
+        return min((each for each in places if each is not None), key=lambda each: each[0], default=None)
+
+    def _of_a_level(self, rule: TopologyRule, may: Flags) -> list[Ints]:
+        """The rows in the places of a rule's level."""
         tree = self.board.fleet.marked.tree(rule.tree)
         if rule.level not in tree.levels:
-            return None
-        codes = np.where(at < inf, tree.codes[:, tree.levels.index(rule.level)], NOWHERE)
-        places = [self._of(at, np.flatnonzero(codes == code), count) for code in np.unique(codes[codes != NOWHERE])]
-        return min((each for each in places if each is not None), key=lambda each: each[0], default=None)
+            return []
+        codes = np.where(may, tree.codes[:, tree.levels.index(rule.level)], NOWHERE)
+        return [np.flatnonzero(codes == code) for code in np.unique(codes[codes != NOWHERE])]
 
     def _after_starts(self, row: int, request: ResourceRequest) -> float:
         """When a row has room on which this plan has started something."""

@@ -26,13 +26,15 @@ class ScoreKeeper:
         """``refresh`` writes the scores of the rows whose version changed."""
         self._refresh = refresh
         self._kept: dict[Ask, tuple[Asked, Kept]] = {}
-        self._kinds = -1
+        self._known_for = -1, -1, -1
 
     def of(self, room: Room, ask: Ask) -> Kept:
         """The scores of the ask as the room now is."""
-        if room.kinds != self._kinds:  # the codes that an ask allows are laid out for so many kinds
+        # the codes that an ask allows are laid out for so many kinds, and scores are parts of the largest node
+        known_for = room.kinds, room.most_cpu, room.most_device
+        if known_for != self._known_for:
             self.forget()
-            self._kinds = room.kinds
+            self._known_for = known_for
         found = self._kept.get(ask)
         if found is None or len(found[1].version) != room.size:
             if len(self._kept) >= MOST_ASKS:

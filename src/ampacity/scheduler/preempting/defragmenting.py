@@ -101,6 +101,8 @@ class Defragmenting:
             fits = place(self.board, gang)
             if fits is None or {fit.node for fit in fits} & set(runner.attempt.nodes):
                 return None
+            if self.board.fleet.marked.pool(fits[0].row) is not None:
+                return None  # that pool may have it wait
             for fit in fits:
                 self.board.take(fit, runner.attempt.workload)
             found.append((runner, placements(fits)))

@@ -23,8 +23,8 @@ from .desk import NOT_COUNTED, Counted
 from .flight import Flight
 from .heads import RequestHead
 from .patience import LOOK_AGAIN_S, WAIT_FOR_ENGINE_S
+from .request_spans import Traced
 from .rescue import no_engine
-from .tracing import Traced
 
 if TYPE_CHECKING:
     from .core import Core

@@ -21,11 +21,12 @@ from operator import attrgetter
 
 from .base import Engine, EngineId, Report, Router, Ticket, TicketId
 from .blocks import BLOCK_TOKENS
+from .bound import Bound
 from .caches import Caches
 from .cost import PrefillCost
 from .order import AGEING, FirstCome
 from .plan import Job, starts
-from .slots import MEMORY_S, Bound, Slots
+from .slots import MEMORY_S, Slots
 
 EXTRA = 0.5
 RETURNS = 0.4

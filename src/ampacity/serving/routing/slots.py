@@ -7,8 +7,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from math import exp, inf
 
-from .base import Engine, EngineId, Report, Ticket, TicketId
-from .cost import Speed
+from .base import Engine, EngineId, Report, Ticket
+from .bound import Bound, State
 from .member import Member
 
 MEMORY_S = 300.0
@@ -32,34 +32,6 @@ LEAST_TIDIED = 64
 
 _LONGEST_EXPONENT = 60.0
 _JUST_AFTER_S = 1e-6
-
-
-class State:
-    """What an engine is at. ``pending``: the prefills that are not answered, ``work_s`` their sum; ``answering``: the
-    answers under way. ``slot`` is ``None`` while the engine is away.
-    """
-
-    __slots__ = ("answered_at", "answering", "busy_until", "member", "pending", "place", "slot", "speed", "work_s")
-
-    def __init__(self, member: Member, now: float) -> None:
-        self.member, self.speed = member, Speed()
-        self.slot: int | None = None
-        self.pending: dict[TicketId, float] = {}
-        self.work_s, self.answering = 0.0, 0
-        self.busy_until = self.answered_at = now
-        self.place: tuple[bool, tuple[float, int]] | None = None
-
-
-class Bound:
-    """A ticket on an engine. ``depth``: how many of its blocks were thought to be cached there; ``model_s``: what the
-    model says of its prefill, ``cost_s``: what that is at the engine's own speed.
-    """
-
-    __slots__ = ("at", "cost_s", "depth", "id", "model_s", "state", "streams")
-
-    def __init__(self, ticket: Ticket, state: State, *, model_s: float, cost_s: float, depth: int, at: float) -> None:
-        self.id, self.streams, self.state = ticket.id, ticket.streams, state
-        self.model_s, self.cost_s, self.depth, self.at = model_s, cost_s, depth, at
 
 
 class Slots:
@@ -124,7 +96,7 @@ class Slots:
                 self._number[engine.id] = self._join(engine, now)
         self._present = sorted(self._number.values())
         for slot in self._present:
-            self._show(self._state(slot), now)
+            self._show(self._state(slot))
         return gone
 
     def numbers(self, engines: Iterable[EngineId]) -> list[int]:
@@ -201,7 +173,7 @@ class Slots:
         grown = self._grown(now)
         self._claims[slot] += claims_s * grown
         self._blocked[slot] += cost_s * cost_s / 2.0 * grown
-        self._show(self._state(slot), now)
+        self._show(self._state(slot))
         bound = Bound(ticket, state, model_s=model_s, cost_s=cost_s, depth=depth, at=now)
         if not ticket.streams:
             if len(self._presumed) >= self._tidy_at:
@@ -252,7 +224,7 @@ class Slots:
             state.member.served += 1
         if state.pending.pop(bound.id, None) is None:
             state.answering -= 1
-            self._show(state, now)
+            self._show(state)
         else:
             self._less_work(bound, now)
         if state.slot is None and not state.member.in_flight:
@@ -322,9 +294,9 @@ class Slots:
         state = bound.state
         state.work_s = state.work_s - bound.cost_s if state.pending else 0.0
         state.busy_until = now + state.work_s
-        self._show(state, now)
+        self._show(state)
 
-    def _show(self, state: State, now: float) -> None:
+    def _show(self, state: State) -> None:
         """Put it where it belongs: among the open ones, the busy ones, or, when it is full, nowhere."""
         slot = state.slot
         if slot is None:
@@ -353,7 +325,7 @@ class Slots:
         for slot in [slot for slot in self._aside if self._state(slot).member.aside_until <= now]:
             self._aside.discard(slot)
             self._aside_s[slot] = 0.0
-            self._show(self._state(slot), now)
+            self._show(self._state(slot))
 
     def _grown(self, now: float) -> float:
         """What a second of now counts at the epoch; the epoch moves on before that becomes too large."""
@@ -365,5 +337,5 @@ class Slots:
             self._epoch, exponent = now, 0.0
             for slot in self._present:
                 if self._state(slot).place is not None:
-                    self._show(self._state(slot), now)
+                    self._show(self._state(slot))
         return exp(exponent)
