@@ -15,6 +15,7 @@ from ampacity.model.policy import SchedulerPolicy
 from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.resources import Range
 from ampacity.model.rules import PlacementRules, TopologyMode, TopologyRule
+from ampacity.model.workload import Replica
 from ampacity.scheduler import build, plan
 from ampacity.scheduler.board import Board
 from ampacity.scheduler.gang import Gang
@@ -39,6 +40,17 @@ def test_who_waits_for_what_its_queue_may_use_alone_is_told_who_leaves_for_that(
     for index in range(2):
         text = f"waits until name-low{index} (low{index}) has left the place that was promised to it."
         assert of(made, f"big{index}").text == text
+
+
+def test_who_has_a_place_and_waits_for_its_quota_alone_is_told_by_when_that_is_free() -> None:
+    closed, free = replace(node("c0", devices=8), condition=NodeCondition.CORDONED), node("n0", devices=8)
+    low, big = runs("low", "H100:8", [closed], queue="a"), asks("big", "H100:8", queue="a", priority=HIGH)
+    limited = queue("a", 8, borrows=False)
+    (promise,) = planned(closed, free, limited, low, big).promises
+    kept = tuple(replace(row, then=promise.placements) if isinstance(row, Replica) else row for row in big)
+    made = planned(closed, free, limited, told(low), kept)
+    assert (made.starts, [each.workload for each in made.promises]) == ((), ["big"])
+    assert of(made, "big").text == "waits until name-low (low) has left, by 02:46:41 UTC at the latest."
 
 
 def test_room_that_somebody_leaves_is_not_promised_while_the_queue_may_not_use_it() -> None:
