@@ -1,6 +1,9 @@
-"""What is written down with the end of an attempt: what it has used, and how long it took."""
+"""What is written down with the end of an attempt: what it has used, and how long it took; and how fast it is while
+it runs, now and then."""
 
 from __future__ import annotations
+
+from math import floor, log2
 
 from ampacity.model.amounts import given
 from ampacity.model.attempt import Attempt, AttemptPhase
@@ -22,26 +25,54 @@ from ampacity.model.workload import Workload, WorkloadKind
 
 from .batch import Batch
 
+FIRST_RATE_S = 60.0
+"""A job that runs tells its rate when it was measured for so long; then after twice that, four times, and so on."""
+
 MOST_KINDS = 5000
 """Of so many kinds of jobs it is remembered how long they took."""
 
 
 def accounts(batch: Batch, before: Attempt, after: Attempt) -> tuple[Row, ...]:
-    """The rows that go with the end of an attempt; none where it has not just ended."""
-    if before.phase.ended or not after.phase.ended:
+    """The rows that go with a change of an attempt: with its end, and while it runs with its rate from time to time."""
+    if not after.phase.ended:
+        return _learned_so_far(batch, before, after)
+    if before.phase.ended:
         return ()
     policy = batch.get(Table.POLICIES, POLICY_KEY)
     usage = _charged(batch, after, policy if isinstance(policy, SchedulerPolicy) else DEFAULT_POLICY)
     workload = batch.workload(after.workload)
     if workload is None:
         return (usage,)
-    key = runtime_key(workload)
-    row = batch.get(Table.RUNTIMES, key)
-    before_it = row if isinstance(row, RuntimeHistory) else RuntimeHistory(key=key)
+    before_it = _history(batch, workload)
     learned = _paced(batch, before_it, after)
     if _tells(workload, after):
         learned = learned.with_run(lasted_s(after, batch.now), batch.now)
     return (usage,) if learned is before_it else (usage, learned)
+
+
+def _learned_so_far(batch: Batch, before: Attempt, after: Attempt) -> tuple[Row, ...]:
+    """Its rate on a kind of accelerator, where it has been measured for twice as long as when it was written last."""
+    if after.progress is before.progress or _doublings(before) == _doublings(after):
+        return ()
+    workload = batch.workload(after.workload)
+    if workload is None:
+        return ()
+    known = _history(batch, workload)
+    learned = _paced(batch, known, after)
+    return () if learned is known else (learned,)
+
+
+def _doublings(attempt: Attempt) -> int:
+    """How often the time over which its rate was measured has doubled since ``FIRST_RATE_S``; 0 = it is shorter."""
+    first, last = attempt.first_progress, attempt.progress
+    measured_s = 0.0 if first is None or last is None else last.at - first.at
+    return 0 if measured_s < FIRST_RATE_S else 1 + floor(log2(measured_s / FIRST_RATE_S))
+
+
+def _history(batch: Batch, workload: Workload) -> RuntimeHistory:
+    key = runtime_key(workload)
+    row = batch.get(Table.RUNTIMES, key)
+    return row if isinstance(row, RuntimeHistory) else RuntimeHistory(key=key)
 
 
 def forgotten(batch: Batch, written: tuple[Row, ...]) -> tuple[Row, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ampacity.model.errors import Conflict, InvalidSpec, NotFound, StaleVersion, Where
+from ampacity.model.errors import InvalidSpec, NotFound, Where
 from ampacity.model.event import Draft, EventKind, Rows, Table, put
 from ampacity.model.ids import SYSTEM_PROJECT, NodeId, WorkloadId
 from ampacity.model.node import Marks, Node
@@ -17,7 +17,7 @@ from ampacity.model.view import TopologyChanges
 from ampacity.model.volume import Volume
 from ampacity.store.feed import FeedStore
 
-TRIES = 5
+from .decide import decide
 
 
 class Topology:
@@ -44,28 +44,27 @@ class Topology:
                 where=Where(file=file),
                 hint="Write `topology:`, `feeds:`, `licences:` or `storage:`.",
             )
-        for _ in range(TRIES):
+
+        def once() -> tuple[TopologyChanges, list[Draft]]:
             rows = self._store.live()
             read.refuse_unknown(node.id for node in rows.nodes.values())
             before = rows.sites.get(SITE_KEY)
             after = read.site(1 if before is None else before.version + 1)
             lines = tuple(_differences(rows, before or EMPTY_SITE, after))
-            if dry_run or not lines:
-                return TopologyChanges(dry_run=dry_run, changes=lines)
-            draft = Draft(
-                kind=EventKind.TOPOLOGY_CHANGED,
-                at=self._clock(),
-                changes=(put(after),),
-                actor=by,
-                project=SYSTEM_PROJECT,
-                text=f"{by} changed the topology: {'; '.join(lines)}",
-            )
-            try:
-                self._store.append([draft])
-            except StaleVersion:
-                continue
-            return TopologyChanges(dry_run=False, changes=lines)
-        raise Conflict("The topology is being changed by others; try again.")
+            found = TopologyChanges(dry_run=dry_run, changes=lines)
+            return found, [] if dry_run or not lines else [self._changed(after, lines, by)]
+
+        return decide(self._store, once, in_vain="The topology is being changed by others; try again.")
+
+    def _changed(self, after: Site, lines: Sequence[str], by: str) -> Draft:
+        return Draft(
+            kind=EventKind.TOPOLOGY_CHANGED,
+            at=self._clock(),
+            changes=(put(after),),
+            actor=by,
+            project=SYSTEM_PROJECT,
+            text=f"{by} changed the topology: {'; '.join(lines)}",
+        )
 
     def mark(self, name: str, *, labels: Mapping[str, str | None], taints: Mapping[str, str | None], by: str) -> None:
         """Give a node labels and taints, or with ``None`` take them off. A taint without a value has an empty one.
@@ -77,28 +76,25 @@ class Topology:
         """
         _refuse_odd("labels", labels, least=1)
         _refuse_odd("taints", taints, least=0)
-        for _ in range(TRIES):
+
+        def once() -> tuple[None, list[Draft]]:
             node = self._store.get(Table.NODES, name)
             if not isinstance(node, Node):
                 raise NotFound(f"There is no node {name}.", hint="`ampacity nodes` lists them.")
             marks = _marked(node.marks, labels, taints)
             if marks == node.marks:
-                return
-            changed = replace(node, marks=marks, version=node.version + 1)
+                return None, []
             draft = Draft(
                 kind=EventKind.NODE_CHANGED,
                 at=self._clock(),
-                changes=(put(changed),),
+                changes=(put(replace(node, marks=marks, version=node.version + 1)),),
                 node=NodeId(name),
                 actor=by,
                 text=f"{by} marked node {name}: {', '.join(_said(labels, taints))}",
             )
-            try:
-                self._store.append([draft])
-            except StaleVersion:
-                continue
-            return
-        raise Conflict(f"The node {name} is being changed by others; try again.")
+            return None, [draft]
+
+        decide(self._store, once, in_vain=f"The node {name} is being changed by others; try again.")
 
 
 def _refuse_odd(key: str, marks: Mapping[str, str | None], *, least: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Event, EventKind, Row, Rows, Table
 from ampacity.model.history import RuntimeHistory, Usage, runtime_key
-from ampacity.model.ids import DEFAULT_QUEUE, AttemptId, NodeId, QueueName, WorkloadId
+from ampacity.model.ids import AttemptId, NodeId, WorkloadId
 from ampacity.model.node import Node, Pool, placing_pool
 from ampacity.model.policy import DEFAULT_POLICY, SchedulerPolicy
 from ampacity.model.queue import Queue
@@ -123,11 +123,6 @@ class State:
     def name_at(self, workload: WorkloadId, seq: int) -> str | None:
         """The name of a workload that was live as of an event not long ago; ``None`` = it was not."""
         return self.lives.name_at(workload, seq)
-
-    def queue_of(self, workload: WorkloadId) -> QueueName:
-        """The queue that a live workload is in."""
-        spec = self.live[workload].spec
-        return DEFAULT_QUEUE if spec is None else spec.queue
 
     def wants(self, workload: WorkloadId) -> list[Want]:
         """The workload's replicas that need a start."""

@@ -81,11 +81,27 @@ def test_the_rate_of_a_training_job_is_learned_for_its_kind_however_it_ends(tmp_
     bench.check()
 
 
+def test_the_rate_of_one_that_runs_is_learned_after_a_minute_and_after_twice_as_long_each_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [machine("n1", "H100", "H100")])
+    ident = bench.submit(training())
+    report(bench, ident, 0)
+    told = []
+    for _ in range(100):
+        bench.pass_time(10.0)
+        report(bench, ident, int(bench.now - 1000.0))
+        bench.step()
+        told.append(sum(row.version for row in bench.store.rows().runtimes.values()))
+    assert [10 * (at + 1) for at in range(1, 100) if told[at] != told[at - 1]] == [60, 120, 240, 480, 960]
+    (history,) = bench.store.rows().runtimes.values()
+    assert (history.count, history.rates) == (0, {"H100": pytest.approx(1 / 2)}), "for each of its two"
+    bench.check()
+
+
 def test_a_rate_is_measured_from_the_last_beginning_in_place_on(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [machine("n1", "H100", "H100")])
     ident = bench.submit(training())
     report(bench, ident, 0)
-    bench.pass_time(100.0)
+    bench.pass_time(50.0)
     report(bench, ident, 500)
     cause = Cause(kind=CauseKind.EXIT, exit_code=1)
     key = bench.last(ident).key(0)

@@ -60,7 +60,7 @@ def test_halves_thirds_and_scraps() -> None:
 
 
 def test_what_is_left_over_is_cut_into_the_smallest_pieces_to_the_last() -> None:
-    worth = worth_of_pieces(np.array([1, 60]), np.array([300.0, 5.0]))
+    worth = worth_of_pieces(np.array([60, 1]), np.array([5.0, 300.0]))
     assert worth[[1, 40, 60, 100]] == pytest.approx([0.01, 0.4, 0.6, 1.0])
 
 

@@ -312,3 +312,14 @@ def test_all_of_one_shape_have_places_held_as_long_as_more_may() -> None:
         ("long1", 90.0),
     ]
     assert started(made) == set()
+
+
+def test_who_would_find_no_room_either_is_not_told_that_it_waits_behind_others() -> None:
+    """Places are held for the first; for the others there are none, whether anything is held or not."""
+    busy = held("w1", "H100:3", 50.0), held("w2", "H100:3", 80.0, on="n2")
+    head = workload("head", request("H100:4"))
+    pair, single = workload("pair", request("H100:2"), created_at=1.0), workload("one", request("H100"), created_at=2.0)
+    made = planned(*busy, head, pair, single, workload("last", request("H100"), num_nodes=TWO, created_at=3.0))
+    assert started(made) == {"one"}
+    codes = {wait.workload: wait.code for wait in made.waits}
+    assert codes == {"head": WaitCode.INSUFFICIENT, "pair": WaitCode.INSUFFICIENT, "last": WaitCode.INSUFFICIENT}

@@ -15,6 +15,7 @@ from ampacity.model.policy import SchedulerPolicy
 from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.resources import Range
 from ampacity.model.rules import PlacementRules, TopologyMode, TopologyRule
+from ampacity.model.workload import Replica
 from ampacity.scheduler import build, plan
 from ampacity.scheduler.board import Board
 from ampacity.scheduler.gang import Gang
@@ -39,6 +40,17 @@ def test_who_waits_for_what_its_queue_may_use_alone_is_told_who_leaves_for_that(
     for index in range(2):
         text = f"waits until name-low{index} (low{index}) has left the place that was promised to it."
         assert of(made, f"big{index}").text == text
+
+
+def test_who_has_a_place_and_waits_for_its_quota_alone_is_told_by_when_that_is_free() -> None:
+    closed, free = replace(node("c0", devices=8), condition=NodeCondition.CORDONED), node("n0", devices=8)
+    low, big = runs("low", "H100:8", [closed], queue="a"), asks("big", "H100:8", queue="a", priority=HIGH)
+    limited = queue("a", 8, borrows=False)
+    (promise,) = planned(closed, free, limited, low, big).promises
+    kept = tuple(replace(row, then=promise.placements) if isinstance(row, Replica) else row for row in big)
+    made = planned(closed, free, limited, told(low), kept)
+    assert (made.starts, [each.workload for each in made.promises]) == ((), ["big"])
+    assert of(made, "big").text == "waits until name-low (low) has left, by 02:46:41 UTC at the latest."
 
 
 def test_room_that_somebody_leaves_is_not_promised_while_the_queue_may_not_use_it() -> None:
@@ -118,6 +130,17 @@ def test_nobody_is_stopped_for_two() -> None:
     assert stopped(made) == ["cheap", "dear"]
     taken = [share.device for each in made.promises for share in each.placements[0].allocation.devices]
     assert len(taken) == len(set(taken)) == 8
+
+
+def test_a_gang_is_made_smaller_once_in_a_plan() -> None:
+    nodes = [node(f"n{index}", devices=8) for index in range(3)]
+    elastic = runs("elastic", "H100:4", nodes, size=Range(minimum=1, maximum=3))
+    low = [runs(f"low{index}", "H100:4", [each], beside=(elastic,)) for index, each in enumerate(nodes)]
+    big = [asks(f"big{index}", "H100:4", at=float(index), priority=HIGH) for index in range(2)]
+    made = planned(*nodes, elastic, *low, *big)
+    assert [(each.attempt, len(each.placements)) for each in made.resizes] == [("elastic.0.1", 2)]
+    assert [each.workload for each in made.promises] == ["big0", "big1"]
+    assert len(made.stops) == 1, "for the second another one has to go"
 
 
 def test_a_place_that_was_taken_for_somebody_already_is_no_hope_for_another_one() -> None:

@@ -60,6 +60,21 @@ def test_what_is_not_lent_is_kept_for_its_queue() -> None:
     assert kept is not None
     assert (kept.bar, kept.used, kept.limit) == (Bar.KEPT, 10, 12)
     assert barred(found, used, CAPACITY, "a", {"H100": 6}) is None, "its own it may use"
+    both = tree(a={"quota": {"H100": 10}, "lends": False}, b={"quota": {"H100": 10}})
+    assert barred(both, {}, CAPACITY, "b", {"H100": 10}) is None, "also where there is less than all quotas together"
+    assert barred(both, {}, CAPACITY, "b", {"H100": 11}) is not None
+
+
+def test_what_is_kept_within_a_queue_is_held_against_what_that_may_use() -> None:
+    found = tree(
+        a={"quota": {"H100": 8}, "borrows": False},
+        b={"parent": "a", "quota": {"H100": 2}},
+        c={"parent": "a", "quota": {"H100": 6}, "lends": False},
+    )
+    assert barred(found, {}, CAPACITY, "b", {"H100": 2}) is None
+    kept = barred(found, {}, CAPACITY, "b", {"H100": 3})
+    assert kept is not None
+    assert (kept.queue, kept.bar, kept.limit) == ("b", Bar.KEPT, 2)
 
 
 def test_shares_borrowing_and_lending() -> None:
@@ -71,6 +86,9 @@ def test_shares_borrowing_and_lending() -> None:
     assert borrowed(found, used, "a") == {}
     assert lent(found, used, CAPACITY, "a") == {"H100": 3}, "four of the seven are in nobody's quota"
     assert lent(found, used, CAPACITY, "b") == {}
+    several = tree(a={"quota": {"H100": 4}}, b={"quota": {"H100": 4}}, c={"quota": {"H100": 8}})
+    used = {"a": {"H100": 10}, "": {"H100": 10}}
+    assert [lent(several, used, CAPACITY, name) for name in "bc"] == [{"H100": 2}, {"H100": 4}], "by what they spare"
 
 
 def test_reclaiming_is_from_those_who_borrow() -> None:

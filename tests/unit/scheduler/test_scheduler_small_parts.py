@@ -44,7 +44,8 @@ from scheduler_cluster import GIB, node, request, rows_of, running, workload
 
 # Amounts that are held ------------------------------------------------------------------------------------------------
 
-shares = st.dictionaries(st.sampled_from(["d0", "d1", "d2"]), st.integers(1, 1000)).map(
+milli = st.one_of(st.integers(1, 3), st.integers(1, 1000))
+shares = st.dictionaries(st.sampled_from(["d0", "d1", "d2"]), milli).map(
     lambda found: tuple(DeviceShare(device=device, milli=milli) for device, milli in found.items())
 )
 allocations = st.builds(
@@ -140,6 +141,7 @@ def test_a_node_that_went_leaves_nothing_counted_behind_it() -> None:
     fleet.remove_node(NodeId("n1"))
     assert fleet.counted_left["fpga"][row] == 0
     assert fleet.kinds_there() == []
+    assert not fleet.open[row]
     amounts = (
         fleet.cpu_total,
         fleet.cpu_left,
@@ -195,7 +197,7 @@ def test_what_gpu_clustering_was_told_of_is_forgotten_when_it_leaves() -> None:
 def test_what_a_policy_keeps_of_the_nodes_holds_when_more_join_and_others_go(name: PolicyName) -> None:
     ask = Ask(cpu_milli=1000, count=1, device_milli=500)
     kept = make(name, mix=[(ask, 1)])
-    nodes = [node(f"n{index}", devices=1 + index % 4) for index in range(12)]
+    nodes = [node(f"n{index}", devices=1 + index % 4, kind="H100" if index < 6 else "A100") for index in range(12)]
     fleet = Fleet()
     changes = [partial(fleet.put_node, each) for each in nodes]
     for change in (*changes, partial(fleet.remove_node, nodes[3].id)):

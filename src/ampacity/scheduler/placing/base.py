@@ -37,7 +37,6 @@ class Room(NamedTuple):
         version: [n] a stamp of the row's content. Scores by (ask, row) are kept for as long as it stands.
         kind: [n] that of the node's first device; -1 where it has none.
         most_cpu, most_device: thousandths of the node that has the most.
-        cpu_in_all, device_in_all: thousandths of all nodes together.
         kinds: how many kinds there are.
     """
 
@@ -54,8 +53,6 @@ class Room(NamedTuple):
     kind: Codes
     most_cpu: int
     most_device: int
-    cpu_in_all: int
-    device_in_all: int
     kinds: int
 
     @property
@@ -80,8 +77,6 @@ class Room(NamedTuple):
             kind=fleet.device_kind[:, 0].copy() if slots else np.full(fleet.size, ABSENT, np.int16),
             most_cpu=int(fleet.cpu_total.max(initial=1)),
             most_device=int(fleet.device_total.sum(axis=1).max(initial=1)),
-            cpu_in_all=int(fleet.cpu_total.sum()),
-            device_in_all=int(fleet.device_total.sum()),
             kinds=len(fleet.kinds),
         )
 

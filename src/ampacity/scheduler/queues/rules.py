@@ -65,7 +65,7 @@ def _kept(tree: QueueTree, used: Used, capacity: Amounts, name: str, resource: s
             kept += max(0, unused)
     if not kept:
         return None
-    whole = capacity.get(resource, 0) if parent == TOP else _most(tree, capacity, parent, resource)
+    whole = _most(tree, capacity, parent, resource)
     held = used.get(parent, {}).get(resource, 0)
     if held + needed + kept <= whole:
         return None
