@@ -25,7 +25,5 @@ def save(session: Session, file: Path, *, with_keys: bool) -> None:
     click.echo(f"{file}: {about_bytes(size)}, {', '.join(manifest.files)}")
     left_out = [name for name in KEYS if folder.file(name).exists()]
     if left_out and not with_keys:
-        tell(
-            f"Without {' and '.join(left_out)}, which opens the secrets: keep a copy of it elsewhere, or use --with-keys.",
-            style="dim",
-        )
+        files = " and ".join(left_out)
+        tell(f"Without {files}, which opens the secrets: keep a copy of it elsewhere, or use --with-keys.", style="dim")
