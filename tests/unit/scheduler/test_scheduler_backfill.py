@@ -323,3 +323,13 @@ def test_who_would_find_no_room_either_is_not_told_that_it_waits_behind_others()
     assert started(made) == {"one"}
     codes = {wait.workload: wait.code for wait in made.waits}
     assert codes == {"head": WaitCode.INSUFFICIENT, "pair": WaitCode.INSUFFICIENT, "last": WaitCode.INSUFFICIENT}
+
+
+def test_of_many_that_end_on_one_node_no_time_is_promised_at_which_too_few_have() -> None:
+    """More than are told apart: some count as ending a little later than they do, none as ending sooner."""
+    one = node("n1", cpus=20)
+    attempts = [running(f"w{index:02}", one, request(cpus=1), lasts_s=10.0 * (index + 1)) for index in range(20)]
+    for cpus in (1, 7, 13, 20):
+        (found,) = plan(build(rows_of(one, *attempts, workload("head", request(cpus=cpus)))), 0.0).reservations
+        assert 10.0 * cpus <= found.from_s <= 10.0 * (cpus + 1)
+    assert found.from_s == 200.0
