@@ -14,7 +14,7 @@ from ampacity.model.policy import BackfillName, BackfillPolicy, OrderName, Point
 from ampacity.model.queue import Queue
 from ampacity.model.workload import WorkloadPhase
 from ampacity.scheduler import build, plan
-from ampacity.scheduler.queues.accounts import fairness
+from ampacity.scheduler.queues.accounts import fairness, tick
 from scheduler_cluster import node, request, rows_of, running, workload
 
 DAY = 86_400.0
@@ -46,6 +46,7 @@ def test_fifo_looks_at_age_alone() -> None:
     assert starts(*parts, order=OrderName.FIFO) == ["w1", "w2"]
     assert starts(*parts, order=OrderName.PRIORITY) == ["w2", "w1"]
     assert starts(*parts, order=OrderName.FAIR) == ["w2", "w1"]
+    assert starts(*parts, order=OrderName.MULTIFACTOR) == ["w2", "w1"]
 
 
 def test_with_age_a_low_priority_comes_to_be_first() -> None:
@@ -102,6 +103,7 @@ def test_usage_fades_by_halves() -> None:
     shares = fairness({"anna": 30.0, "ben": 30.0, "cleo": 0.0})
     assert shares["cleo"] == 1.0
     assert shares["anna"] == shares["ben"] == 2**-1.5
+    assert [tick(now) for now in (0.0, 59.0, 60.0, 125.0)] == [0.0, 0.0, 60.0, 120.0]
     assert fairness({"anna": 0.0, "ben": 0.0}) == {"anna": 1.0, "ben": 1.0}
 
 
