@@ -29,10 +29,10 @@ class Reader:
     def __init__(self, told):
         self.told = told
     def devices(self):
-        return [
-            DeviceIdentity(index=i, vendor="double", kind="H100", uuid=each["uuid"], trouble=each.get("trouble", ""))
-            for i, each in enumerate(self.told)
-        ]
+        told = [{"vendor": "double", **each} for each in self.told]
+        for each in told:
+            del each["values"]
+        return [DeviceIdentity(index=index, kind="NVIDIA H100", **each) for index, each in enumerate(told)]
     def read(self, index):
         return self.told[index]["values"]
     def processes(self, index):
@@ -57,6 +57,14 @@ class DoubledBench(Bench):
     def open(self) -> None:
         self.driver = LocalDriver(self.folder, (), (VENDOR,), look_every_s=0.05)
         self.opened = True
+
+    def begin_anew(self, devices: object, folder: Path) -> None:
+        """As another machine, which has these."""
+        self.close_driver()
+        self.become(devices)
+        self.folder = folder
+        self.open()
+        self.nodes = self.driver.nodes()
 
     def become(self, devices: object) -> None:
         fresh = self.told.with_suffix(".new")
@@ -88,6 +96,24 @@ def becoming(bench: DoubledBench, devices: object, then: str = "exit 3") -> str:
     fresh = bench.told.with_suffix(".next")
     fresh.write_text(json.dumps(devices))
     return f"mv {fresh} {bench.told}; {then}"
+
+
+GPU = {"uuid": "GPU-0", "vendor": "nvidia", "bus": "00000000:1A:00.0", "values": {"energy_j": 100.0}}
+
+
+def partitioned(*instances: int) -> list[dict[str, object]]:
+    """A device with these instances."""
+    parts = [
+        {
+            **{**GPU, "uuid": f"MIG-{number}", "values": {}},
+            "memory_bytes": 10 << 30,
+            "parent": 0,
+            "profile": "1g.10gb",
+            "instance": f"{number}/0",
+        }
+        for number in instances
+    ]
+    return [{**GPU, "partitioned": True}, *parts]
 
 
 def second(**changed: object) -> list[dict[str, object]]:
@@ -146,3 +172,41 @@ def test_one_device_that_cannot_be_opened_leaves_the_others(bench: DoubledBench)
     wait_until(lambda: bench.health() == [Health.OK, Health.FAILED], "the trouble")
     assert bench.driver.nodes()[0].devices[1].trouble == "NVML: Insufficient External Power"
     assert bench.runs_on(0, "true").completed
+
+
+def test_instances_of_a_partitioned_device_come_and_go_while_the_node_runs(bench: DoubledBench, tmp_path: Path) -> None:
+    def devices() -> list[tuple[str, str, str]]:
+        return [(device.uuid, device.kind, device.trouble) for device in bench.driver.nodes()[0].devices]
+
+    def problems() -> list[str]:
+        return [each for each in bench.driver.nodes()[0].hardware.problems if "MIG" in each]
+
+    bench.begin_anew(partitioned(), tmp_path / "other")
+    assert "has no instances" in "".join(problems())
+    assert devices() == []
+    bench.become(partitioned(7, 8))
+    wait_until(lambda: [each[0] for each in devices()] == ["MIG-7", "MIG-8"], "the instances")
+    assert problems() == []
+    ids = [device.id for device in bench.driver.nodes()[0].devices if device.profile]
+    bench.reopen()
+    assert [device.id for device in bench.driver.nodes()[0].devices if device.profile] == ids
+    bench.become(partitioned(8))
+    wait_until(lambda: devices() == [("MIG-8", "H100-1g.10gb", "")], "the destruction")
+    assert bench.driver.nodes()[0].devices[0].id == ids[1]
+
+
+@pytest.mark.parametrize(
+    ("destroyed", "kind", "told"),
+    [(7, CauseKind.DEVICE_FAILED, "is gone"), (8, CauseKind.EXIT, "")],
+)
+def test_a_member_on_an_instance_sees_it_alone_and_ends_by_its_destruction_alone(
+    bench: DoubledBench, tmp_path: Path, destroyed: int, kind: CauseKind, told: str
+) -> None:
+    bench.begin_anew(partitioned(7, 8), tmp_path / "other")
+    left = partitioned(*{7, 8} - {destroyed})
+    shown = bench.told.with_suffix(".shown")
+    show = f'echo "$CUDA_VISIBLE_DEVICES $NVIDIA_VISIBLE_DEVICES" > {shown}'
+    cause = bench.runs_on(0, f"{show}; {becoming(bench, left)}")
+    assert shown.read_text() == "MIG-7 MIG-7\n"
+    assert cause.kind is kind
+    assert told in cause.message

@@ -70,7 +70,7 @@ def test_what_is_said_about_a_limit_is_true(quota: int, lent: int, jobs: list[in
     numbers = re.match(r"needs (\d+) H100; the queue vision uses (\d+) of (\d+) that it may use\.", wait.text)
     assert numbers is not None, wait.text
     assert [int(each) for each in numbers.groups()] == [needed, used, quota + lent]
-    missing = re.match(r"(\d+) H100 of that queue have to come free, or raise it", wait.change)
+    missing = re.match(r"(\d+) H100 of that queue have to come free; or write ", wait.change)
     assert missing is not None, wait.change
     raised = (quota + int(missing[1])) * 1000
     assert answer(changed(rows, replace(limit, quota={"H100": raised}))) is None

@@ -96,10 +96,11 @@ class _Names:
             series,
             labels={
                 "gpu": index,
-                "UUID": labels["uuid"],
+                "UUID": labels.get("gpu_uuid") or labels["uuid"],
                 "pci_bus_id": labels["bus"],
                 "device": f"{labels['vendor']}{index}",
                 "modelName": labels["kind"],
+                **_instance_labels(labels),
                 "Hostname": socket.gethostname(),
                 "node": node,
                 **held,
@@ -132,10 +133,19 @@ class _Names:
         return found[0] if len(found) == 1 else (self._machine, None)
 
 
+def _instance_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """What tells an instance from its device, whose other labels it has: DCGM's, and its own name, since there may be
+    several in one GPU instance."""
+    if "instance" not in labels:
+        return {"partitioned": "true"} if "partitioned" in labels else {}
+    gpu_instance = labels["instance"].partition("/")[0]
+    return {"GPU_I_PROFILE": labels["profile"], "GPU_I_ID": gpu_instance, "MIG_UUID": labels["uuid"]}
+
+
 def _is_device(device: Device, labels: Mapping[str, str]) -> bool:
     """By its name for good, else by its place, else by its number: that changes when another one is lost."""
     if device.uuid:
-        return device.uuid == labels["uuid"]
+        return (device.uuid, device.profile) == (labels["uuid"], labels.get("profile", ""))
     if device.bus and labels["bus"]:
         return device.bus == address_of(labels["bus"])
     return device.index == int(labels["index"])

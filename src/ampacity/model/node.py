@@ -60,10 +60,11 @@ TopologyPath = tuple[str, ...]
 class Device:
     """One accelerator, or one instance of a partitioned one. ``index`` is its number on the node (what
     ``CUDA_VISIBLE_DEVICES`` counts). ``profile``: which part of a whole it is (``1g.10gb``, a MIG profile); its kind is
-    then of its own (``A100-1g.10gb``). Empty = the whole device. ``bus``: its PCI address (``0000:1b:00.0``), empty
-    where it is not known, as on a declared node; so are its vendor and its NUMA node. ``uuid``: how the vendor's
-    libraries name it for good (``GPU-…``, ``MIG-…``), empty where they know no such name. ``trouble``: why it is not
-    well, in words. ``resets``: how often it was found to have been reset."""
+    then of its own (``A100-1g.10gb``). Empty = the whole device. ``instance``: which of its GPU's instances (``3/0``:
+    the GPU instance, and the compute instance in it); empty on a declared node. ``bus``: its PCI address
+    (``0000:1b:00.0``), an instance's GPU's; empty where it is not known, as on a declared node; so are its vendor and
+    its NUMA node. ``uuid``: how the vendor's libraries name it for good (``GPU-…``, ``MIG-…``), empty where they know
+    no such name. ``trouble``: why it is not well, in words. ``resets``: how often it was found to have been reset."""
 
     id: DeviceId
     index: int
@@ -73,6 +74,7 @@ class Device:
     trouble: str = ""
     resets: int = 0
     profile: str = ""
+    instance: str = ""
     vendor: str = ""
     uuid: str = ""
     bus: str = ""

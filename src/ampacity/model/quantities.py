@@ -53,7 +53,8 @@ _Print = Callable[[int], str]
 _NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
 _NUMBER_AND_UNIT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)[ ]?([A-Za-z]*)")
 _DURATION_PART = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)([A-Za-z]+)")
-_KIND = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}(\+[a-z][a-z.]{0,15})?")
+"""With what a profile has beyond its slices (``H100-1g.10gb+me``)."""
 
 
 def parse_count_range(text: str) -> Range:

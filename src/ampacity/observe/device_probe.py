@@ -15,17 +15,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .columns import DEVICE
-from .devices.base import DeviceIdentity, DeviceReader, ReadFailed
+from .devices.base import ChangingReader, DeviceIdentity, DeviceReader, ReadFailed
 from .devices.registry import open_reader
 from .places import device_ring, holders_file
 from .pulse import Pulse
 from .ring import Layout, RingWriter
 
 HOLDERS_EVERY_S = 5.0
+"""How often it is asked who holds memory, and whether the devices are still the same."""
 PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("ampacity.device_probe")
@@ -36,12 +37,16 @@ class Probe:
 
     def __init__(self, reader: DeviceReader, folder: str) -> None:
         self._reader, self._folder = reader, folder
-        self._devices = [_Device(identity, folder) for identity in reader.devices()]
+        self._devices: list[_Device] = []
+        self._take_up()
         self._holders_at = -math.inf
         self._holders: dict[str, dict[str, int]] | None = None
 
     def sample(self, at: float) -> None:
         """Write a sample of every device. One that cannot be read is left out; raises when none can."""
+        seldom = at - self._holders_at >= HOLDERS_EVERY_S
+        if seldom and isinstance(self._reader, ChangingReader) and self._reader.look_again():
+            self._take_up()
         failed: ReadFailed | None = None
         read = 0
         for device in self._devices:
@@ -52,9 +57,23 @@ class Probe:
                 failed = error
         if failed is not None and not read:
             raise failed
-        if at - self._holders_at >= HOLDERS_EVERY_S:
+        if seldom:
             self._holders_at = at
             self._write_holders()
+
+    def _take_up(self) -> None:
+        """The reader's devices as they are now. Those that stay go on with their files."""
+        before = {tuple(device.labels.items()): device for device in self._devices}
+        found = self._reader.devices()
+        names = {identity.index: identity.uuid for identity in found}
+        self._devices = []
+        for identity in found:
+            labels = _labels(identity, names)
+            device = before.pop(tuple(labels.items()), None) or _Device(identity, labels, self._folder)
+            device.identity = identity
+            self._devices.append(device)
+        for device in before.values():
+            device.close()
 
     def _write_holders(self) -> None:
         found: dict[str, dict[str, int]] = {}
@@ -75,11 +94,9 @@ class Probe:
 class _Device:
     """One device's file. Where it has no energy counter of its own, its power is integrated."""
 
-    def __init__(self, identity: DeviceIdentity, folder: str) -> None:
-        self.identity = identity
-        labels = {"vendor": identity.vendor, "index": str(identity.index), "kind": identity.kind}
-        labels |= {"uuid": identity.uuid, "bus": identity.bus}
-        path = os.path.join(folder, device_ring(identity.vendor, identity.index))
+    def __init__(self, identity: DeviceIdentity, labels: dict[str, str], folder: str) -> None:
+        self.identity, self.labels = identity, labels
+        path = os.path.join(folder, device_ring(labels["vendor"], int(labels["index"]), identity.instance))
         self._ring = RingWriter(path, Layout("device", DEVICE, labels))
         last = self._ring.found
         known_j = math.nan if last is None else last[self._ring.layout.index["energy_j"]]
@@ -91,12 +108,29 @@ class _Device:
             values["energy_j"] = self._integrate(at, values["power_w"])
         self._ring.append(at, [values.get(column.name, math.nan) for column in DEVICE])
 
+    def close(self) -> None:
+        self._ring.close()
+
     def _integrate(self, at: float, power_w: float) -> float:
         """By the trapezoidal rule."""
         before, self._before = self._before, (at, power_w)
         if before is not None and at > before[0]:
             self._energy_j += (at - before[0]) * (power_w + before[1]) / 2
         return self._energy_j
+
+
+def _labels(identity: DeviceIdentity, names: Mapping[int, str]) -> dict[str, str]:
+    """What its file says of it. An instance's own number changes with other instances: its device's stands there.
+
+    Args:
+        names: all devices' names for good, by index.
+    """
+    index = identity.index if identity.parent is None else identity.parent
+    labels = {"vendor": identity.vendor, "index": str(index), "kind": identity.kind}
+    labels |= {"uuid": identity.uuid, "bus": identity.bus}
+    if identity.parent is not None:
+        labels |= {"gpu_uuid": names[index], "profile": identity.profile, "instance": identity.instance}
+    return labels | {"partitioned": "true"} if identity.partitioned else labels
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 
-from .places import SUFFIX
+from .places import SUFFIX, device_order
 from .ring import NotARing, RingReader, Values
 
 MAX_AGE_S = 5
@@ -18,7 +18,7 @@ MAX_AGE_S = 5
 class DeviceRings:
     """Call :meth:`look` once a sample; what it found stands until the next.
 
-    A device's name ends in ``/<index>`` (``n1/0``), or is its uuid.
+    A device's name ends in ``/<index>`` (``n1/0``), or is its uuid: an instance's is.
     """
 
     def __init__(self, folder: str) -> None:
@@ -72,7 +72,8 @@ class DeviceRings:
                 with contextlib.suppress(NotARing, FileNotFoundError):
                     self._rings[name] = RingReader(os.path.join(self._folder, name))
         self._by_index = {}
-        ordered = sorted(self._rings.values(), key=lambda ring: _order(ring.layout.labels))
+        counted = [ring for ring in self._rings.values() if "instance" not in ring.layout.labels]
+        ordered = sorted(counted, key=lambda ring: _order(ring.layout.labels))
         for place, ring in enumerate(ordered):
             self._by_index[str(place)] = ring
         for name in sorted(self._rings, key=lambda each: os.stat(os.path.join(self._folder, each)).st_mtime_ns):
@@ -94,12 +95,13 @@ class DeviceRings:
 
 
 def _key(device: str) -> str:
-    return device.rpartition("/")[2]
+    """(Older drivers name an instance ``MIG-GPU-…/3/0``.)"""
+    return device if device.startswith("MIG-") else device.rpartition("/")[2]
 
 
-def _order(labels: Mapping[str, str]) -> tuple[bool, str, int]:
+def _order(labels: Mapping[str, str]) -> tuple[bool, str, list[int]]:
     """NVIDIA's first, as they are counted where several vendors are in one machine."""
-    return labels["vendor"] != "nvidia", labels["vendor"], int(labels["index"])
+    return labels["vendor"] != "nvidia", *device_order(labels)
 
 
 def _holders(path: str) -> Mapping[int, int]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from .places import ENDED, SUFFIX, metrics_folder
+from .places import ENDED, SUFFIX, device_order, metrics_folder
 from .ring import Fold, NotARing, RingReader, Values
 
 MAX_AGE_S = 5
@@ -75,7 +75,7 @@ class MetricsFolder:
                         past = _history(reader, HISTORY.get(reader.layout.kind, ()), now, history_points, step_s)
                         series = replace(series, history=past, rates=_rates(reader, newest))
                     kinds[reader.layout.kind].append(series)
-        devices = sorted(kinds["device"], key=lambda each: (each.labels["vendor"], int(each.labels["index"])))
+        devices = sorted(kinds["device"], key=lambda each: device_order(each.labels))
         return Measurements(
             at=now,
             hosts=tuple(kinds["host"]),

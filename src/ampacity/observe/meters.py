@@ -86,8 +86,7 @@ class MemberMeter:
         self._usage, self._rank_usage = Usage(), Usage()
         since = None if self._series.last is None else self._series.last[0]
         self._energy_before = {use.device: devices.energy_j(use.device, since) for use in member.devices}
-        known_j = self._series.recorded("device_energy_j")
-        self._device_j = 0.0 if member.devices and math.isnan(known_j) else known_j
+        self._device_j = self._series.recorded("device_energy_j")
         self._host_j = self._series.recorded("host_energy_j")
 
     def sample(
@@ -187,6 +186,7 @@ class MemberMeter:
         for use in self.member.devices:
             now_j, before_j = devices.energy_j(use.device), self._energy_before[use.device]
             if not math.isnan(now_j):
+                self._device_j = 0.0 if math.isnan(self._device_j) else self._device_j
                 if now_j >= before_j:  # not at first, nor when the driver was loaded anew
                     self._device_j += use.share * (now_j - before_j)
                 self._energy_before[use.device] = now_j

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 FOLDER = "metrics"
 ENDED = "ended"
@@ -17,8 +18,16 @@ def metrics_folder(state_dir: str | os.PathLike[str]) -> str:
     return os.path.join(state_dir, FOLDER)
 
 
-def device_ring(vendor: str, index: int) -> str:
-    return f"device-{vendor}-{index}{SUFFIX}"
+def device_ring(vendor: str, index: int, instance: str = "") -> str:
+    """``index``: of a partitioned device's instance that of the device; ``instance``: which one (``3/0``)."""
+    part = f".{instance.replace('/', '.')}" if instance else ""
+    return f"device-{vendor}-{index}{part}{SUFFIX}"
+
+
+def device_order(labels: Mapping[str, str]) -> tuple[str, list[int]]:
+    """What devices' files are sorted by: each instance of a partitioned device comes after that."""
+    instance = labels.get("instance", "")
+    return labels["vendor"], [int(labels["index"]), *(int(number) for number in instance.split("/") if number)]
 
 
 def member_ring(member: str) -> str:

@@ -46,6 +46,12 @@ class Gang:
         return replace(self, size=Range.exactly(self.size.minimum))
 
 
+def is_by_node(gang: Gang) -> bool:
+    """Whether each node by itself says whether it has room: nothing is asked that nodes share, and no neighbours."""
+    request = gang.resources
+    return gang.rules.topology is None and gang.name is None and not request.licences and not request.power_w
+
+
 def data_of(uses: Iterable[VolumeUse]) -> tuple[Data, ...]:
     """The volumes that are mounted. One that is mounted twice is worth the more of the two."""
     worths: dict[str, list[int]] = {}

@@ -166,8 +166,7 @@ class Line:
                 self._insert(want)
 
     def turn(self, want: Want) -> Turn:
-        major, minor = self.order.standing(want)
-        return -major, -minor, want.workload.created_at, want.workload.id, want.replica.index
+        return turn_of(self.order, want)
 
     def group(self, want: Want) -> Group:
         """The group that it is in, or would be in."""
@@ -221,6 +220,12 @@ class Line:
         del having[want.workload.id, want.replica.index]
         if not having:
             del self._having[group.shape], self._numbers[self.shapes.pop(group.shape)]
+
+
+def turn_of(order: Order, want: Want) -> Turn:
+    """How it stands by what does not change while it waits."""
+    major, minor = order.standing(want)
+    return -major, -minor, want.workload.created_at, want.workload.id, want.replica.index
 
 
 def _by_turn(entry: Entry) -> Turn:

@@ -11,6 +11,7 @@ from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
 
 from .board import Board
+from .gang import is_by_node
 from .order import Shape, Want
 from .ordering.fair import LARGEST_PRIORITY
 from .place import alternatives
@@ -46,10 +47,7 @@ class Outranking:
         Args:
             nodes: those that its rules let it go to.
         """
-        rules, request = want.gang.rules, want.spec.resources
-        if not self.enabled or rules.topology is not None or want.gang.name is not None:
-            return ""
-        if request.licences or request.power_w:
+        if not self.enabled or not is_by_node(want.gang):
             return ""
         key = want.shape, str(want.spec.queue), want.spec.priority
         if key not in self._known:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ampacity.model.ids import AttemptId, WorkloadId
-from ampacity.model.plan import Plan, Promise, Start, Wait, WaitCode, Waits
+from ampacity.model.plan import Plan, Promise, Start, Wait, Waits
 
 from .backfill.guard import Guard
 from .backfill.reserve import Reserve
+from .behind import Behind
+from .beside import Beside
 from .board import Board
 from .chooser import choose_by
 from .explain import Explainer
@@ -18,12 +20,12 @@ from .gates import held_back
 from .moment import Moment
 from .order import Entries, Group, Want
 from .outlook import Outlook, names_of
+from .over_quota import OverQuota
 from .preempting.defragmenting import Defragmenting
 from .preempting.growing import Growth, cut_down, grow
 from .preempting.preemptor import Preemptor
 from .promises import keep_promises
 from .queues.purse import Purse
-from .queues.words import say_barred, say_behind
 from .serve import Served, Server
 from .state import State
 from .waiting import Because, Reason, Waiting
@@ -104,7 +106,8 @@ class _Rest:
     started: frozenset[tuple[WorkloadId, int]]
     served: Served
     explainer: Explainer
-    names: Mapping[WorkloadId, str]
+    behind: Behind
+    over_quota: OverQuota
 
     @staticmethod
     def of(
@@ -117,14 +120,19 @@ class _Rest:
         served = server.served
         for number in served.shapes:
             server.is_crowded(number)
-        ahead = [reservation.workload for reservation in served.reservations]
+        names = {each.workload: state.live[each.workload].workload.name for each in served.reservations}
+        beside = Beside.of(server.board, server.purse, server.guard.kept, server.moment.now)
+        behind = Behind(beside, served, state.line.order, state.policy, names)
+        explainer = Explainer(state, server.board, chosen)
+        groups = tuple(line.groups.copy() for line in state.line.queues.values())
         return _Rest(
-            groups=tuple(line.groups.copy() for line in state.line.queues.values()),
+            groups=groups,
             alone=tuple((server.group(want), want) for want in others),
             started=frozenset((each.workload, each.replica) for each in given),
             served=served,
-            explainer=Explainer(state, server.board, chosen),
-            names={ident: state.live[ident].workload.name for ident in ahead},
+            explainer=explainer,
+            behind=behind,
+            over_quota=OverQuota(behind, explainer, groups),
         )
 
     def reasons(self) -> Iterator[Because]:
@@ -135,13 +143,11 @@ class _Rest:
                 yield partial(self._reason, group), left
 
     def _reason(self, group: Group, want: Want) -> Reason:
-        barred = self.served.barred.get(group)
-        if barred is not None:
-            return say_barred(barred, group.queue)
+        if group in self.served.barred:
+            return self.over_quota.reason(group, want)
         if group.shape in self.served.crowded:
             return self.explainer.reason(want)
-        ahead = [f"{self.names[each.workload]} ({each.workload})" for each in self.served.reservations]
-        return WaitCode.BEHIND, *say_behind(ahead)
+        return self.behind.reason(group, want)
 
 
 def _earliest(*times: float | None) -> float | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ampacity.model.amounts import Amounts
+from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import Reservation, Start
 from ampacity.model.policy import PlacementName
 from ampacity.model.quantities import print_cpus
@@ -21,9 +23,18 @@ from .paces import say_paces
 from .place import has_room, place_as, placements
 from .preempting.preemptor import Preemptor
 from .queues.contest import contest
-from .queues.heads import Head, Heads
+from .queues.heads import Head, Heads, Score
 from .queues.purse import Purse, wanted
 from .queues.rules import Barred
+
+ReplicaKey = tuple[WorkloadId, int]
+
+
+class Barring(NamedTuple):
+    """``amounts``: what the queue would have to be let use."""
+
+    bar: Barred
+    amounts: Amounts
 
 
 @dataclass(slots=True)
@@ -34,16 +45,24 @@ class Served:
         starts: in the order in which they were given.
         crowded: the shapes that find no room, whoever asks, by their numbers.
         shapes: those of all that wait, by the same numbers.
-        barred: by group, why its queue may not use more.
+        barred: by group, why its queue may not use more, in the order in which they were looked at.
         behind: the groups that would find room, were it not held for others.
+        scores: how those stood in their queues that have something held.
+        ordered: by queue, the heads of all groups of its line.
+        ends: by group, when those have ended for sure that start now, where that was asked.
+        complete: whether everybody was looked at who might find room.
     """
 
     starts: list[Start] = field(default_factory=list)
     crowded: set[int] = field(default_factory=set)
     shapes: dict[int, Shape] = field(default_factory=dict)
-    barred: dict[Group, Barred] = field(default_factory=dict)
+    barred: dict[Group, Barring] = field(default_factory=dict)
     behind: set[Group] = field(default_factory=set)
     reservations: tuple[Reservation, ...] = ()
+    scores: dict[ReplicaKey, Score] = field(default_factory=dict)
+    ordered: dict[str, tuple[Head, ...]] = field(default_factory=dict)
+    ends: dict[Group, float] = field(default_factory=dict)
+    complete: bool = True
 
 
 @dataclass(slots=True)
@@ -67,7 +86,6 @@ class Server:
     _least_kept_out: dict[float, list[Shape]] = field(default_factory=dict)
     _roomy: list[int] = field(default_factory=list)
     _unhelped: set[str] = field(default_factory=set)
-    _ends: dict[Group, float] = field(default_factory=dict)
     _demands: dict[int, Amounts] = field(default_factory=dict)
 
     def serve(self, others: Iterable[Want]) -> Served:
@@ -75,6 +93,7 @@ class Server:
         line, policy = self.moment.state.line, self.moment.state.policy
         self.served.shapes.update(line.shapes)
         self._queues = {queue: self.moment.heads(queue) for queue in sorted(line.queues)}
+        self.served.ordered = {queue: heads.ordered for queue, heads in self._queues.items()}
         for want in others:
             group = self.group(want)
             if group.queue not in self._queues:
@@ -90,7 +109,7 @@ class Server:
             queue, head = found
             left -= not self._try(head)
             rivals.changed(queue)
-        self.served.reservations = tuple(self.guard.reservations)
+        self.served.reservations, self.served.complete = tuple(self.guard.reservations), left > 0
         return self.served
 
     def group(self, want: Want) -> Group:
@@ -153,9 +172,10 @@ class Server:
 
     def _until(self, group: Group) -> float:
         """When those of a group have ended for sure, if they start now."""
-        if group not in self._ends:
-            self._ends[group] = self.moment.now + self.moment.bound_s(group)
-        return self._ends[group]
+        ends = self.served.ends
+        if group not in ends:
+            ends[group] = self.moment.now + self.moment.bound_s(group)
+        return ends[group]
 
     def _try(self, head: Head) -> bool:
         """Serve a head, or hold something for it. Whether it starts."""
@@ -254,10 +274,12 @@ class Server:
         """Its queue may not use so much more."""
         bar = self.purse.barred(head.group.queue, amounts)
         assert bar is not None, "it was barred"
-        self.served.barred[head.group] = bar
+        self.served.barred[head.group] = Barring(bar, amounts)
+        self._until(head.group)
         self._done.add(head.group)
         if not self.guard.is_full:
             self.guard.hold_quota(head.want, head.group.queue, amounts, bar)
+            self._note(head)
         self._queues[head.group.queue].done(head)
         return False
 
@@ -268,12 +290,17 @@ class Server:
             want = head.want
             expected_s = self.moment.lasting(want).expected_s
             self.guard.hold_room(want, head.group.queue, wanted(want), expected_s)
+            self._note(head)
         if len(self.guard.reservations) > before:
             heads.started(head)
         else:
             self._done.add(head.group)
             heads.done(head)
         return False
+
+    def _note(self, head: Head) -> None:
+        """How one stands for whom something may be held now."""
+        self.served.scores[head.want.workload.id, head.want.replica.index] = head.score
 
 
 def _bulk(shape: Shape) -> tuple[int, int, int]:

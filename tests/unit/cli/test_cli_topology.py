@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,32 @@ def test_volumes_of_run_are_said_as_docker_has_them(amp: Amp, client: ClientDoub
         assert said in refused.stderr
     twice = amp("run", "-v", "a:/data", "-v", "b:/data", "--", "true")
     assert "something else is at /data already" in twice.stderr
+
+
+def test_a_node_is_shown_with_where_it_stands(amp: Amp, amp_json: Callable[..., Any], client: ClientDouble) -> None:
+    client.node_views["n1"] = view = a_node("n1")
+    assert amp("nodes", "show", "n1").stdout == "n1\n"
+    client.node_views["n1"] = replace(view, node=replace(view.node, trees={"rail": ("r1",)}))
+    n1, n2 = NodeId("n1"), NodeId("n2")
+    client.site = Site(
+        levels={"fabric": ("spine", "leaf")},
+        places={"fabric": {n1: ("s1", "l2")}},
+        feeds={"pdu": 12_000},
+        feed_of={n1: "pdu"},
+        storage={
+            "corpus": Volume(path="/c", near=(n1,)),
+            "scratch": Volume(path="/s", nodes=(n2,)),
+            "models": Volume(path="/m"),
+        },
+    )
+    assert amp("nodes", "show", "n1").stdout.splitlines()[1:] == [
+        "fabric     s1 > l2",
+        "rail       r1",
+        "feed       pdu, 12kW",
+        "volumes    corpus (/c, near), models (/m)",
+    ]
+    assert amp_json("nodes", "show", "n1")["site"] == {
+        "trees": {"fabric": ["s1", "l2"], "rail": ["r1"]},
+        "feed": "pdu",
+        "volumes": {"corpus": True, "models": False},
+    }

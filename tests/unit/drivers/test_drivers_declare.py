@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from ampacity.drivers.local.declare import parse_declaration
 from ampacity.drivers.local.machine import this_machine
 from ampacity.model.errors import InvalidSpec
-from ampacity.observe.discovery.accelerators import Accelerators
 
 
 def test_a_whole_declaration():
@@ -72,7 +71,7 @@ def test_what_is_declared_is_what_the_node_has(cpu_milli, memory_mb, counts):
 
 
 def test_this_machine_is_a_node_without_accelerators(tmp_path):
-    node = this_machine(tmp_path, Accelerators())
+    node = this_machine(tmp_path)
     assert node.cpu_milli >= 1000
     assert node.memory_bytes > 0
     assert node.devices == ()
@@ -91,6 +90,18 @@ def test_labels_taints_feeds_and_instances():
     assert [(device.kind, device.profile, device.memory_bytes // 10**9) for device in node.devices[6:]] == [
         ("A100-1g.10gb", "1g.10gb", 10),
         ("A100", "", 80),
+    ]
+
+
+def test_profiles_of_instances_are_taken_as_nvidia_writes_them():
+    node = parse_declaration(
+        "n1:cpus=8,memory=32GB,H100-3g.40gb+me=1,H100-1c.3g.40gb=1,RTXPRO6000-1g.24gb-me=1,RTXPRO6000-1g.24gb+me.all=1"
+    )
+    assert [(device.profile, device.memory_bytes // 10**9) for device in node.devices] == [
+        ("3g.40gb+me", 40),
+        ("1c.3g.40gb", 40),
+        ("1g.24gb-me", 24),
+        ("1g.24gb+me.all", 24),
     ]
 
 

@@ -1,23 +1,22 @@
-"""Devices that are gone, hang, or come back after the start."""
+"""Looks at the devices after the start: what is told of them, and to whom."""
 
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
-import pytest
 
-from ampacity.drivers.local.device_watch import DeviceWatch, judged
-from ampacity.model.ids import DeviceId
+from ampacity.drivers.local.device_watch import DeviceWatch
+from ampacity.drivers.local.known_devices import KnownDevices
+from ampacity.model.ids import NodeId
 from ampacity.model.node import Device, Health
-from ampacity.observe.discovery.accelerators import Accelerator, Accelerators
+from ampacity.observe.discovery.accelerators import Accelerator, Accelerators, Partitioned
 
 LIMIT_S = 120.0
 BUSES = ("0000:1b:00.0", "0000:1c:00.0")
-DEVICES = tuple(
-    Device(id=DeviceId(f"n/{index}"), index=index, kind="H100", memory_bytes=0, vendor="nvidia", bus=bus)
-    for index, bus in enumerate(BUSES)
-)
+Told = queue.Queue[tuple[Device, ...]]
 
 
 def seen(*buses: str) -> Accelerators:
@@ -26,73 +25,74 @@ def seen(*buses: str) -> Accelerators:
         Accelerator(index=index, vendor="nvidia", kind="H100", name="NVIDIA H100", memory_bytes=0, uuid="", bus=bus)
         for index, bus in enumerate(buses)
     ]
-    return Accelerators(devices=tuple(found))
+    return Accelerators(devices=tuple(found), asked="nvidia")
+
+
+def partitioned(*names: str) -> Accelerators:
+    """The first device's instances, by their names for good."""
+    (whole,) = seen(BUSES[0]).devices
+    devices = tuple(
+        msgspec.structs.replace(whole, index=1 + index, profile="1g.10gb", kind="H100-1g.10gb", uuid=name)
+        for index, name in enumerate(names)
+    )
+    gpu = Partitioned(vendor="nvidia", bus=BUSES[0], index=0, name="NVIDIA H100", instances=len(names))
+    return Accelerators(devices=devices, partitioned=(gpu,), asked="nvidia")
 
 
 def health(devices: tuple[Device, ...]) -> list[Health]:
     return [device.health for device in devices]
 
 
-def test_a_device_is_told_by_its_place_since_the_others_are_counted_anew() -> None:
-    whole = seen(*BUSES)
-    assert judged(DEVICES, whole, whole) == DEVICES
-    assert health(judged(DEVICES, whole, seen(BUSES[1]))) == [Health.FAILED, Health.OK]
-    gone = judged(DEVICES, whole, Accelerators(problem="the devices of nvidia do not answer within 20 s"))
-    assert {device.trouble for device in gone} == {"the devices of nvidia do not answer within 20 s"}
-    assert judged(judged(DEVICES, whole, seen()), whole, whole) == DEVICES
-    assert judged(DEVICES, whole, seen(*BUSES, "0000:1d:00.0")) == DEVICES
+def known(folder: Path, first: Accelerators) -> KnownDevices:
+    found = KnownDevices(folder, NodeId("n"), "b1")
+    found.take(first)
+    return found
 
 
-def changed(index: int, **values: object) -> Accelerators:
-    devices = list(seen(*BUSES).devices)
-    devices[index] = msgspec.structs.replace(devices[index], **values)
-    return Accelerators(devices=tuple(devices), asked="nvidia")
+def watching(known: KnownDevices, look: Callable[[], Accelerators], told: Told) -> DeviceWatch:
+    return DeviceWatch(known, look, told.put, every_s=0.001)
 
 
-def test_a_device_in_trouble_has_failed_and_says_why() -> None:
-    first, second = judged(DEVICES, seen(*BUSES), changed(1, trouble="NVML: GPU is lost"))
-    assert (first.health, second.health, second.trouble) == (Health.OK, Health.FAILED, "NVML: GPU is lost")
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "resets"),
-    [
-        ({"energy_j": 900.0}, {"energy_j": 950.0}, 0),
-        ({"energy_j": 900.0}, {"energy_j": 3.0}, 1),
-        ({"resets": 1}, {"resets": 2}, 1),
-        ({"pci_entry": 5, "energy_j": 1.0}, {"pci_entry": 6, "energy_j": 2.0}, 1),
-        ({"ecc_uncorrected": 0}, {"ecc_uncorrected": 1}, 0),
-        ({"energy_j": 900.0}, {}, 0),
-    ],
-)
-def test_a_device_that_was_reset_between_two_looks_is_noticed(
-    before: dict[str, float], now: dict[str, float], resets: int
-) -> None:
-    found = judged(DEVICES, changed(0, counters=before), changed(0, counters=now))
-    assert [device.resets for device in found] == [resets, 0]
-    assert health(found) == [Health.OK, Health.OK]
-
-
-def test_devices_are_given_with_the_numbers_that_they_have_now_and_what_finds_them_again() -> None:
-    told: queue.Queue[tuple[Device, ...]] = queue.Queue()
-    looks = iter([changed(0)])
-    watch = DeviceWatch(DEVICES, changed(0, counters={"resets": 3}), lambda: next(looks), told.put)
-    assert watch.counted_now(DEVICES) == list(DEVICES)
-    check = watch.check_of(DEVICES[:1])
+def test_devices_are_given_with_the_numbers_that_they_have_now_and_what_finds_them_again(tmp_path: Path) -> None:
+    first = seen(*BUSES)
+    counted = msgspec.structs.replace(first.devices[0], counters={"resets": 3})
+    devices = known(tmp_path, msgspec.structs.replace(first, devices=(counted, first.devices[1])))
+    watch = watching(devices, seen, queue.Queue())
+    assert watch.counted_now(devices.devices) == list(devices.devices)
+    check = watch.check_of(devices.devices[:1])
     assert check is not None
     assert check["argv"][-1] == "nvidia"
     assert check["devices"] == [
-        {"id": "n/0", "vendor": "nvidia", "bus": BUSES[0], "index": 0, "counters": {"resets": 3}}
+        {
+            "id": "n/0",
+            "vendor": "nvidia",
+            "bus": BUSES[0],
+            "index": 0,
+            "profile": "",
+            "uuid": "",
+            "counters": {"resets": 3},
+        }
     ]
     assert watch.check_of(()) is None
-    alone = DeviceWatch(DEVICES, seen(BUSES[1]), lambda: next(looks), told.put)
-    assert [device.index for device in alone.counted_now(DEVICES[1:])] == [0]
-    assert alone.check_of(DEVICES) is None
+    lost, last = devices.take(seen(BUSES[1]))
+    assert [device.index for device in watch.counted_now([last])] == [0]
+    assert watch.check_of([lost]) is None
 
 
-def test_changes_alone_are_told_and_a_look_that_cannot_be_made_changes_nothing() -> None:
+def test_instances_of_one_device_are_told_apart(tmp_path: Path) -> None:
+    devices = known(tmp_path, partitioned("MIG-a", "MIG-b"))
+    watch = watching(devices, seen, queue.Queue())
+    devices.take(partitioned("MIG-b"))
+    assert [device.index for device in watch.counted_now(devices.devices)] == [1, 1]
+    assert watch.check_of(devices.devices[:1]) is None
+    check = watch.check_of(devices.devices)
+    assert check is not None
+    assert [(each["id"], each["uuid"]) for each in check["devices"]] == [("n/2", "MIG-b")]
+
+
+def test_changes_alone_are_told_and_a_look_that_cannot_be_made_changes_nothing(tmp_path: Path) -> None:
     looks = iter([seen(*BUSES), seen(BUSES[0]), OSError("no more processes"), seen(BUSES[0]), seen(*BUSES)])
-    told: queue.Queue[tuple[Device, ...]] = queue.Queue()
+    told: Told = queue.Queue()
 
     def look() -> Accelerators:
         found = next(looks, seen(*BUSES))
@@ -100,11 +100,25 @@ def test_changes_alone_are_told_and_a_look_that_cannot_be_made_changes_nothing()
             raise found
         return found
 
-    watch = DeviceWatch(DEVICES, seen(*BUSES), look, told.put, every_s=0.001)
+    watch = watching(known(tmp_path, seen(*BUSES)), look, told)
     watch.start()
     try:
         assert health(told.get(timeout=LIMIT_S)) == [Health.OK, Health.FAILED]
         assert health(told.get(timeout=LIMIT_S)) == [Health.OK, Health.OK]
+    finally:
+        watch.close()
+    assert told.empty()
+
+
+def test_instances_are_waited_for_where_a_device_has_none_at_first(tmp_path: Path) -> None:
+    looks = iter([partitioned(), partitioned("MIG-a"), partitioned(), partitioned()])
+    told: Told = queue.Queue()
+    watch = watching(known(tmp_path, partitioned()), lambda: next(looks, partitioned()), told)
+    watch.start()
+    try:
+        assert health(told.get(timeout=LIMIT_S)) == [Health.OK]
+        assert health(told.get(timeout=LIMIT_S)) == [Health.FAILED]
+        assert told.get(timeout=LIMIT_S) == ()
     finally:
         watch.close()
     assert told.empty()

@@ -14,6 +14,8 @@ from ampacity.model.resources import Allocation, DeviceShare
 FIRST, SECOND = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "GPU-30e8ae08-3d14-4ae0-a0b2-6d8c7b9a1c55"
 PART = "MIG-9d2cbd95-2b8b-5a56-8a38-19d5ed5f9f1e"
 
+OTHER_PART = "MIG-41b3359c-e721-56e5-8009-12e5797ed514"
+
 
 def node(vendor: str, *uuids: str) -> Node:
     devices = tuple(
@@ -35,6 +37,11 @@ def launch(*devices: str) -> Launch:
     [
         (("nvidia", FIRST, SECOND), [1], {"CUDA_VISIBLE_DEVICES": SECOND, "NVIDIA_VISIBLE_DEVICES": SECOND}),
         (("nvidia", FIRST, PART), [1], {"CUDA_VISIBLE_DEVICES": PART, "NVIDIA_VISIBLE_DEVICES": PART}),
+        (
+            ("nvidia", PART, OTHER_PART, FIRST),
+            [0, 1],
+            {"CUDA_VISIBLE_DEVICES": f"{PART},{OTHER_PART}", "NVIDIA_VISIBLE_DEVICES": f"{PART},{OTHER_PART}"},
+        ),
         (("nvidia", FIRST, ""), [0, 1], {"CUDA_VISIBLE_DEVICES": "0,1", "NVIDIA_VISIBLE_DEVICES": "0,1"}),
         (("nvidia", FIRST), [], {"CUDA_VISIBLE_DEVICES": "", "NVIDIA_VISIBLE_DEVICES": "void"}),
         (

@@ -35,6 +35,10 @@ from ampacity.model.resources import AcceleratorRequest, Range
         ("0.25", AcceleratorRequest(kind="*", count=Range.exactly(1), milli=250)),
         ("A100:80GB:2", AcceleratorRequest(kind="A100", count=Range.exactly(2), memory_bytes=80 * 10**9)),
         ("24GB", AcceleratorRequest(kind="*", count=Range.exactly(1), memory_bytes=24 * 10**9)),
+        ("A100-1g.10gb:7", AcceleratorRequest(kind="A100-1g.10gb", count=Range.exactly(7))),
+        ("H100-3g.40gb+me", AcceleratorRequest(kind="H100-3g.40gb+me", count=Range.exactly(1))),
+        ("H100-1g.10gb+me:2+", AcceleratorRequest(kind="H100-1g.10gb+me", count=Range.at_least(2))),
+        ("RTXPRO6000-1g.24gb+me.all:1", AcceleratorRequest(kind="RTXPRO6000-1g.24gb+me.all", count=Range.exactly(1))),
         (" RTX-4090 : 2 ", AcceleratorRequest(kind="RTX-4090", count=Range.exactly(2))),
     ],
 )
@@ -102,6 +106,7 @@ def test_durations(text: str, seconds: float) -> None:
         (parse_accelerators, "H100|A100", "names more than one kind"),
         (parse_accelerators, "H100:8:9:10", "does not name accelerators."),
         (parse_accelerators, "", "does not name accelerators."),
+        (parse_accelerators, "H100+:2", "does not name accelerators."),
         (parse_accelerators, "H100:eight", "'eight' is not a number. Write 8, 8+ or 2..4."),
         (parse_accelerators, "H100:0", "is not a number from 1 on."),
     ],

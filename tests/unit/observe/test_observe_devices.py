@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -18,77 +16,7 @@ from ampacity.observe.devices.nvidia import NvidiaReader
 from ampacity.observe.devices.registry import open_reader
 from ampacity.observe.discovery.tree import Tree
 from machine_tree import MachineTree
-
-
-class NvmlError(Exception):
-    def __init__(self, value: int) -> None:
-        super().__init__(f"error {value}")
-        self.value = value
-
-
-class Nvml:
-    """As much of NVML as the reader calls, over two devices. ``refused``: calls that answer with that error."""
-
-    NVMLError = NvmlError
-    NVML_SUCCESS, NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION = 0, 3, 4
-    NVML_ERROR_TIMEOUT, NVML_ERROR_GPU_IS_LOST, NVML_ERROR_UNKNOWN = 10, 15, 999
-    NVML_TEMPERATURE_GPU, NVML_CLOCK_SM, NVML_CLOCK_MEM = 0, 1, 2
-    NVML_AGGREGATE_ECC, NVML_MEMORY_ERROR_TYPE_CORRECTED, NVML_MEMORY_ERROR_TYPE_UNCORRECTED = 1, 0, 1
-    NVML_FI_DEV_MEMORY_TEMP, NVML_FI_DEV_GET_GPU_RECOVERY_ACTION = 82, 230
-    NVML_GPU_RECOVERY_ACTION_GPU_RESET, NVML_GPU_RECOVERY_ACTION_NODE_REBOOT = 1, 2
-    NVML_GPU_RECOVERY_ACTION_DRAIN_AND_RESET, NVML_GPU_RECOVERY_ACTION_BUS_RESET = 4, 6
-    NVML_GPU_RECOVERY_ACTION_SYSTEM_REBOOT = 7
-    nvmlEventTypeXidCriticalError = 8  # noqa: N815 - NVML's own name
-
-    def __init__(self) -> None:
-        self.refused: dict[str, int] = {}
-        self.lost: set[int] = set()
-        self.fields = {self.NVML_FI_DEV_MEMORY_TEMP: 72, self.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION: 0}
-        self.calls: list[str] = []
-        self.events: list[Any] = []
-
-    def __getattr__(self, name: str) -> Any:
-        answers: dict[str, Any] = {
-            "nvmlDeviceGetCount": lambda: 2,
-            "nvmlDeviceGetHandleByIndex": lambda index: index,
-            "nvmlDeviceGetName": lambda handle: "NVIDIA H100 80GB HBM3",
-            "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle}",
-            "nvmlDeviceGetPciInfo": lambda handle: SimpleNamespace(busId=b"00000000:%02X:00.0" % (0x1A + handle)),
-            "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=87, memory=41),
-            "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(used=60 << 30, free=20 << 30),
-            "nvmlDeviceGetPowerUsage": lambda handle: 650_500,
-            "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 12_345_678,
-            "nvmlDeviceGetTemperature": lambda handle, sensor: 61,
-            "nvmlDeviceGetClockInfo": lambda handle, clock: {1: 1980, 2: 2619}[clock],
-            "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 4,
-            "nvmlDeviceGetTotalEccErrors": lambda handle, error, counter: {0: 5, 1: 1}[error],
-            "nvmlDeviceGetEnforcedPowerLimit": lambda handle: 700_000,
-            "nvmlDeviceGetFieldValues": lambda handle, fields: [
-                SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=self.fields[fields[0]]))
-            ],
-            "nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=7, usedGpuMemory=1000)],
-            "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [SimpleNamespace(pid=8, usedGpuMemory=None)],
-            "nvmlEventSetCreate": lambda: "set",
-            "nvmlDeviceRegisterEvents": lambda handle, kinds, events: None,
-            "nvmlEventSetWait_v2": self._event,
-            "nvmlEventSetFree": lambda events: None,
-            "nvmlShutdown": lambda: None,
-        }
-
-        def call(*arguments: Any) -> Any:
-            self.calls.append(name)
-            if self.lost & set(arguments[:1]) and name.startswith("nvmlDevice"):
-                raise NvmlError(self.NVML_ERROR_GPU_IS_LOST)
-            if name in self.refused:
-                raise NvmlError(self.refused[name])
-            return answers[name](*arguments)
-
-        return call
-
-    def _event(self, events: Any, timeout_ms: int) -> Any:
-        if not self.events:
-            raise NvmlError(self.NVML_ERROR_TIMEOUT)
-        return self.events.pop(0)
+from nvml_double import Nvml, xid
 
 
 def test_nvidia_values_have_their_units() -> None:
@@ -140,7 +68,7 @@ def test_what_seldom_changes_is_not_asked_every_second() -> None:
 def test_xid_errors_are_counted_for_the_device_that_had_them() -> None:
     nvml = Nvml()
     reader = NvidiaReader(nvml)
-    nvml.events = [SimpleNamespace(device=1, eventData=79), SimpleNamespace(device=1, eventData=48)]
+    nvml.events = [xid(1, 79), xid(1, 48)]
     first, second = reader.read(0), reader.read(1)
     assert (first["xid"], first["xid_events"]) == (0, 0)
     assert (second["xid"], second["xid_events"]) == (48, 2)

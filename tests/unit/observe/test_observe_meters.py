@@ -123,6 +123,17 @@ def test_a_device_is_followed_by_its_name_when_the_others_are_counted_anew(folde
     assert totals(folder)["device_energy_j"] == 500.0
 
 
+def test_energy_of_a_device_that_tells_none_is_not_known_rather_than_nothing(folder: Path) -> None:
+    part, rings = Device(folder, 0, "MIG-a"), DeviceRings(str(folder))
+    rings.look(1000.0)
+    meter = MemberMeter(member(("MIG-a", 1.0)), str(folder), rings)
+    for second in (1000.0, 1001.0):
+        part.write(second, memory_used_bytes=5.0)
+        rings.look(second)
+        meter.sample(second, [], IDLE, rings, io=True)
+    assert not {"device_energy_j", "energy_j"} & totals(folder).keys()
+
+
 def test_a_counter_never_falls() -> None:
     counter = Counter(100.0)
     assert [counter.follow(total) for total in (30.0, 40.0, 5.0, 6.0, 200.0)] == [0.0, 10.0, 0.0, 1.0, 194.0]

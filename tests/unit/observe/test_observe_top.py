@@ -250,6 +250,20 @@ def test_keys_sort_and_end_and_a_gap_of_the_control_plane_is_waited_for(monkeypa
     assert any(each.startswith("memory") for each in shown)
 
 
+def test_instances_are_shown_beside_the_device_that_they_are_of() -> None:
+    whole = {"node": "n1", "gpu": "0", "kind": "NVIDIA H100", "partitioned": "true"}
+    part = {"node": "n1", "gpu": "0", "GPU_I_ID": "9", "kind": "H100-1g.10gb", "workload": "notebook"}
+    (series,) = SEEN.devices
+    seen = replace(SEEN, devices=tuple(replace(series, labels=labels) for labels in (whole, part)))
+    found = gather(ClientDouble([], seen), Speeds(), project=None)  # type: ignore[arg-type]
+    assert [(use.index, use.partitioned) for use in found.devices] == [("0", True), ("0:9", False)]
+    lines = drawn(Screen(found), 120).splitlines()
+    gpu, instance = (line for line in lines if "NVIDIA H100" in line or "H100-1g.10gb" in line)
+    assert ("in instances" in gpu, "free" in gpu) == (True, False)
+    assert instance.strip().startswith("0:9 H100-1g.10gb")
+    assert "notebook" in instance
+
+
 def test_uses_are_plain_values(tmp_path: Path) -> None:
     """So that --json says them under their names."""
     from ampacity.cli.answer import plain

@@ -30,24 +30,25 @@ def list_nodes(session: Session) -> None:
 @click.argument("name", type=NODE)
 @verb
 def show(session: Session, name: str) -> None:
-    """Show what a node is made of: its devices, the links between them, and the network that is nearest to each."""
+    """Show what a node is made of: its devices, the links between them, and the network that is nearest to each; and
+    where it stands: its place in each tree, its feed, its volumes."""
     from ampacity.cli.answer import print_json
     from ampacity.model.errors import NotFound
 
     with session.client() as client:
-        views = client.nodes()
+        views, site = client.nodes(), client.topology()
     view = next((each for each in views if each.node.id == name), None)
     if view is None:
         raise NotFound(f"There is no node {name!r}.", hint="`ampacity nodes` lists them.")
     if session.json:
-        from ampacity.cli.render.node_parts import nearest_network
+        from ampacity.cli.render.node_parts import nearest_network, standing
 
-        print_json({"node": view, "nearest": nearest_network(view.node)})
+        print_json({"node": view, "nearest": nearest_network(view.node), "site": standing(view.node, site)})
         return
     from ampacity.cli.render.console import show as print_out
-    from ampacity.cli.render.node_parts import device_lines, devices_table, machine_lines
+    from ampacity.cli.render.node_parts import device_lines, devices_table, machine_lines, standing_lines
 
-    for line in machine_lines(view.node):
+    for line in (*machine_lines(view.node), *standing_lines(view.node, site)):
         click.echo(line)
     if view.node.devices:
         print_out(devices_table(view.node))

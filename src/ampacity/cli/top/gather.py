@@ -46,6 +46,8 @@ class NodeUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceUse:
+    """``partitioned``: its instances are given out in its stead."""
+
     node: str
     index: str
     kind: str
@@ -58,6 +60,7 @@ class DeviceUse:
     temperature_c: float | None
     energy_j: float | None
     workload: str
+    partitioned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +197,7 @@ def _device(series: Series) -> DeviceUse:
     values, labels = series.values, series.labels
     return DeviceUse(
         node=labels.get("node", ""),
-        index=labels.get("gpu", ""),
+        index=":".join(labels[name] for name in ("gpu", "GPU_I_ID") if name in labels),
         kind=labels.get("kind", ""),
         utilisation_percent=values.get("utilisation_percent"),
         utilisation_history=series.history.get("utilisation_percent", ()),
@@ -205,6 +208,7 @@ def _device(series: Series) -> DeviceUse:
         temperature_c=values.get("temperature_c"),
         energy_j=values.get("energy_j"),
         workload=labels.get("workload", ""),
+        partitioned="partitioned" in labels,
     )
 
 

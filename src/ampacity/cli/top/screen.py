@@ -208,8 +208,14 @@ def _device_row(device: DeviceUse, size: int, wide: bool, several: bool) -> list
         f"{_bytes(device.memory_used_bytes)}/{_bytes(device.memory_bytes)}",
         _power(device.power_w, device.power_limit_w),
         _temperature(device.temperature_c),
-        Text(device.workload, style="bold") if device.workload else Text("free", style="bright_black"),
+        _holder(device),
     ]
+
+
+def _holder(device: DeviceUse) -> Text:
+    if device.workload:
+        return Text(device.workload, style="bold")
+    return Text("in instances" if device.partitioned else "free", style="bright_black")
 
 
 def _jobs_table(jobs: Sequence[JobUse], width: int, sort: Sort) -> Table:

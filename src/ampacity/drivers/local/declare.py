@@ -15,9 +15,9 @@ from ampacity.model.rules import LABEL
 EXAMPLE = "n1:cpus=8,memory=32GB,H100=8"
 TREES = ("site", "fabric", "rail", "link_domain")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_KIND = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
-_PROFILE = re.compile(r"-(?P<name>[1-7]g\.(?P<gb>[0-9]{1,3})gb)$")
-"""The profile of a MIG instance, as NVIDIA names them: slices of compute and memory."""
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9._-]*(\+[a-z][a-z.]*)?")
+_PROFILE = re.compile(r"-(?P<name>([1-7]c\.)?[1-7]g\.(?P<gb>[0-9]{1,3})gb([+-][a-z][a-z.]*)?)$")
+"""The profile of a MIG instance, as NVIDIA names them: slices of compute and memory, and what it has beyond them."""
 _KINDS_MEMORY_GB = {
     "A10G": 24,
     "A100": 80,

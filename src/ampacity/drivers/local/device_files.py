@@ -7,7 +7,7 @@ import stat
 from collections.abc import Collection, Iterator
 
 from ampacity.model.node import Device
-from ampacity.observe.devices.nvidia_files import driver_entries
+from ampacity.observe.devices.nvidia_files import FOR_ALL_INSTANCES, capabilities, driver_entries
 from ampacity.observe.discovery.tree import Tree
 
 CLASSES = ("/sys/class/drm", "/sys/class/accel", "/sys/class/habanalabs")
@@ -24,7 +24,8 @@ def denials(given: Collection[Device], known: Collection[Device], tree: Tree | N
             stand for those with the same numbers.
     """
     tree = tree or Tree()
-    return [f"c {number} rwm" for number in dict.fromkeys((*_nvidia(given, tree), *_of_classes(given, known, tree)))]
+    numbers = (*_nvidia(given, tree), *_of_instances(given, tree), *_of_classes(given, known, tree))
+    return [f"c {number} rwm" for number in dict.fromkeys(numbers)]
 
 
 def _nvidia(given: Collection[Device], tree: Tree) -> Iterator[str]:
@@ -43,6 +44,24 @@ def _nvidia(given: Collection[Device], tree: Tree) -> Iterator[str]:
             continue
         if stat.S_ISCHR(found.st_mode):
             yield f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+
+
+def _of_instances(given: Collection[Device], tree: Tree) -> Iterator[str]:
+    """Of the partitioned devices whose own file is open to the member: what opens their other instances, those too that
+    are made later, and what makes, destroys and watches instances. To open an instance takes the files of the
+    capabilities of its GPU instance and of its compute instance."""
+    instances = [device for device in given if device.instance]
+    minors = {entry.bus: entry.minor for entry in driver_entries(tree)} if instances else {}
+    open_to = set()
+    for device in instances:
+        gpu_instance, _, compute_instance = device.instance.partition("/")
+        place = f"gpu{minors.get(device.bus)}/gi{gpu_instance}"
+        open_to |= {f"{place}/access", f"{place}/ci{compute_instance}/access"}
+    gpus = {place.partition("/")[0] for place in open_to}
+    for capability in capabilities(tree) if instances else ():
+        kind = capability.name.partition("/")[0]
+        if capability.name not in open_to and (kind in gpus or kind in FOR_ALL_INSTANCES):
+            yield capability.number
 
 
 def _of_classes(given: Collection[Device], known: Collection[Device], tree: Tree) -> Iterator[str]:

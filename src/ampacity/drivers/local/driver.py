@@ -30,7 +30,7 @@ from ampacity.model.errors import (
 from ampacity.model.ids import MemberKey, NodeId
 from ampacity.model.node import Device, Node
 from ampacity.model.resources import Allocation
-from ampacity.observe.discovery.accelerators import Accelerators, accelerators
+from ampacity.observe.discovery.accelerators import accelerators
 
 from .base_env import base_env
 from .confine import Confinement
@@ -38,9 +38,9 @@ from .device_watch import LOOK_EVERY_S, DeviceWatch
 from .facts_file import FactsFile
 from .folder import MemberFolder, SupervisorState
 from .handout import handed_out, refuse_covering
-from .known_devices import with_known_devices
+from .known_devices import KnownDevices
 from .log_lines import read_log
-from .machine import this_machine
+from .machine import this_machine, with_devices
 from .member_files import LocalMemberFiles
 from .parent_link import ParentLink, handed_over
 from .settle import settle
@@ -92,9 +92,11 @@ class LocalDriver:
             raise InvalidSpec(f"two nodes are declared as {name}", hint="Give each its own name.")
         self._confinement = Confinement(self._folder)
         limits = self._confinement.description
-        seen = Accelerators() if declared else accelerators(vendors)
-        found = declared or (with_known_devices(self._folder, this_machine(self._folder, seen), seen.problem),)
-        self._nodes = tuple(replace(node, limits=limits) for node in found)
+        self._nodes = tuple(replace(node, limits=limits) for node in declared or (this_machine(self._folder),))
+        self._bare, look = self._nodes[0], partial(accelerators, vendors)
+        self._known_devices = KnownDevices(self._folder, self._bare.id, boot)
+        if not declared:
+            self._have_devices(self._known_devices.take(look()))
         self._base_env = base_env()
         self._facts = FactsFile(str(self._folder / "facts.jsonl"))
         self._parent = ParentLink(self._folder)
@@ -109,9 +111,9 @@ class LocalDriver:
         )
         self._take_up()
         self._watcher.start()
-        devices, look = () if declared else self._nodes[0].devices, partial(accelerators, vendors)
-        self._device_watch = DeviceWatch(devices, seen, look, self._devices_changed, every_s=look_every_s)
-        self._device_watch.start()
+        self._device_watch = DeviceWatch(self._known_devices, look, self._devices_changed, every_s=look_every_s)
+        if not declared:
+            self._device_watch.start()
 
     def capabilities(self) -> Capabilities:
         return Capabilities(signal=True, logs=True, files=True, exec=True, mounts=True)
@@ -363,8 +365,11 @@ class LocalDriver:
             _log.warning("%s", error)
 
     def _devices_changed(self, devices: tuple[Device, ...]) -> None:
-        self._nodes = (replace(self._nodes[0], devices=devices),)
+        self._have_devices(devices)
         self._wake()
+
+    def _have_devices(self, devices: tuple[Device, ...]) -> None:
+        self._nodes = (with_devices(self._bare, devices, self._known_devices.seen),)
 
     def _wake(self) -> None:
         for wake in tuple(self._wakes):

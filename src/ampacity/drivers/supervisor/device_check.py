@@ -35,9 +35,11 @@ def happened(before: Mapping[str, float], now: Mapping[str, float]) -> str:
     return ""
 
 
-def place_of(device: Mapping[str, Any]) -> tuple[str, str]:
-    """By what a device is found again, whatever number it has by then."""
-    return str(device["vendor"]), str(device.get("bus") or device["index"])
+def place_of(device: Mapping[str, Any]) -> tuple[str, str, str]:
+    """By what a device is found again, whatever number it has by then: its place, and what an instance of a partitioned
+    one is and is called. (Where one was destroyed another may have been made.)"""
+    part = f"{device['profile']} {device['uuid']}" if device.get("profile") else ""
+    return str(device["vendor"]), str(device.get("bus") or device["index"]), part
 
 
 def blame(check: Mapping[str, Any], env: Mapping[str, str]) -> str:
@@ -63,7 +65,7 @@ def blame(check: Mapping[str, Any], env: Mapping[str, str]) -> str:
     return "; ".join(told)
 
 
-def _look(argv: list[str], env: Mapping[str, str]) -> tuple[dict[tuple[str, str], Any] | None, str]:
+def _look(argv: list[str], env: Mapping[str, str]) -> tuple[dict[tuple[str, str, str], Any] | None, str]:
     """The devices by their place; ``None`` = there is no answer, and what that says of them, if anything."""
     import subprocess
 

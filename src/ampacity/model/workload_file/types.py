@@ -282,7 +282,7 @@ Due = Annotated[
         f"|(?=.)({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?"
     ),
 ]
-_ACCELERATORS = r" *([A-Za-z][A-Za-z0-9_.-]*(:[^:|,]+){0,2}|[0-9][^|,]*)"
+_ACCELERATORS = r" *([A-Za-z][A-Za-z0-9_.-]*(\+[a-z][a-z.]*)?(:[^:|,]+){0,2}|[0-9][^|,]*)"
 Accelerators = Annotated[
     tuple[AcceleratorRequest, ...],
     PlainValidator(_quantity(parse_accelerator_choice, "H100:8")),

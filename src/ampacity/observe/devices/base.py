@@ -14,7 +14,10 @@ class DeviceIdentity:
     """``index`` counts as the vendor's tools do; ``uuid`` names it for good where the vendor gives such a name.
     ``memory_bytes``: all that it has, where its live values do not tell it; 0 = not known.
     ``trouble``: why it cannot be used, though it is there; a reading of it may fail. Its kind and its bus may be empty
-    then."""
+    then.
+    ``partitioned``: it is given out as its instances alone; what is read of it is what they share.
+    ``profile``: it is such an instance, of the device ``parent``; ``instance``: which one (``3/0``: the GPU instance,
+    and the compute instance in it). Its kind, bus and trouble are its parent's, its index comes after all of theirs."""
 
     index: int
     vendor: str
@@ -23,6 +26,10 @@ class DeviceIdentity:
     bus: str = ""
     memory_bytes: int = 0
     trouble: str = ""
+    partitioned: bool = False
+    profile: str = ""
+    instance: str = ""
+    parent: int | None = None
 
 
 class ReadFailed(Exception):
@@ -55,4 +62,13 @@ class LinkReader(Protocol):
 
     def links(self) -> Sequence[DeviceLink]:
         """Raises ``ReadFailed``."""
+        ...
+
+
+@runtime_checkable
+class ChangingReader(Protocol):
+    """A reader whose devices may become others while it is open."""
+
+    def look_again(self) -> bool:
+        """Whether :meth:`DeviceReader.devices` tells others now. Raises ``ReadFailed``."""
         ...

@@ -15,8 +15,11 @@ from ampacity.observe.discovery.pci import address_of
 from ampacity.observe.discovery.tree import Tree
 
 from .base import DeviceIdentity, ReadFailed
+from .mig import Instance, instances
 from .nvidia_files import DriverEntry, driver_entries
 from .nvlink import nvlinks
+from .nvml_text import text
+from .xids import Xids
 
 VENDOR = "nvidia"
 
@@ -30,38 +33,45 @@ class NvidiaReader:
     """Reads by the NVML module that it is given (``pynvml``, initialised).
 
     What a device does not support is asked once and then left alone. One that cannot be opened is in trouble, and the
-    others are read.
+    others are read. One that is partitioned is followed by its instances, which may become others: see
+    :meth:`look_again`.
     """
 
     def __init__(self, nvml: Any, tree: Tree | None = None) -> None:
         self._nvml = nvml
         self._handles: dict[int, Any] = {}
-        self._identities: list[DeviceIdentity] = []
         with _failing(nvml):
-            count = nvml.nvmlDeviceGetCount()
-        for index in range(count):
-            self._identities.append(self._open(index))
-        self._identities = _named_by_driver(self._identities, driver_entries(tree or Tree()))
+            opened = [self._open(index) for index in range(nvml.nvmlDeviceGetCount())]
+        self._xids = Xids(nvml, self._handles, {each.uuid: each.index for each in opened if each.uuid})
+        self._gpus = _named_by_driver(opened, driver_entries(tree or Tree()))
         self._slow: dict[int, dict[str, float]] = {index: {} for index in self._handles}
         self._slow_at = dict.fromkeys(self._handles, -math.inf)
         self._unsupported: set[tuple[int, str]] = set()
-        self._xids = dict.fromkeys(self._handles, (0.0, 0))
-        self._places = {each.uuid: each.index for each in self._identities if each.index in self._handles}
-        self._events = self._listen()
+        self._instances: dict[int, Instance] = {}
+        self._identities = self._look_at_instances()
 
     def devices(self) -> Sequence[DeviceIdentity]:
         return self._identities
 
+    def look_again(self) -> bool:
+        """Whether a device was partitioned, or its instances made or destroyed, since the last look."""
+        before, self._identities = self._identities, self._look_at_instances()
+        if before == self._identities:
+            return False
+        self._unsupported.clear()  # what is not told of a partitioned device is told of a whole one
+        return True
+
     def read(self, index: int) -> Mapping[str, float]:
         nvml, handle = self._nvml, self._handle(index)
+        if index in self._instances:
+            return self._read_instance(index)
         values: dict[str, float] = {}
         with _failing(nvml):
             rates = self._ask(index, "rates", lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
             if rates is not None:
                 values["utilisation_percent"], values["memory_utilisation_percent"] = rates.gpu, rates.memory
-            memory = self._ask(index, "memory", lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
-            if memory is not None:
-                values["memory_used_bytes"], values["memory_free_bytes"] = memory.used, memory.free
+            if not self._identities[index].partitioned:
+                values.update(self._memory(index, handle))
             for name, factor, call in (
                 ("power_w", MILLI, lambda: nvml.nvmlDeviceGetPowerUsage(handle)),
                 ("energy_j", MILLI, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)),
@@ -74,13 +84,14 @@ class NvidiaReader:
                 if value is not None:
                     values[name] = value * factor
             values.update(self._seldom_changing(index))
-            self._collect_xids()
-        values["xid"], values["xid_events"] = self._xids[index]
+            values["xid"], values["xid_events"] = self._xids.of(index)
         return values
 
     def processes(self, index: int) -> Mapping[int, int]:
         nvml, handle = self._nvml, self._handle(index)
         held: dict[int, int] = {}
+        if self._identities[index].partitioned:
+            return held  # they are told of its instances
         with _failing(nvml):
             for name in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
                 for process in self._ask(index, name, partial(getattr(nvml, name), handle)) or ():
@@ -89,13 +100,49 @@ class NvidiaReader:
 
     def links(self) -> Sequence[DeviceLink]:
         with _failing(self._nvml):
-            return nvlinks(self._nvml, list(self._handles.values()))
+            # instances do not reach each other over links (NVIDIA's MIG guide, "Application Considerations")
+            whole = [handle for index, handle in self._handles.items() if not self._identities[index].partitioned]
+            return nvlinks(self._nvml, whole)
 
     def close(self) -> None:
         with contextlib.suppress(self._nvml.NVMLError):
-            if self._events is not None:
-                self._nvml.nvmlEventSetFree(self._events)
+            self._xids.close()
             self._nvml.nvmlShutdown()
+
+    def _look_at_instances(self) -> list[DeviceIdentity]:
+        """All devices as they are now: those that are partitioned marked so, and their instances after them."""
+        gpus = list(self._gpus)
+        parts: list[DeviceIdentity] = []
+        self._instances = {}
+        for index, handle in self._handles.items():
+            gpu = gpus[index]
+            try:
+                found = instances(self._nvml, handle)
+            except self._nvml.NVMLError as error:
+                gpus[index] = replace(gpu, trouble=gpu.trouble or f"its instances cannot be told: NVML: {error}")
+                continue
+            if found is None:
+                continue
+            gpus[index] = replace(gpu, partitioned=True)
+            for each in found:
+                place = len(gpus) + len(parts)
+                self._instances[place] = each
+                parts.append(_identity(place, gpu, each))
+        return [*gpus, *parts]
+
+    def _read_instance(self, index: int) -> Mapping[str, float]:
+        """Its memory, and the errors that are laid to it: all else is the whole device's."""
+        instance, parent = self._instances[index], self._identities[index].parent
+        with _failing(self._nvml):
+            values = dict(self._memory(index, instance.handle))
+            if parent is not None:
+                found = self._xids.of(parent, instance.gpu_instance, instance.compute_instance)
+                values["xid"], values["xid_events"] = found
+        return values
+
+    def _memory(self, index: int, handle: Any) -> Mapping[str, float]:
+        memory = self._ask(index, "memory", lambda: self._nvml.nvmlDeviceGetMemoryInfo(handle))
+        return {} if memory is None else {"memory_used_bytes": memory.used, "memory_free_bytes": memory.free}
 
     def _open(self, index: int) -> DeviceIdentity:
         """What it is, and in what trouble."""
@@ -105,9 +152,9 @@ class NvidiaReader:
             identity = DeviceIdentity(
                 index=index,
                 vendor=VENDOR,
-                kind=_text(nvml.nvmlDeviceGetName(handle)),
-                uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-                bus=_text(nvml.nvmlDeviceGetPciInfo(handle).busId),
+                kind=text(nvml.nvmlDeviceGetName(handle)),
+                uuid=text(nvml.nvmlDeviceGetUUID(handle)),
+                bus=text(nvml.nvmlDeviceGetPciInfo(handle).busId),
                 trouble=self._recovery(handle),
             )
         except nvml.NVMLError as error:
@@ -137,6 +184,9 @@ class NvidiaReader:
         return "its driver says that it has to be reset" if action in resets else ""
 
     def _handle(self, index: int) -> Any:
+        """Raises ``ReadFailed``."""
+        if index in self._instances:
+            return self._instances[index].handle
         if index not in self._handles:
             raise ReadFailed(self._identities[index].trouble)
         return self._handles[index]
@@ -191,40 +241,17 @@ class NvidiaReader:
                 return None
             raise
 
-    # XID errors ------------------------------------------------------------------------------------------------------
 
-    def _listen(self) -> Any:
-        """A set of events that every device reports its XID errors to; ``None`` where the driver has none."""
-        nvml = self._nvml
-        try:
-            events = nvml.nvmlEventSetCreate()
-        except nvml.NVMLError:
-            return None
-        listening = False
-        for handle in self._handles.values():
-            with contextlib.suppress(nvml.NVMLError):
-                nvml.nvmlDeviceRegisterEvents(handle, nvml.nvmlEventTypeXidCriticalError, events)
-                listening = True
-        if not listening:
-            nvml.nvmlEventSetFree(events)
-        return events if listening else None
-
-    def _collect_xids(self) -> None:
-        nvml = self._nvml
-        while self._events is not None:
-            try:
-                event = nvml.nvmlEventSetWait_v2(self._events, 0)
-            except nvml.NVMLError as error:
-                if error.value == nvml.NVML_ERROR_TIMEOUT:
-                    return
-                raise
-            index = self._places.get(self._ident(event.device))
-            if index is not None:
-                self._xids[index] = (float(event.eventData), self._xids[index][1] + 1)
-
-    def _ident(self, handle: Any) -> str:
-        with _failing(self._nvml):
-            return _text(self._nvml.nvmlDeviceGetUUID(handle))
+def _identity(index: int, gpu: DeviceIdentity, instance: Instance) -> DeviceIdentity:
+    return replace(
+        gpu,
+        index=index,
+        uuid=instance.uuid,
+        memory_bytes=instance.memory_bytes,
+        profile=instance.profile,
+        instance=instance.name,
+        parent=gpu.index,
+    )
 
 
 def _named_by_driver(identities: list[DeviceIdentity], entries: Sequence[DriverEntry]) -> list[DeviceIdentity]:
@@ -245,10 +272,6 @@ def _failing(nvml: Any) -> Iterator[None]:
         yield
     except nvml.NVMLError as error:
         raise ReadFailed(f"NVML: {error}") from error
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def open_reader() -> NvidiaReader:

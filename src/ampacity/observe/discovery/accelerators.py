@@ -10,6 +10,7 @@ import logging
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -23,19 +24,23 @@ from .tree import Tree
 
 LIMIT_S = 20.0
 COUNTERS = ("energy_j", "ecc_uncorrected", "resets")
+SHARED_COUNTERS = ("energy_j", "resets")
+"""Those of a partitioned device that tell something of each of its instances: memory errors hit one of them alone
+(NVIDIA's MIG guide, "Concepts")."""
 log = logging.getLogger(__name__)
 
 _hung: dict[str, subprocess.Popen[bytes]] = {}
 """By vendor: the process of a look that did not end in time."""
 
-_MODEL = re.compile(r"\b(RTX \w+|(?:Max|Flex) \d+|[A-Z]{1,3}\d{1,4}[A-Z]?)\b")
+_MODEL = re.compile(r"\b(RTX (?:PRO )?\w+|(?:Max|Flex) \d+|[A-Z]{1,3}\d{1,4}[A-Z]?)\b")
 _APPLE = re.compile(r"Apple (M\d+( (Pro|Max|Ultra))?)")
 
 
 class Accelerator(msgspec.Struct, frozen=True, kw_only=True):
     """``kind``: as people ask for it (``H100``); ``name``: as the vendor calls it; ``memory_bytes`` 0 = not known.
     ``bus``: its PCI address as the kernel writes it, empty for what is not on PCI. ``trouble``: why it cannot be used,
-    in words; empty = it can. ``counters``: what tells a reset and errors (``supervisor/device_check``)."""
+    in words; empty = it can. ``counters``: what tells a reset and errors (``supervisor/device_check``). ``profile``,
+    ``instance``: as of a ``DeviceIdentity``; its kind is then of its own (``H100-1g.10gb``)."""
 
     index: int
     vendor: str
@@ -48,6 +53,18 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True):
     numa_node: int | None = None
     trouble: str = ""
     counters: dict[str, float] = {}
+    profile: str = ""
+    instance: str = ""
+
+
+class Partitioned(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that is given out as its instances alone, which are listed in its stead."""
+
+    vendor: str
+    bus: str
+    index: int
+    name: str
+    instances: int
 
 
 class Accelerators(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +72,7 @@ class Accelerators(msgspec.Struct, frozen=True, kw_only=True):
     is there told nothing."""
 
     devices: tuple[Accelerator, ...] = ()
+    partitioned: tuple[Partitioned, ...] = ()
     links: tuple[DeviceLink, ...] = ()
     asked: str = ""
     problem: str = ""
@@ -70,7 +88,7 @@ def accelerators(vendors: Sequence[str] | None = None, *, limit_s: float = LIMIT
     problems = []
     for vendor in present() if vendors is None else vendors:
         found = _ask(vendor, limit_s)
-        if found.devices:
+        if found.devices or found.partitioned:
             return found
         problems += [found.problem] if found.problem else []
     return Accelerators(problem="; ".join(problems))
@@ -114,14 +132,30 @@ def look(vendor: str, tree: Tree | None = None) -> Accelerators:
     """In this very process. Raises ``ReadFailed``."""
     tree, reader = tree or Tree(), open_reader(vendor)
     try:
-        found = [_looked_at(tree, reader, device) for device in reader.devices()]
-        sizes = {each.name: each.memory_bytes for each in found if each.memory_bytes}
+        told = reader.devices()
+        found = [_looked_at(tree, reader, device) for device in told if not device.partitioned]
+        sizes = {each.name: each.memory_bytes for each in found if each.memory_bytes and not each.profile}
         devices = tuple(
             msgspec.structs.replace(each, memory_bytes=each.memory_bytes or sizes.get(each.name, 0)) for each in found
         )
-        return Accelerators(devices=devices, links=_links(vendor, reader), asked=vendor)
+        return Accelerators(devices=devices, partitioned=_partitioned(told), links=_links(vendor, reader), asked=vendor)
     finally:
         reader.close()
+
+
+def _partitioned(told: Sequence[DeviceIdentity]) -> tuple[Partitioned, ...]:
+    instances = Counter(device.parent for device in told)
+    return tuple(
+        Partitioned(
+            vendor=device.vendor,
+            bus=address_of(device.bus),
+            index=device.index,
+            name=device.kind,
+            instances=instances[device.index],
+        )
+        for device in told
+        if device.partitioned
+    )
 
 
 def _looked_at(tree: Tree, reader: DeviceReader, device: DeviceIdentity) -> Accelerator:
@@ -134,11 +168,13 @@ def _looked_at(tree: Tree, reader: DeviceReader, device: DeviceIdentity) -> Acce
     memory = values.get("memory_used_bytes", 0.0) + values.get("memory_free_bytes", 0.0)
     bus = address_of(device.bus) if device.bus else ""
     counters = {name: values[name] for name in COUNTERS if name in values}
+    if device.parent is not None:
+        counters = _shared_counters(reader, device.parent)
     entry = tree.entry(f"{DEVICES}/{bus}") if bus else None
     return Accelerator(
         index=device.index,
         vendor=device.vendor,
-        kind=short_kind(device.kind),
+        kind="-".join(filter(None, (short_kind(device.kind), device.profile))),
         name=device.kind,
         memory_bytes=device.memory_bytes or int(memory),
         uuid=device.uuid,
@@ -147,7 +183,17 @@ def _looked_at(tree: Tree, reader: DeviceReader, device: DeviceIdentity) -> Acce
         numa_node=numa_node(tree, f"{DEVICES}/{bus}") if bus else None,
         trouble=trouble,
         counters=counters if entry is None else {**counters, "pci_entry": entry},
+        profile=device.profile,
+        instance=device.instance,
     )
+
+
+def _shared_counters(reader: DeviceReader, parent: int) -> dict[str, float]:
+    try:
+        values = reader.read(parent)
+    except ReadFailed:
+        return {}
+    return {name: values[name] for name in SHARED_COUNTERS if name in values}
 
 
 def _links(vendor: str, reader: DeviceReader) -> tuple[DeviceLink, ...]:

@@ -40,6 +40,11 @@ class Guard:
     def is_full(self) -> bool:
         return len(self.reservations) >= self.depth
 
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """What is held, in the order of time."""
+        return tuple(self._kept)
+
     def delays(self, until: float) -> bool:
         """Whether something that lasts until then could delay somebody."""
         return until > self.first
@@ -84,7 +89,7 @@ class Guard:
         """Hold the earliest places for one that finds no room; none where nobody knows when there will be any."""
         claim = self.reserve.claim(want, expected_s)
         if claim is not None:
-            self._keep(claim.reservation, Kept(claim.reservation.from_s, queue, amounts, want.workload.id, claim.held))
+            self._keep(Kept(claim.reservation, queue, amounts, claim.held))
 
     def hold_quota(self, want: Want, queue: str, amounts: Amounts, bar: Barred) -> None:
         """Hold what its queue may use for one that has to wait for that. Not for one that borrows what others keep, or
@@ -93,10 +98,10 @@ class Guard:
             return
         found = self.reserve.quota(want, bar)
         if found is not None:
-            self._keep(found, Kept(found.from_s, queue, amounts, want.workload.id, {}))
+            self._keep(Kept(found, queue, amounts, {}))
 
-    def _keep(self, reservation: Reservation, kept: Kept) -> None:
-        self.reservations.append(reservation)
+    def _keep(self, kept: Kept) -> None:
+        self.reservations.append(kept.reservation)
         self.first = min(self.first, kept.from_s)
         insort(self._kept, kept, key=_from_s)
         for since, held in self._held.items():

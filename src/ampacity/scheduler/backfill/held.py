@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ampacity.model.amounts import Amounts
-from ampacity.model.ids import WorkloadId
-from ampacity.model.plan import Placement
+from ampacity.model.ids import NodeId
+from ampacity.model.plan import Placement, Reservation
 from ampacity.model.resources import Allocation, DeviceShare
 from ampacity.scheduler.board import Board, Mark
 from ampacity.scheduler.queues.purse import Purse
@@ -18,16 +18,19 @@ class Kept:
     """What is held for one that waits.
 
     Attributes:
-        from_s: when it is expected to start.
         amounts: of its queue's quota.
-        rows: by row, what of the room that is free now it needs then.
+        rows: by row, in the order of its places, what of the room that is free now it needs then.
     """
 
-    from_s: float
+    reservation: Reservation
     queue: str
     amounts: Amounts
-    workload: WorkloadId
     rows: Mapping[int, Allocation]
+
+    @property
+    def from_s(self) -> float:
+        """When it is expected to start."""
+        return self.reservation.from_s
 
 
 @dataclass(slots=True)
@@ -66,7 +69,17 @@ class Held:
             before = self._rows.get(row)
             self._rows[row] = wanted if before is None else _larger(before, wanted)
             more = wanted if before is None else _beyond(wanted, before)
-            self._board.take_place(Placement(node=fleet.node(row).id, allocation=more), kept.workload)
+            self._board.take_place(Placement(node=fleet.node(row).id, allocation=more), kept.reservation.workload)
+
+
+def held_on(kept: Iterable[Kept]) -> dict[NodeId, Allocation]:
+    """The same by node. May be asked at any time later: no row is looked at."""
+    found: dict[NodeId, Allocation] = {}
+    for each in kept:
+        for place, wanted in zip(each.reservation.placements, each.rows.values(), strict=False):
+            before = found.get(place.node)
+            found[place.node] = wanted if before is None else _larger(before, wanted)
+    return found
 
 
 def _larger(one: Allocation, other: Allocation) -> Allocation:

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ampacity.model.amounts import CPUS, IN_BYTES, print_amount
 from ampacity.model.plan import WaitCode
 from ampacity.model.quantities import about_bytes
 from ampacity.model.resources import WHOLE_MILLI
-from ampacity.scheduler.words import listed
 
 from .rules import Bar, Barred
 
 
 def say_barred(bar: Barred, queue: str) -> tuple[WaitCode, str, str]:
-    """The reason of those that wait in ``queue`` for what it may use, and what would change it."""
+    """The reason of those that wait in ``queue`` for what it may use, and what would have to come free."""
     needs = say(bar.resource, bar.needed)
     above = "" if bar.queue == queue else f", which {queue} is a part of,"
     missing = say(bar.resource, bar.used + bar.needed - bar.limit)
     match bar.bar:
         case Bar.LIMIT:
             text = f"needs {needs}; the queue {bar.queue}{above} uses {_bare(bar, bar.used)} of {_bare(bar, bar.limit)}"
-            return WaitCode.QUOTA, f"{text} that it may use.", f"{missing} of that queue have to come free, or raise it"
+            return WaitCode.QUOTA, f"{text} that it may use.", f"{missing} of that queue have to come free"
         case Bar.KEPT:
             text = f"needs {needs} beyond the quota of {bar.queue}{above} and what others lend is used up"
             return (
                 WaitCode.QUOTA,
                 f"{text}: {say(bar.resource, bar.used)} of {say(bar.resource, bar.limit)}.",
-                f"{missing} that {bar.queue} can borrow have to come free, or let other queues lend more",
+                f"{missing} that {bar.queue} can borrow have to come free",
             )
-
-
-def say_behind(ahead: Sequence[str]) -> tuple[str, str]:
-    """Of those that would find room, were it not held for others."""
-    if not ahead:
-        return "there is room for it, and others are ahead of it.", "it starts when they have started"
-    names = listed(ahead)
-    text = f"there is room for it, but it is held for {names}, which it may not delay."
-    return text, "it starts once they have, or at once with a max_duration that ends before they start"
 
 
 def say(resource: str, amount: int) -> str:

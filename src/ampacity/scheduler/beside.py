@@ -1,0 +1,69 @@
+"""What a plan has left, beside what is held for some of those that wait: as it was, for whoever asks later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ampacity.model.amounts import Amounts
+from ampacity.model.fits import Free, holds, less
+from ampacity.model.node import Node
+from ampacity.model.site import Site
+
+from .backfill.held import Kept, held_on
+from .board import Board
+from .gang import Gang, is_by_node
+from .place import alternatives
+from .queues.purse import Purse
+from .queues.rules import Barred
+from .queues.shares import Shares
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """May be asked at any time after the plan, from any thread: nothing of the state is read.
+
+    Attributes:
+        board: all that is left.
+        kept: what is held, in the order of time.
+        now: when the plan was made.
+    """
+
+    board: Board
+    site: Site
+    purse: Purse
+    kept: tuple[Kept, ...]
+    now: float
+
+    @staticmethod
+    def of(board: Board, purse: Purse, kept: tuple[Kept, ...], now: float) -> Beside:
+        """``board``, ``purse``: those of a plan that is made; the queues' are copied, since the state's change."""
+        shares = Shares(tree=purse.shares.tree, capacity=dict(purse.shares.capacity))
+        copied = Purse(shares, board, dict(purse.used), {})
+        return Beside(board, board.fleet.marked.site, copied, kept, now)
+
+    def nodes(self, gang: Gang, kept: Iterable[Kept]) -> list[tuple[Node, Free]]:
+        """The nodes that its rules and volumes let it go to, and what is left of each beside what is held."""
+        held, volumes = held_on(kept), [each.volume for each in gang.data]
+        return [
+            (node, less(self.board.free(node.id), held[node.id]) if node.id in held else self.board.free(node.id))
+            for node in self.board.nodes
+            if gang.rules.admit(node.all_labels, node.all_taints) and self.site.has_volumes(node.id, volumes)
+        ]
+
+    def has_room(self, gang: Gang, kept: Iterable[Kept]) -> bool:
+        """Whether it has room for sure; ``False`` also where no single node tells."""
+        if not is_by_node(gang):
+            return False
+        nodes = self.nodes(gang, kept)
+        return any(
+            sum(holds(node, free, request) for node, free in nodes) >= gang.size.minimum
+            for request in alternatives(gang.resources)
+        )
+
+    def barred(self, queue: str, amounts: Amounts, kept: Sequence[Kept]) -> Barred | None:
+        """Why the queue may not use so much more beside what is held of its quota."""
+        purse = self.purse.twin(self.board)
+        for each in kept:
+            purse.take(each.queue, each.amounts)
+        return purse.barred(queue, amounts)
