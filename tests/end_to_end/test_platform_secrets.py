@@ -110,6 +110,32 @@ def test_an_unknown_secret_is_refused_and_a_removed_one_fails_the_start(platform
     assert "no secret 'HF_TOKEN'" in cause.message
 
 
+def test_a_damaged_key_is_said_to_all_who_need_it_and_harms_nothing(platform: Platform) -> None:
+    platform.up("n1:cpus=1,memory=1GB")
+    platform.client.set_secret("HF_TOKEN", VALUE)
+    path = platform.state_dir / "secret.key"
+    key = path.read_bytes()
+    path.write_bytes(b"")
+    for command in (("set", "OTHER"), ("rotate-key",)):
+        refused = platform.ampacity("secrets", *command, stdin="x\n")
+        assert refused.code == 1
+        assert f"{path} is empty." in " ".join(refused.err.split())
+        assert "from a copy" in refused.err
+    platform.client.submit("name: needs-it\nrun: 'true'\nsecrets: [HF_TOKEN]\n")
+    view = platform.client.wait("needs-it", timeout_s=120)
+    cause = view.attempts[-1].cause
+    assert cause is not None
+    assert f"{path} is empty." in cause.message
+    platform.client.submit("name: needs-none\nrun: 'true'\n")
+    assert platform.client.wait("needs-none", timeout_s=120).workload.phase is WorkloadPhase.SUCCEEDED
+    assert platform.ampacity("down").code == 0
+    platform.up("n1:cpus=1,memory=1GB")
+    assert f"not all secrets can be opened: {path} is empty." in (platform.state_dir / "control.log").read_text()
+    path.write_bytes(key)
+    platform.client.submit(f"name: has-it\nrun: 'test $HF_TOKEN = {VALUE}'\nsecrets: [HF_TOKEN]\n")
+    assert platform.client.wait("has-it", timeout_s=120).workload.phase is WorkloadPhase.SUCCEEDED
+
+
 def test_a_killed_supervisor_leaves_no_secret_file(platform: Platform) -> None:
     platform.up("n1:cpus=1,memory=1GB")
     platform.client.set_secret("TLS_KEY", PEM)

@@ -12,7 +12,7 @@ from ampacity.cli.session import Session
 def save(session: Session, file: Path, *, with_keys: bool) -> None:
     from ampacity.cli.answer import plain, print_json
     from ampacity.cli.render.console import tell
-    from ampacity.control.backup import KEY, back_up
+    from ampacity.control.backup import KEYS, back_up
     from ampacity.control.state_folder import StateFolder
     from ampacity.model.quantities import about_bytes
 
@@ -23,5 +23,7 @@ def save(session: Session, file: Path, *, with_keys: bool) -> None:
         print_json({"backup": str(file.absolute()), "bytes": size, "manifest": plain(manifest)})
         return
     click.echo(f"{file}: {about_bytes(size)}, {', '.join(manifest.files)}")
-    if folder.file(KEY).exists() and not with_keys:
-        tell(f"Without {KEY}, which opens the secrets: keep a copy of it elsewhere, or use --with-keys.", style="dim")
+    left_out = [name for name in KEYS if folder.file(name).exists()]
+    if left_out and not with_keys:
+        files = " and ".join(left_out)
+        tell(f"Without {files}, which opens the secrets: keep a copy of it elsewhere, or use --with-keys.", style="dim")

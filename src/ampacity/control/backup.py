@@ -31,7 +31,7 @@ FORMAT = 1
 STORE = "store.db"
 MANIFEST = "manifest.json"
 WITH_IT = ("settings.json", "secrets.json")
-KEY = "secret.key"
+KEYS = ("secret.key", "secret.key.old")
 LOT = 200
 
 
@@ -56,7 +56,7 @@ class Restored:
 def back_up(folder: StateFolder, target: Path, *, with_keys: bool = False) -> Manifest:
     """Write a backup, whether a control plane is at work there or not. It takes its name once it is complete.
 
-    ``with_keys``: also the key that opens the secrets; whoever has such a backup has them.
+    ``with_keys``: also the keys that open the secrets; whoever has such a backup has them.
 
     Raises:
         UserError: there is nothing to back up, the store is in PostgreSQL, or the file cannot be written.
@@ -66,7 +66,7 @@ def back_up(folder: StateFolder, target: Path, *, with_keys: bool = False) -> Ma
         raise UserError("The state is in PostgreSQL.", hint="Back that up with pg_dump, schema `ampacity`.")
     if not folder.file(STORE).is_file():
         raise UserError(f"There is no store in {folder.path}.", hint="Is --state right?")
-    names = [name for name in (*WITH_IT, *((KEY,) if with_keys else ())) if folder.file(name).is_file()]
+    names = [name for name in (*WITH_IT, *(KEYS if with_keys else ())) if folder.file(name).is_file()]
     manifest = Manifest(format=FORMAT, release=ampacity.__version__, made_at=time.time(), files=(STORE, *names))
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -145,7 +145,7 @@ def _manifest(source: Path, archive: tarfile.TarFile) -> Manifest:
         raise UserError(f"{source} is no backup of Ampacity's: {error}.") from error
     if manifest.format > FORMAT:
         raise UserError(f"{source} was made by Ampacity {manifest.release}.", hint="Install that release, or newer.")
-    if not set(manifest.files) <= {STORE, KEY, *WITH_IT} or STORE not in manifest.files:
+    if not set(manifest.files) <= {STORE, *KEYS, *WITH_IT} or STORE not in manifest.files:
         raise UserError(f"{source} is no backup of Ampacity's: it names other files.")
     return manifest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -39,6 +40,8 @@ from .writing import Writing
 HOST = "127.0.0.1"
 GATHER_S = 0.015
 """Longer than the shortest jobs run, shorter than anybody notices."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,9 @@ def lay_ground(stack: ExitStack, folder: StateFolder, settings: Settings, wall_c
     store = FeedStore(open_store(settings.store or str(folder.file("store.db"))))
     stack.callback(store.close)
     clock = Clock(floor=_last_event_at(store), source=wall_clock)
+    secrets = open_secrets(folder.path, clock)
+    if problem := secrets.problem():
+        log.error("not all secrets can be opened: %s", problem)
     return Ground(
         folder=folder,
         settings=settings,
@@ -111,7 +117,7 @@ def lay_ground(stack: ExitStack, folder: StateFolder, settings: Settings, wall_c
         clock=clock,
         port=gateway_port(folder, store, settings.gateway_port),
         hub=Hub(folder.file("hub")),
-        secrets=open_secrets(folder.path, clock),
+        secrets=secrets,
     )
 
 

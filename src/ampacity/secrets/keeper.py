@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
 
-from ampacity.model.errors import InvalidSpec, NotFound, Where
+from ampacity.model.errors import InvalidSpec, NotFound, SecretsUnreadable, Where
 from ampacity.model.ids import Project
 
 from .sealing import KeyFile, Keys, key_id
@@ -72,7 +72,7 @@ class Secrets:
         for name in names:
             if (project, name) not in held:
                 raise NotFound(_missing(name, project), hint=_near(name, held, project))
-            found[name] = (keys or Keys(current="", keys={})).open(project, name, held[project, name].value)
+            found[name] = keys.open(project, name, held[project, name].value)
         return found
 
     def rotate_key(self) -> int:
@@ -81,10 +81,13 @@ class Secrets:
         A kill in between harms nothing: the key file has the new key first and loses the old ones last.
 
         Raises:
-            SecretsUnreadable: one cannot be opened. Nothing was changed but the keys that are at hand.
+            SecretsUnreadable: one cannot be opened. Nothing was changed.
         """
         with self._lock:
-            keys = self._key_file.read_or_make().with_new_key()
+            before = self._key_file.read()
+            for each in self._shelf.read().values():
+                before.open(each.secret.project, each.secret.name, each.value)
+            keys = before.with_new_key()
             self._key_file.write(keys)
             count = 0
 
@@ -95,7 +98,20 @@ class Secrets:
 
             self._shelf.change(reseal)
             self._key_file.write(keys.only_current())
+            self._key_file.forget_old()
         return count
+
+    def problem(self) -> str:
+        """Why some of them cannot be opened, in words; empty = all can."""
+        try:
+            with self._lock:
+                held = self._shelf.read()
+                keys = self._key_file.read() if held else Keys()
+                for each in held.values():
+                    keys.open(each.secret.project, each.secret.name, each.value)
+        except SecretsUnreadable as error:
+            return str(error)
+        return ""
 
 
 def open_secrets(folder: Path, clock: Callable[[], float]) -> Secrets:

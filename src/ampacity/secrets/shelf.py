@@ -10,7 +10,7 @@ import msgspec
 
 from ampacity.model.errors import SecretsUnreadable
 
-from .sealing import write_private
+from .sealing import read_private, write_private
 from .secret import Secret
 
 FORMAT = 1
@@ -50,13 +50,15 @@ class FileShelf:
 
     def read(self) -> Held:
         """Raises ``SecretsUnreadable``."""
-        try:
-            content = msgspec.json.decode(self._path.read_bytes(), type=_Content)
-        except FileNotFoundError:
+        data = read_private(self._path)
+        if data is None:
             return {}
-        except msgspec.DecodeError as error:
+        try:
+            content = msgspec.json.decode(data, type=_Content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SecretsUnreadable(
-                f"{self._path} cannot be read: {error}.", hint="Bring it back from a copy."
+                f"{self._path} cannot be read: {error}.",
+                hint="Bring it back from a copy (every backup has one), or move it away and set the secrets again.",
             ) from None
         if content.format != FORMAT:
             raise SecretsUnreadable(f"{self._path} was written by another release (format {content.format}).")

@@ -54,10 +54,13 @@ def test_a_backup_comes_back_with_what_ran_given_up(folder: StateFolder, tmp_pat
 
 
 def test_the_keys_are_in_it_when_they_are_asked_for(folder: StateFolder, tmp_path: Path) -> None:
+    folder.file("secret.key.old").write_text("an older key")
     back_up(folder, tmp_path / "b.tar", with_keys=True)
     other = StateFolder(tmp_path / "other")
     restore(other, tmp_path / "b.tar")
-    assert other.file("secret.key").read_text() == "key"
+    for name, text in (("secret.key", "key"), ("secret.key.old", "an older key")):
+        assert other.file(name).read_text() == text
+        assert other.file(name).stat().st_mode & 0o777 == 0o600
     assert other.file("secret.key").stat().st_mode & 0o777 == 0o600
 
 

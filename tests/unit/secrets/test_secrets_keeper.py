@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def test_a_new_key_opens_all_and_the_old_one_nothing(secrets: Secrets, tmp_path:
     assert list(keys["keys"]) == [keys["current"]]
     assert keys["current"].encode() not in old_key
     (tmp_path / "secrets.json").write_bytes(old_shelf)
-    with pytest.raises(SecretsUnreadable, match="a key that is not here"):
+    with pytest.raises(SecretsUnreadable, match="which is not in"):
         secrets.reveal(P, ["S0"])
 
 
@@ -128,20 +127,158 @@ def test_a_rotation_that_was_killed_loses_nothing(tmp_path: Path, point: int) ->
     assert after.reveal(P, ["A"]) == {"A": VALUE}
 
 
-def test_a_lost_key_and_one_that_others_may_read_are_said(secrets: Secrets, tmp_path: Path) -> None:
+ID, KEY = "00" * 8, "A" * 43 + "="
+
+
+def key_text(current: str, **keys: str) -> bytes:
+    return json.dumps({"current": current, "keys": keys}).encode()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is empty"),
+        (b"\0" * 64, "is empty"),  # what a file system leaves of a file after a loss of power
+        (b"\xff\xfegarbage", "does not hold keys"),
+        (b'{"current": "\xff", "keys": {}}', "does not hold keys"),
+        (b"[]", "does not hold keys"),
+        (b'{"current": "00", "keys": {"00": "!"}}', "does not hold keys"),
+        (key_text(ID), "does not hold whole keys"),
+        (key_text(ID, **{"11" * 8: KEY}), "does not hold whole keys"),
+        (key_text(ID, **{ID: "AAAA"}), "does not hold whole keys"),
+        (key_text("00", **{"00": KEY}), "does not hold whole keys"),
+        (key_text("zz" * 8, **{"zz" * 8: KEY}), "does not hold whole keys"),
+    ],
+)
+def test_a_key_file_that_holds_none_is_said_and_changes_nothing(
+    secrets: Secrets, tmp_path: Path, content: bytes, told: str
+) -> None:
     secrets.put(P, "A", VALUE, by="me")
-    os.chmod(tmp_path / "secret.key", 0o644)
-    with pytest.raises(SecretsUnreadable, match="read by others"):
+    path = tmp_path / "secret.key"
+    good = path.read_bytes()
+    path.write_bytes(content)
+    before = contents(tmp_path)
+    for call in (
+        lambda: secrets.reveal(P, ["A"]),
+        lambda: secrets.put(P, "B", VALUE, by="me"),
+        lambda: secrets.put(P, "A", VALUE, by="me"),
+        secrets.rotate_key,
+    ):
+        with pytest.raises(SecretsUnreadable) as refused:
+            call()
+        assert refused.value.message == f"{path} {told}."
+        assert "from a copy" in refused.value.hint
+        assert "set them again" in refused.value.hint
+    assert refused.value.message in secrets.problem()
+    assert contents(tmp_path) == before
+    assert [each.name for each in secrets.list()] == ["A"]
+    path.write_bytes(good)
+    assert secrets.reveal(P, ["A"]) == {"A": VALUE}
+    assert secrets.problem() == ""
+
+
+def test_a_key_file_that_others_may_read_is_said_with_what_to_do(secrets: Secrets, tmp_path: Path) -> None:
+    secrets.put(P, "A", VALUE, by="me")
+    path = tmp_path / "secret.key"
+    for mode in (0o644, 0o640, 0o602):
+        path.chmod(mode)
+        with pytest.raises(SecretsUnreadable, match="may be read by others") as refused:
+            secrets.reveal(P, ["A"])
+        assert f"(mode {mode:04o})" in refused.value.message
+        assert f"chmod 600 {path}" in refused.value.hint
+    path.chmod(0o600)
+    assert secrets.reveal(P, ["A"]) == {"A": VALUE}
+
+
+@pytest.mark.parametrize("name", ["secret.key", "secrets.json"])
+def test_what_is_no_file_is_said(secrets: Secrets, tmp_path: Path, name: str) -> None:
+    secrets.put(P, "A", VALUE, by="me")
+    path = tmp_path / name
+    path.rename(tmp_path / "away")
+    path.mkdir()
+    with pytest.raises(SecretsUnreadable, match="cannot be read: Is a directory") as refused:
         secrets.reveal(P, ["A"])
-    (tmp_path / "secret.key").unlink()
-    with pytest.raises(SecretsUnreadable, match="key that is not here"):
+    assert str(path) in refused.value.message
+    path.rmdir()
+    path.symlink_to(path)
+    with pytest.raises(SecretsUnreadable, match="cannot be read: Too many levels of symbolic links"):
         secrets.reveal(P, ["A"])
-    (tmp_path / "secret.key").touch(0o600)
-    with pytest.raises(SecretsUnreadable, match="cannot be read"):
+    path.unlink()
+    (tmp_path / "away").rename(path)
+    assert secrets.reveal(P, ["A"]) == {"A": VALUE}
+
+
+def test_another_key_is_said_by_its_id_and_what_it_seals_is_not_lost_when_the_right_one_is_back(
+    secrets: Secrets, tmp_path: Path
+) -> None:
+    secrets.put(P, "A", VALUE, by="me")
+    path, old = tmp_path / "secret.key", tmp_path / "secret.key.old"
+    right = path.read_bytes()
+    path.write_bytes(key_text(ID, **{ID: KEY}))
+    for call in (lambda: secrets.reveal(P, ["A"]), secrets.rotate_key):
+        with pytest.raises(SecretsUnreadable) as refused:
+            call()
+        message, hint = refused.value.message, refused.value.hint
+        assert message.startswith("The secret A of the project default was sealed with the key ")
+        assert json.loads(right)["current"] in message
+        assert message.endswith(f"which is not in {path} (there: {ID}).")
+        assert str(old) in hint
+        assert "ampacity secrets set A" in hint
+    assert json.loads(path.read_bytes())["current"] == ID
+    secrets.put(P, "B", b"sealed with the other one", by="me")
+    both = {"A": VALUE, "B": b"sealed with the other one"}
+    old.write_bytes(right)
+    old.chmod(0o600)
+    assert secrets.reveal(P, ["A", "B"]) == both
+    assert secrets.rotate_key() == 2
+    assert not old.exists()
+    assert len(json.loads(path.read_bytes())["keys"]) == 1
+    assert open_secrets(tmp_path, lambda: 9.0).reveal(P, ["A", "B"]) == both
+
+
+def test_a_lost_key_file_is_said_and_no_other_is_made_but_to_seal(secrets: Secrets, tmp_path: Path) -> None:
+    secrets.put(P, "A", VALUE, by="me")
+    path = tmp_path / "secret.key"
+    path.rename(tmp_path / "secret.key.away")
+    for call in (lambda: secrets.reveal(P, ["A"]), secrets.rotate_key):
+        with pytest.raises(SecretsUnreadable, match=r"which is not in .*secret\.key \(there: none\)"):
+            call()
+    assert not path.exists()
+    secrets.put(P, "A", b"set again", by="me")
+    assert secrets.reveal(P, ["A"]) == {"A": b"set again"}
+
+
+def test_a_key_of_the_right_name_and_another_content_does_not_verify(secrets: Secrets, tmp_path: Path) -> None:
+    secrets.put(P, "A", VALUE, by="me")
+    path = tmp_path / "secret.key"
+    ident = json.loads(path.read_bytes())["current"]
+    path.write_bytes(key_text(ident, **{ident: KEY}))
+    with pytest.raises(SecretsUnreadable, match="does not verify") as refused:
         secrets.reveal(P, ["A"])
-    (tmp_path / "secrets.json").write_text("{}")
-    with pytest.raises(SecretsUnreadable, match="cannot be read"):
-        secrets.list()
+    assert str(path) in refused.value.message
+
+
+def test_an_old_key_file_that_is_not_whole_is_said_by_its_own_name(secrets: Secrets, tmp_path: Path) -> None:
+    secrets.put(P, "A", VALUE, by="me")
+    old = tmp_path / "secret.key.old"
+    old.touch(0o600)
+    with pytest.raises(SecretsUnreadable, match=r"secret\.key\.old is empty"):
+        secrets.reveal(P, ["A"])
+
+
+@pytest.mark.parametrize("content", ["{}", "", '{"format": 1, "secrets": [7]}', '{"format": "\udcff"}'])
+def test_a_shelf_that_is_not_understood_is_said(secrets: Secrets, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "secrets.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    for call in (secrets.list, lambda: secrets.put(P, "A", VALUE, by="me")):
+        with pytest.raises(SecretsUnreadable, match="cannot be read") as refused:
+            call()
+        assert str(path) in refused.value.message
+    assert path.read_bytes() == content.encode(errors="surrogateescape")
 
 
 @given(
