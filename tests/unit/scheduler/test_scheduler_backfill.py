@@ -361,3 +361,12 @@ def test_what_a_time_is_based_on_is_the_least_sure_of_what_has_to_end() -> None:
     ):
         (found,) = planned(*busy, gang).reservations
         assert found.basis is basis
+
+
+@pytest.mark.parametrize("ask", ["H100:4 | A100:4", "A100:4 | H100:4"])
+def test_of_the_kinds_that_would_do_that_is_held_which_comes_free_first(ask: str) -> None:
+    other = node("n3", devices=4, kind="A100")
+    late = running("w3", other, request("A100:4"), lasts_s=80.0)
+    made = plan(build(rows_of(N1, other, held("w1", "H100:4", 50.0), late, workload("head", request(ask)))), 0.0)
+    (found,) = made.reservations
+    assert (found.from_s, [place.node for place in found.placements]) == (50.0, ["n1"])

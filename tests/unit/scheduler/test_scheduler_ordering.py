@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ampacity.model.event import Row
+from ampacity.model.event import Draft, Event, EventKind, Row, put
 from ampacity.model.history import RuntimeHistory, Usage, faded, usage_rate, used_since
 from ampacity.model.ids import DEFAULT_PROJECT, Owner, QueueName
 from ampacity.model.plan import Plan, WaitCode
@@ -90,6 +90,17 @@ def test_who_comes_after_others_or_was_held_back_stands_by_what_it_has_used_as_w
             assert starts(*late, *others, **keys) == ["w2", "w1"], "by their age, where nobody has used anything"
             assert starts(*late, *others, used("anna", 5000.0), **keys) == ["w2", second]
             assert starts(*late, *others, used("ben", 5000.0), **keys)[0] != "w2"
+
+
+def test_who_takes_back_one_of_its_jobs_stands_by_what_it_has_used_with_the_others() -> None:
+    policy = SchedulerPolicy(order=OrderName.FAIR, backfill=BackfillPolicy(name=BackfillName.NONE))
+    anna = [workload("w1", owner="anna"), workload("w2", request(cpus=2), owner="anna", created_at=1.0)]
+    ben = workload("w3", owner="ben", created_at=2.0)
+    state = build(rows_of(node("n1", cpus=1), policy, used("anna", 5000.0), *anna, ben))
+    assert [start.workload for start in plan(state, 100.0).starts] == ["w3"]
+    gone = replace(anna[1][0], phase=WorkloadPhase.CANCELLED, version=2)  # type: ignore[type-var]
+    state.apply(Event(seq=1, draft=Draft(kind=EventKind.WORKLOAD_CHANGED, at=0.0, changes=(put(gone),))))
+    assert [start.workload for start in plan(state, 100.0).starts] == ["w3"]
 
 
 def test_usage_fades_by_halves() -> None:
@@ -227,8 +238,6 @@ def test_an_elastic_gang_grows_as_far_as_its_queue_may() -> None:
 
 
 def test_a_policy_holds_from_the_moment_on_when_it_is_set() -> None:
-    from ampacity.model.event import Draft, Event, EventKind, put
-
     state = build(rows_of(node("n1", cpus=1), workload("w1"), workload("w2", priority=5, created_at=1.0)))
     assert plan(state, 0.0).starts[0].workload == "w2"
     policy = SchedulerPolicy(order=OrderName.FIFO)
