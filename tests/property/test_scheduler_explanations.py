@@ -36,11 +36,11 @@ def cluster(machines: Sequence[Machine]) -> list[tuple[Row, ...]]:
     for index, (devices, held, condition) in enumerate(machines):
         on = node(f"n{index}", devices=devices, condition=condition)
         parts.append((on,))
-        parts += [_holding(f"w{index}-{device}", on, device) for device in range(held)]
+        parts += [holding(f"w{index}-{device}", on, device) for device in range(held)]
     return parts
 
 
-def _holding(id: str, on: Row, device: int) -> tuple[Row, ...]:
+def holding(id: str, on: Row, device: int) -> tuple[Row, ...]:
     """A workload that holds this one device and no CPU."""
     assert isinstance(on, Node)
     *others, attempt = running(id, on, request("H100", cpus=0))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_scheduler_explanations import freed, holding
 
 from ampacity.model.attempt import Attempt
 from ampacity.model.event import Row, Rows, SpecRevision, Table
@@ -145,3 +146,51 @@ def test_what_is_proposed_to_a_gang_that_is_to_stay_together_lets_it_start(
     assert answer(rows_of(*machines, asker(most))) is None
     assert "; or write `mode: preferred`" in wait.change
     assert answer(rows_of(*machines, asker(nodes, TopologyMode.PREFERRED))) is None
+
+
+@given(
+    leaves=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), min_size=1, max_size=3),
+    count=st.integers(1, 2),
+    nodes=st.integers(1, 4),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_is_to_come_free_in_one_place_lets_a_gang_start_that_is_to_stay_together(
+    leaves: list[list[int]], count: int, nodes: int
+) -> None:
+    """On each node of each leaf so many of its two devices are held."""
+    machines = [
+        (replace(node(f"n{leaf}{i}", devices=2), trees={"fabric": ("s", f"l{leaf}")}), held)
+        for leaf, all_held in enumerate(leaves)
+        for i, held in enumerate(all_held)
+    ]
+    busy = [holding(f"w-{on.id}-{i}", on, i) for on, held in machines for i in range(held)]
+    cluster = rows_of(*(on for on, _ in machines), *busy)
+
+    def asker(devices: int, size: int, mode: TopologyMode = TopologyMode.REQUIRED) -> tuple[Row, ...]:
+        rules = PlacementRules(topology=TopologyRule(tree="fabric", level="leaf", mode=mode))
+        return in_queue(workload("asker", request(f"H100:{devices}", cpus=0), num_nodes=Range.exactly(size)), rules)
+
+    def starts(rows: Rows, more: tuple[Row, ...]) -> bool:
+        return answer(changed(rows, *more)) is None
+
+    wait = answer(changed(cluster, *asker(count, nodes)))
+    if wait is None or wait.code is not WaitCode.INSUFFICIENT or wait.change == "add nodes to one leaf of fabric":
+        assert max(map(len, leaves)) < nodes or wait is None or len(machines) < nodes
+        return
+    for proposal in wait.change.split("; or "):
+        less, fewer = re.fullmatch(r"ask for (\d+) H100", proposal), re.fullmatch(r"ask for (\d+) nodes?", proposal)
+        if proposal == "write `mode: preferred`":
+            assert starts(cluster, asker(count, nodes, TopologyMode.PREFERRED))
+        elif less is not None:
+            assert starts(cluster, asker(int(less[1]), nodes))
+        elif fewer is not None:
+            assert starts(cluster, asker(count, int(fewer[1])))
+            assert not starts(cluster, asker(count, int(fewer[1]) + 1))
+        else:
+            frees = [(on, int(amount)) for amount, on in re.findall(r"(\d) H100 on (n\d\d)", proposal)]
+            assert frees, proposal
+            for short in (None, *frees):
+                mended = cluster
+                for each in frees:
+                    mended = freed(mended, each[0], each[1] - (each == short))
+                assert starts(mended, asker(count, nodes)) == (short is None)

@@ -16,7 +16,6 @@ from ampacity.model.quantities import print_duration
 
 from .backfill.held import Kept
 from .beside import Beside
-from .gang import is_by_node
 from .order import Group, Want, turn_of
 from .ordering.base import Order
 from .ordering.fair import LARGEST_PRIORITY
@@ -86,7 +85,7 @@ class Behind:
 
     def _less(self, group: Group, want: Want, kept: Sequence[Kept]) -> list[str]:
         """With how much of one thing, or on how many nodes, it has room beside what is held."""
-        if not is_by_node(want.gang) or self._barred(group, want, kept):
+        if not self.beside.tells(want.gang) or self._barred(group, want, kept):
             return []
         nodes, count, found = self.beside.nodes(want.gang, kept), want.size.minimum, list[str]()
         for request in alternatives(want.gang.resources):

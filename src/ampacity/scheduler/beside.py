@@ -27,6 +27,7 @@ class Beside:
         board: all that is left.
         kept: what is held, in the order of time.
         now: when the plan was made.
+        pooled: whether there are nodes that no gang spans.
     """
 
     board: Board
@@ -34,13 +35,19 @@ class Beside:
     purse: Purse
     kept: tuple[Kept, ...]
     now: float
+    pooled: bool
 
     @staticmethod
     def of(board: Board, purse: Purse, kept: tuple[Kept, ...], now: float) -> Beside:
         """``board``, ``purse``: those of a plan that is made; the queues' are copied, since the state's change."""
         shares = Shares(tree=purse.shares.tree, capacity=dict(purse.shares.capacity))
         copied = Purse(shares, board, dict(purse.used), {})
-        return Beside(board, board.fleet.marked.site, copied, kept, now)
+        marked = board.fleet.marked
+        return Beside(board, marked.site, copied, kept, now, marked.is_pooled)
+
+    def tells(self, gang: Gang) -> bool:
+        """Whether what is left of each node says if the gang has room."""
+        return is_by_node(gang) and (gang.size.minimum == 1 or not self.pooled)
 
     def nodes(self, gang: Gang, kept: Iterable[Kept]) -> list[tuple[Node, Free]]:
         """The nodes that its rules and volumes let it go to, and what is left of each beside what is held."""
@@ -52,8 +59,8 @@ class Beside:
         ]
 
     def has_room(self, gang: Gang, kept: Iterable[Kept]) -> bool:
-        """Whether it has room for sure; ``False`` also where no single node tells."""
-        if not is_by_node(gang):
+        """Whether it has room for sure."""
+        if not self.tells(gang):
             return False
         nodes = self.nodes(gang, kept)
         return any(

@@ -7,13 +7,14 @@ from functools import cached_property
 
 from ampacity.model.fits import Free, capacity, usable
 from ampacity.model.ids import AttemptId
-from ampacity.model.node import Node, NodeCondition
+from ampacity.model.node import Node, NodeCondition, TopologyPath
 from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
+from ampacity.model.rules import TopologyMode, TopologyRule
 
 from .board import Board
 from .broken import able, too_few_work
-from .hindrance import hindrance, no_node_allows
+from .hindrance import by_place, hindrance, no_node_allows, too_scattered
 from .holders import Holders
 from .impossible import could_ever_fit
 from .order import Shape, Want
@@ -70,19 +71,53 @@ class Explainer:
         broken = too_few_work(self._board, want.spec.resources, nodes, count, everywhere=everywhere)
         if broken is not None:
             return broken, ()
-        shortage = _Shortage(self._board, self._holders, nodes)
+        shortage, rule = _Shortage(self._board, self._holders, nodes), rules.topology
+        if rule is not None and rule.mode is TopologyMode.REQUIRED and rule.level in self._site.levels_of(rule.tree):
+            return self._in_one_place(want, rule, shortage), ()
         request = shortage.likeliest(want.spec.resources, count)
         fitting = shortage.fitting(request)
         if len(fitting) >= count:
             return hindrance(self._board, self._site, want.gang, request, fitting), ()
-        return shortage.reason(request, count), nodes
+        return shortage.reason(request, count, len(fitting)), nodes
+
+    def _in_one_place(self, want: Want, rule: TopologyRule, everywhere: _Shortage) -> Reason:
+        """Of a gang that has to be in one place of a tree: what it lacks in the one where that is the least."""
+        count, resources = want.size.minimum, want.spec.resources
+        nearest = self._nearest_place(want, rule, everywhere.nodes)
+        if nearest is None:
+            fitting = everywhere.fitting(everywhere.likeliest(resources, count))
+            return too_scattered(rule, self._site, fitting, count)
+        path, shortage = nearest
+        request = shortage.likeliest(resources, count)
+        fitting = shortage.fitting(request)
+        if len(fitting) >= count:
+            return hindrance(self._board, self._site, want.gang, request, fitting)
+        there = everywhere.fitting(request)
+        most = max(map(len, by_place(rule, self._site, there).values()), default=0)
+        code, text, change = shortage.reason(request, count, most)
+        where = f"has to be in one {rule.level} of {rule.tree}; in {'/'.join(path)}, where it lacks the least, it "
+        scattered = "; or write `mode: preferred`" if len(there) >= count else ""
+        return code, f"{where}{text}", f"{change}{scattered}"
+
+    def _nearest_place(
+        self, want: Want, rule: TopologyRule, nodes: Sequence[Node]
+    ) -> tuple[TopologyPath, _Shortage] | None:
+        """The place of the tree in which the gang lacks the least; ``None`` = none is large enough."""
+        count, resources = want.size.minimum, want.spec.resources
+        found = [
+            (shortage.least_lack(resources, count), path, shortage)
+            for path, members in by_place(rule, self._site, nodes).items()
+            if any(len(able(members, request)) >= count for request in alternatives(resources))
+            for shortage in (_Shortage(self._board, self._holders, members),)
+        ]
+        return min(found, key=lambda each: each[:2])[1:] if found else None
 
 
 class _Shortage:
     """Too few of these nodes have the room."""
 
     def __init__(self, board: Board, holders: Holders, known: Sequence[Node]) -> None:
-        self._board, self._holders, self._known = board, holders, known
+        self._board, self._holders, self.nodes = board, holders, known
         self._open = [node for node in known if usable(node)]
 
     def fitting(self, request: ResourceRequest) -> list[Node]:
@@ -91,8 +126,12 @@ class _Shortage:
 
     def likeliest(self, resources: ResourceRequest, count: int) -> ResourceRequest:
         """The alternative that lacks the least, of those that enough nodes could hold."""
-        possible = [request for request in alternatives(resources) if len(able(self._known, request)) >= count]
+        possible = [request for request in alternatives(resources) if len(able(self.nodes, request)) >= count]
         return min(possible, key=lambda request: self._lack(request, count))
+
+    def least_lack(self, resources: ResourceRequest, count: int) -> tuple[int, int]:
+        """Of nodes, and of amounts."""
+        return self._lack(self.likeliest(resources, count), count)
 
     def _lack(self, request: ResourceRequest, count: int) -> tuple[int, int]:
         nearest = self._nearest(request, self._open)[:count]
@@ -106,11 +145,12 @@ class _Shortage:
     def _open_nodes(self) -> Iterator[tuple[Node, Free]]:
         return ((node, self._board.free(node.id)) for node in self._open)
 
-    def reason(self, request: ResourceRequest, count: int) -> Reason:
+    def reason(self, request: ResourceRequest, count: int, fewer: int) -> Reason:
+        """``fewer``: so many members have room now."""
         nearest = self._nearest(request, self._open)
         fitting = [each.node for each in nearest if not each.shorts]
         lacking = nearest[len(fitting) : count]
-        closed_nodes = [node for node in self._known if not usable(node)]
+        closed_nodes = [node for node in self.nodes if not usable(node)]
         closed = self._nearest(request, closed_nodes)
         sentence = [_need(request, count, lacking), _have(fitting, count)]
         if lacking:
@@ -122,7 +162,7 @@ class _Shortage:
         changes = [_mend(request, [*lacking, *closed][:missing])]
         changes += [_open(ready)] if len(ready) == missing else []
         changes += self._ask_less(request, lacking, count)
-        changes += [f"ask for {_nodes(len(fitting))}"] if fitting else []
+        changes += [f"ask for {_nodes(fewer)}"] if fewer else []
         text = "; ".join(part for part in sentence if part)
         return WaitCode.INSUFFICIENT, f"{text}.", "; or ".join(dict.fromkeys(changes))
 

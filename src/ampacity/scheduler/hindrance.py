@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from ampacity.model.ids import NodeId
-from ampacity.model.node import Node
+from ampacity.model.node import Node, TopologyPath
 from ampacity.model.plan import WaitCode
-from ampacity.model.quantities import print_power
 from ampacity.model.resources import ResourceRequest
 from ampacity.model.rules import TopologyMode, TopologyRule
 from ampacity.model.site import Site
@@ -19,6 +17,7 @@ from .board import Board
 from .gang import Gang
 from .impossible import could_ever_fit
 from .order import Want
+from .shared_shortage import short_of_counted, short_of_licences, short_of_power
 from .waiting import Reason
 from .words import listed
 
@@ -68,32 +67,22 @@ def _no_volume(site: Site, name: str, having: Sequence[Node], fitting: Sequence[
 
 def hindrance(board: Board, site: Site, gang: Gang, request: ResourceRequest, fitting: Sequence[Node]) -> Reason:
     """What keeps a gang off, though these open nodes all have the room for a member."""
-    count = gang.size.minimum
-    for each in request.counted:
-        have = sorted(((board.free(node.id).counted.get(each.name, 0), node.id) for node in fitting), reverse=True)
-        if have[count - 1][0] < each.amount:
-            most, node = have[0]
-            text = (
-                f"needs {each.amount} {each.name} on {'a node' if count == 1 else f'each of {count} nodes'}; the most "
-            )
-            return WaitCode.INSUFFICIENT, f"{text}left on one is {max(0, most)}, on {node}.", f"free {each.name} there"
-    for each in request.licences:
-        left, asked = max(0, board.licences_left(each.name)), each.amount * count
-        if left < asked:
-            text = f"needs {asked} {each.name}; {left} of {site.licences.get(each.name, 0)} licences are left."
-            return WaitCode.INSUFFICIENT, text, f"free {asked - left} {each.name}"
-    rule = gang.rules.topology
+    count, rule = gang.size.minimum, gang.rules.topology
+    found = short_of_counted(board, request, fitting, count) or short_of_licences(board, site, request, count)
+    if found is not None:
+        return found
     if rule is not None and rule.level not in site.levels_of(rule.tree):
         return _no_such_level(rule, site)
-    if request.power_w and (reason := _short_of_power(board, site, request, fitting, count)) is not None:
+    if (reason := short_of_power(board, site, request, fitting, count)) is not None:
         return reason
     if (reason := _too_few_in_a_pool(board, fitting, count)) is not None:
         return reason
     if gang.name is not None:
         return _kept_apart(gang)
     if rule is not None and rule.mode is TopologyMode.REQUIRED:
-        return _too_scattered(rule, site, fitting, count)
-    return WaitCode.INSUFFICIENT, f"finds no place for {count} members that suits all its rules.", "ask for less"
+        return too_scattered(rule, site, fitting, count)
+    text = f"finds no place for {count} members that suits all its rules."
+    return WaitCode.INSUFFICIENT, text, "loosen its rules, or ask for fewer nodes"
 
 
 def _no_such_level(rule: TopologyRule, site: Site) -> Reason:
@@ -103,36 +92,25 @@ def _no_such_level(rule: TopologyRule, site: Site) -> Reason:
     return WaitCode.IMPOSSIBLE, text, "name a tree and a level of the topology file, or leave `topology` out"
 
 
-def _too_scattered(rule: TopologyRule, site: Site, fitting: Sequence[Node], count: int) -> Reason:
-    depth = site.levels_of(rule.tree).index(rule.level) + 1
-    places = Counter(path[:depth] for node in fitting if len(path := site.place(node, rule.tree)) >= depth)
-    path, most = min(places.items(), key=lambda item: (-item[1], item[0])) if places else ((), 0)
+def too_scattered(rule: TopologyRule, site: Site, fitting: Sequence[Node], count: int) -> Reason:
+    """Of the nodes that have room too few are in one place of the tree."""
+    places = by_place(rule, site, fitting)
+    path, nodes = min(places.items(), key=lambda item: (-len(item[1]), item[0])) if places else ((), [])
+    most = len(nodes)
     in_it = f"the most in one is {most}, in {'/'.join(path)}" if most else f"no node has a place in {rule.tree}"
     changes = [f"ask for {most} node{'' if most == 1 else 's'}"] if most else []
-    changes.append("write `mode: preferred`")
+    changes += ["write `mode: preferred`"] if len(fitting) >= count else []
     text = f"needs {count} nodes with room in one {rule.level} of {rule.tree}; {in_it}."
-    return WaitCode.INSUFFICIENT, text, "; or ".join(changes)
+    return WaitCode.INSUFFICIENT, text, "; or ".join(changes) or f"add nodes to one {rule.level} of {rule.tree}"
 
 
-def _short_of_power(
-    board: Board, site: Site, request: ResourceRequest, fitting: Sequence[Node], count: int
-) -> Reason | None:
-    held: Counter[str] = Counter()
-    for node in board.known():
-        held[site.feed(node)] += int(board.power_used_w[board.past.at(node.id).row])
-    left = {feed: watts - held[feed] for feed, watts in site.feeds.items()}
-    room = sum(
-        min(nodes, max(0, left[feed]) // request.power_w) if feed in left else nodes
-        for feed, nodes in Counter(site.feed(node) for node in fitting).items()
-    )
-    if room >= count:
-        return None
-    feeds = sorted({site.feed(node) for node in fitting} & set(left), key=lambda feed: (-left[feed], feed))
-    said = listed(
-        [f"{feed} has {print_power(max(0, left[feed]))} of {print_power(site.feeds[feed])}" for feed in feeds]
-    )
-    each = f"{print_power(request.power_w)}{'' if count == 1 else f' for each of {count} nodes'}"
-    return WaitCode.INSUFFICIENT, f"needs {each}; {said} left.", "free watts there, or ask for less power"
+def by_place(rule: TopologyRule, site: Site, nodes: Sequence[Node]) -> dict[TopologyPath, list[Node]]:
+    """The nodes by their place at the rule's level, which is known."""
+    depth, found = site.levels_of(rule.tree).index(rule.level) + 1, dict[TopologyPath, list[Node]]()
+    for node in nodes:
+        if len(path := site.place(node, rule.tree)) >= depth:
+            found.setdefault(path[:depth], []).append(node)
+    return found
 
 
 def _too_few_in_a_pool(board: Board, fitting: Sequence[Node], count: int) -> Reason | None:

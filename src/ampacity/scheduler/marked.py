@@ -84,6 +84,11 @@ class Marked:
         node = self.nodes[row] if self._placing else None
         return None if node is None else placing_pool(node, self._placing)
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether there are nodes that no gang spans."""
+        return bool(self._placing)
+
     def apart(self, rows: Ints) -> list[Ints]:
         """The rows in parts that no gang spans: first those on which we place, then those of each pool that places by
         itself, by name."""

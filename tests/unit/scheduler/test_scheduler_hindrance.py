@@ -72,6 +72,11 @@ def test_one_leaf() -> None:
     assert wait_of(*nodes, size=2, rules=PlacementRules(topology=rule)) is None
     preferred = replace(rule, mode=TopologyMode.PREFERRED)
     assert wait_of(*nodes, size=3, rules=PlacementRules(topology=preferred)) is None
+    placeless = Site(levels={"fabric": ("spine", "leaf")})
+    nowhere = wait_of(node("n1"), node("n2"), size=2, rules=PlacementRules(topology=rule), site=placeless)
+    assert nowhere is not None
+    assert nowhere.text == "needs 2 nodes with room in one leaf of fabric; no node has a place in fabric."
+    assert nowhere.change == "write `mode: preferred`"
 
 
 def test_a_level_that_nobody_knows() -> None:
@@ -89,8 +94,20 @@ def test_licences() -> None:
     others = running("w1", node("n1"), asked)
     wait = wait_of(node("n1"), asked=asked, site=Site(licences={"matlab": 3}), others=others)
     assert wait is not None
-    assert (wait.text, wait.change) == ("needs 2 matlab; 1 of 3 licences are left.", "free 1 matlab")
+    assert (wait.text, wait.change) == (
+        "needs 2 matlab; 1 of 3 licences are left.",
+        "free 1 matlab; or ask for 1 matlab",
+    )
     assert wait_of(node("n1"), asked=asked, site=Site(licences={"matlab": 4}), others=others) is None
+
+
+def test_more_licences_than_there_are() -> None:
+    asked = replace(request(), licences=(Counted(name="matlab", amount=2),))
+    wait = wait_of(node("n1"), node("n2"), asked=asked, size=2, site=Site(licences={"matlab": 3}))
+    assert wait is not None
+    assert wait.change == (
+        "name 4 matlab under `licences` in the topology file; or ask for 1 matlab; or ask for 1 node"
+    )
 
 
 def test_counted_things() -> None:
@@ -100,6 +117,7 @@ def test_counted_things() -> None:
     wait = wait_of(fpga, asked=asked, others=others)
     assert wait is not None
     assert wait.text == "needs 2 fpga on a node; the most left on one is 1, on n1."
+    assert wait.change == "free 1 fpga on n1; or ask for 1 fpga"
     none = wait_of(node("n1"), asked=asked)
     assert none is not None
     assert (none.code, none.text) == (WaitCode.IMPOSSIBLE, "asks for 2 fpga; no node has any.")
@@ -111,6 +129,10 @@ def test_watts() -> None:
     wait = wait_of(*fed, asked=asked, size=2, site=Site(feeds={"pdu-1": 1000}))
     assert wait is not None
     assert wait.text == "needs 600W for each of 2 nodes; pdu-1 has 1kW of 1kW left."
+    assert wait.change == "ask for 500W; or ask for 1 node"
+    none = wait_of(fed[0], asked=asked, site=Site(feeds={"pdu-1": 0}))
+    assert none is not None
+    assert none.change == "give pdu-1 more watts in the topology file"
     assert wait_of(*fed, asked=asked, size=2, site=Site(feeds={"pdu-1": 1200})) is None
 
 

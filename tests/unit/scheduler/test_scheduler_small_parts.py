@@ -279,7 +279,7 @@ def test_all_members_of_a_gang_need_their_licences() -> None:
     state = build(rows_of(*nodes, workload("w", asked, num_nodes=Range.exactly(3)), Site(licences={"sim": 5})))
     (wait,) = plan(state, 0.0).waits
     assert wait.text == "needs 6 sim; 5 of 5 licences are left."
-    assert wait.change == "free 1 sim"
+    assert wait.change == "name 6 sim under `licences` in the topology file; or ask for 1 sim; or ask for 2 nodes"
 
 
 def test_what_a_node_just_has_enough_of_is_not_what_is_refused() -> None:
