@@ -68,7 +68,7 @@ class Nvml:
     NVML_GPU_RECOVERY_ACTION_DRAIN_AND_RESET, NVML_GPU_RECOVERY_ACTION_BUS_RESET = 4, 6
     NVML_GPU_RECOVERY_ACTION_SYSTEM_REBOOT = 7
     NVML_DEVICE_MIG_DISABLE, NVML_DEVICE_MIG_ENABLE = 0, 1
-    NVML_NVLINK_MAX_LINKS, NVML_NVLINK_DEVICE_TYPE_GPU, NVML_NVLINK_DEVICE_TYPE_SWITCH = 1, 0, 2
+    NVML_NVLINK_MAX_LINKS, NVML_NVLINK_DEVICE_TYPE_GPU, NVML_NVLINK_DEVICE_TYPE_SWITCH = 36, 0, 2
     nvmlEventTypeXidCriticalError = 8  # noqa: N815 - NVML's own name
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class Nvml:
             ],
             "nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=7, usedGpuMemory=1000)],
             "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [SimpleNamespace(pid=8, usedGpuMemory=None)],
-            "nvmlDeviceGetNvLinkState": lambda handle, link: 1,
+            "nvmlDeviceGetNvLinkState": lambda handle, link: int(link == 0),
             "nvmlDeviceGetNvLinkRemoteDeviceType": lambda handle, link: self.NVML_NVLINK_DEVICE_TYPE_SWITCH,
         }
 

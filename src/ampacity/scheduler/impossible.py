@@ -85,11 +85,15 @@ def _what_would_fit(request: ResourceRequest, dimension: Dimension, nodes: Seque
 
 
 def _nearest_kind(request: ResourceRequest, dimension: Dimension, nodes: Sequence[Node]) -> str:
-    if dimension not in (Dimension.DEVICES, Dimension.SHARE) or request.accelerators[0].kind == ANY_KIND:
+    if dimension not in (Dimension.DEVICES, Dimension.SHARE):
         return ""
-    kinds = {device.kind.lower(): device.kind for node in nodes for device in node.devices}
-    near = get_close_matches(request.accelerators[0].kind.lower(), sorted(kinds), n=1, cutoff=0.8)
-    return f"Did you mean {kinds[near[0]]}?" if near and kinds[near[0]] != request.accelerators[0].kind else ""
+    asked, devices = request.accelerators[0].kind, [device for node in nodes for device in node.devices]
+    parts = {each.kind for each in devices if each.profile and (asked == ANY_KIND or each.kind.startswith(f"{asked}-"))}
+    if parts:
+        return f"Instances of partitioned accelerators are asked for by their own kind: {listed(sorted(parts))}."
+    kinds = {} if asked == ANY_KIND else {device.kind.lower(): device.kind for device in devices}
+    near = get_close_matches(asked.lower(), sorted(kinds), n=1, cutoff=0.8)
+    return f"Did you mean {kinds[near[0]]}?" if near and kinds[near[0]] != asked else ""
 
 
 def _capacities(request: ResourceRequest, nodes: Sequence[Node]) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from ampacity.observe.device_probe import HOLDERS_EVERY_S, Probe
 from ampacity.observe.device_rings import DeviceRings
 from ampacity.observe.devices.base import ReadFailed
 from ampacity.observe.devices.mig import instances
-from ampacity.observe.devices.nvidia import NvidiaReader
+from ampacity.observe.devices.nvidia import NvidiaReader, open_reader
 from ampacity.observe.measured import MetricsFolder
 from nvml_double import Nvml, NvmlError, Part, xid
+from nvml_library import NvmlLibrary
 
 SMALL, LARGE = Part(9), Part(2, profile="3g.40gb+me", memory_mib=40448, slices=(3, 3))
 
@@ -170,3 +172,51 @@ def test_an_instance_as_older_drivers_name_it_is_not_taken_for_a_number(tmp_path
     rings = DeviceRings(str(tmp_path))
     rings.look(1000.0)
     assert math.isnan(rings.value("MIG-GPU-0/9/0", "power_w"))
+
+
+# The real binding ----------------------------------------------------------------------------------------------------
+
+
+def through_the_binding(nvml: Nvml, monkeypatch: pytest.MonkeyPatch) -> NvidiaReader:
+    monkeypatch.setattr(pynvml, "nvmlLib", NvmlLibrary(nvml))
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    return open_reader()
+
+
+def test_the_binding_and_its_double_tell_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nvml() -> Nvml:
+        made = partitioned(SMALL, None, LARGE)
+        made.events = [xid(0, 31, 9, 0), xid(1, 79)]
+        return made
+
+    reader, doubled = through_the_binding(nvml(), monkeypatch), NvidiaReader(nvml())
+    assert reader.devices() == doubled.devices()
+    assert len(reader.devices()) == 4
+    for index in range(4):
+        assert reader.read(index) == doubled.read(index)
+        assert reader.processes(index) == doubled.processes(index)
+    assert reader.read(3)["xid"] == 31
+    assert not reader.look_again()
+    reader.close()
+
+
+def test_the_binding_and_its_double_see_what_becomes_of_instances_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = partitioned(SMALL)
+    reader = through_the_binding(nvml, monkeypatch)
+    nvml.parts = {}
+    with pytest.raises(ReadFailed, match="Invalid Argument"):
+        reader.read(2)
+    assert reader.look_again()
+    assert [each.partitioned for each in reader.devices()] == [False, False]
+    assert len(reader.links()) == 1
+    nvml.parts = {1: [LARGE]}
+    assert reader.look_again()
+    assert reader.devices()[2].parent == 1
+    nvml.refused["nvmlDeviceGetMigMode"] = nvml.NVML_ERROR_UNKNOWN
+    assert reader.look_again()
+    assert reader.devices()[1].trouble == "its instances cannot be told: NVML: Unknown Error"
+
+
+def test_constants_of_the_double_are_the_bindings() -> None:
+    names = [name for name in vars(Nvml) if name.startswith(("NVML_", "nvmlEventType"))]
+    assert {name: getattr(pynvml, name) for name in names} == {name: getattr(Nvml, name) for name in names}

@@ -38,6 +38,8 @@ def test_what_can_go_elsewhere_leaves_a_kind_to_those_that_cannot() -> None:
 def test_a_kind_is_loaded_by_what_only_it_can_serve() -> None:
     loads = Pressure(asks(((0,), 3), ((), 1))).loads(room(A=2, B=6))
     assert loads == pytest.approx([3, 1 / 3], abs=0.02), "six of eight are asked of two"
+    of_two_sizes = [*asks(((0,), 1), ((), 1)), (Ask(cpu_milli=2, count=2, kinds=(0,)), 1)]
+    assert Pressure(of_two_sizes).loads(room(A=2, B=6)) == pytest.approx(loads), "all that ask for it count together"
 
 
 def test_kinds_that_share_their_demand_are_loaded_alike() -> None:

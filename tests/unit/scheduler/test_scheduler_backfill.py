@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ampacity.model.attempt import Attempt
+from ampacity.model.attempt import Attempt, AttemptPhase, StopOrder
 from ampacity.model.event import Row
 from ampacity.model.history import RuntimeHistory
 from ampacity.model.ids import QueueName
@@ -323,3 +323,50 @@ def test_who_would_find_no_room_either_is_not_told_that_it_waits_behind_others()
     assert started(made) == {"one"}
     codes = {wait.workload: wait.code for wait in made.waits}
     assert codes == {"head": WaitCode.INSUFFICIENT, "pair": WaitCode.INSUFFICIENT, "last": WaitCode.INSUFFICIENT}
+
+
+def test_of_many_that_end_on_one_node_no_time_is_promised_at_which_too_few_have() -> None:
+    """More than are told apart: some count as ending a little later than they do, none as ending sooner."""
+    one = node("n1", cpus=20)
+    attempts = [running(f"w{index:02}", one, request(cpus=1), lasts_s=10.0 * (index + 1)) for index in range(20)]
+    for cpus in (1, 7, 13, 20):
+        (found,) = plan(build(rows_of(one, *attempts, workload("head", request(cpus=cpus)))), 0.0).reservations
+        assert 10.0 * cpus <= found.from_s <= 10.0 * (cpus + 1)
+    assert found.from_s == 200.0
+
+
+@pytest.mark.parametrize(
+    "asks", [{"cpus": 40}, {"memory_bytes": 40}, {"disk_bytes": 40}], ids=["CPUs", "memory", "disk"]
+)
+def test_a_place_is_held_from_when_all_that_is_asked_for_is_free(asks: dict[str, int]) -> None:
+    one = replace(node("n1", cpus=64, memory_bytes=64), disk_bytes=64)
+    held = [running("w1", one, request(cpus=0), lasts_s=10.0)]
+    held += [running(f"w{at}", one, request(**{"cpus": 0, **asks}), lasts_s=at) for at in (50.0,)]
+    (found,) = plan(build(rows_of(one, *held, workload("head", request(**{"cpus": 0, **asks})))), 0.0).reservations
+    assert found.from_s == 50.0
+
+
+def test_what_a_time_is_based_on_is_the_least_sure_of_what_has_to_end() -> None:
+    gang = workload("gang", request("H100:4"), num_nodes=TWO)
+    *rest, attempt = held("w1", "H100:1", None)
+    assert isinstance(attempt, Attempt)
+    order = StopOrder(reason="stopped by anna", by="anna", grace_s=9.0, at=0.0)
+    stopping = (*rest, replace(attempt, phase=AttemptPhase.STOPPING, stop=order))
+    assumed, limited = held("w1", "H100:1", None), held("w2", "H100:1", 80.0, on="n2")
+    for busy, basis in (
+        ((stopping,), Basis.LIMIT),
+        ((stopping, limited), Basis.LIMIT),
+        ((assumed,), Basis.ASSUMED),
+        ((assumed, limited), Basis.ASSUMED),
+    ):
+        (found,) = planned(*busy, gang).reservations
+        assert found.basis is basis
+
+
+@pytest.mark.parametrize("ask", ["H100:4 | A100:4", "A100:4 | H100:4"])
+def test_of_the_kinds_that_would_do_that_is_held_which_comes_free_first(ask: str) -> None:
+    other = node("n3", devices=4, kind="A100")
+    late = running("w3", other, request("A100:4"), lasts_s=80.0)
+    made = plan(build(rows_of(N1, other, held("w1", "H100:4", 50.0), late, workload("head", request(ask)))), 0.0)
+    (found,) = made.reservations
+    assert (found.from_s, [place.node for place in found.placements]) == (50.0, ["n1"])

@@ -203,7 +203,9 @@ def test_counted_things_of_a_node_and_licences_of_all() -> None:
     assert placed(on, replace(request(), licences=(Counted(name="unheard", amount=1),))) is None
 
 
-@pytest.mark.parametrize(("each_w", "expected"), [(500, ["n0", "n1", "n2"]), (700, ["n0", "n2"]), (1500, ["n2"])])
+@pytest.mark.parametrize(
+    ("each_w", "expected"), [(600, ["n0", "n1", "n2"]), (601, ["n0", "n2"]), (700, ["n0", "n2"]), (1500, ["n2"])]
+)
 def test_the_watts_of_a_feed_are_not_exceeded(each_w: int, expected: list[str]) -> None:
     nodes = [replace(node(f"n{index}"), feed="pdu-1" if index < 2 else "") for index in range(3)]
     on = board(nodes, Site(feeds={"pdu-1": 1200}))

@@ -72,6 +72,11 @@ def test_one_leaf() -> None:
     assert wait_of(*nodes, size=2, rules=PlacementRules(topology=rule)) is None
     preferred = replace(rule, mode=TopologyMode.PREFERRED)
     assert wait_of(*nodes, size=3, rules=PlacementRules(topology=preferred)) is None
+    placeless = Site(levels={"fabric": ("spine", "leaf")})
+    nowhere = wait_of(node("n1"), node("n2"), size=2, rules=PlacementRules(topology=rule), site=placeless)
+    assert nowhere is not None
+    assert nowhere.text == "needs 2 nodes with room in one leaf of fabric; no node has a place in fabric."
+    assert nowhere.change == "write `mode: preferred`"
 
 
 def test_a_level_that_nobody_knows() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from ampacity.model.fits import allocate, free_on
 from ampacity.model.node import Node
 from ampacity.model.plan import WaitCode
+from ampacity.model.workload import SpecRevision
 from ampacity.scheduler import build, plan
+from ampacity.scheduler.impossible import could_ever_fit
 from scheduler_cluster import node, request, rows_of, workload
 
 PROFILE = "1g.10gb"
@@ -54,6 +56,25 @@ def test_who_asks_for_the_whole_kind_is_given_no_instance_and_the_other_way_roun
 def test_who_asks_for_any_kind_where_there_are_only_instances_is_told_that_there_never_is_one() -> None:
     made = plan(build(rows_of(parts("n1", 7), workload("w", request("1")))), 100.0)
     assert [wait.code for wait in made.waits] == [WaitCode.IMPOSSIBLE]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1", f"asked for by their own kind: {PART}."),
+        ("0.5", f"asked for by their own kind: {PART}."),
+        ("H100:2", f"asked for by their own kind: {PART}."),
+        ("H10O-1g.10gb", f"Did you mean {PART}?"),
+        ("A100", ""),
+        (f"{PART}:8", f"Ask for at most 7 {PART}."),
+    ],
+)
+def test_who_asks_for_what_there_are_only_instances_of_is_told_how_to_ask_for_them(text: str, told: str) -> None:
+    (spec,) = [row.spec for row in workload("w", request(text)) if isinstance(row, SpecRevision)]
+    refusal = could_ever_fit(spec, [parts("n1", 7)])
+    assert refusal is not None
+    assert told in refusal.hint
+    assert ("own kind" in refusal.hint, "Did you mean" in refusal.hint) == ("own kind" in told, "Did you mean" in told)
 
 
 @pytest.mark.parametrize("text", ["1", "0.5", "H100"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ampacity.model.event import Row
+from ampacity.model.event import Draft, Event, EventKind, Row, put
 from ampacity.model.history import RuntimeHistory, Usage, faded, usage_rate, used_since
 from ampacity.model.ids import DEFAULT_PROJECT, Owner, QueueName
 from ampacity.model.plan import Plan, WaitCode
@@ -14,7 +14,7 @@ from ampacity.model.policy import BackfillName, BackfillPolicy, OrderName, Point
 from ampacity.model.queue import Queue
 from ampacity.model.workload import WorkloadPhase
 from ampacity.scheduler import build, plan
-from ampacity.scheduler.queues.accounts import fairness
+from ampacity.scheduler.queues.accounts import fairness, tick
 from scheduler_cluster import node, request, rows_of, running, workload
 
 DAY = 86_400.0
@@ -46,6 +46,7 @@ def test_fifo_looks_at_age_alone() -> None:
     assert starts(*parts, order=OrderName.FIFO) == ["w1", "w2"]
     assert starts(*parts, order=OrderName.PRIORITY) == ["w2", "w1"]
     assert starts(*parts, order=OrderName.FAIR) == ["w2", "w1"]
+    assert starts(*parts, order=OrderName.MULTIFACTOR) == ["w2", "w1"]
 
 
 def test_with_age_a_low_priority_comes_to_be_first() -> None:
@@ -91,6 +92,17 @@ def test_who_comes_after_others_or_was_held_back_stands_by_what_it_has_used_as_w
             assert starts(*late, *others, used("ben", 5000.0), **keys)[0] != "w2"
 
 
+def test_who_takes_back_one_of_its_jobs_stands_by_what_it_has_used_with_the_others() -> None:
+    policy = SchedulerPolicy(order=OrderName.FAIR, backfill=BackfillPolicy(name=BackfillName.NONE))
+    anna = [workload("w1", owner="anna"), workload("w2", request(cpus=2), owner="anna", created_at=1.0)]
+    ben = workload("w3", owner="ben", created_at=2.0)
+    state = build(rows_of(node("n1", cpus=1), policy, used("anna", 5000.0), *anna, ben))
+    assert [start.workload for start in plan(state, 100.0).starts] == ["w3"]
+    gone = replace(anna[1][0], phase=WorkloadPhase.CANCELLED, version=2)  # type: ignore[type-var]
+    state.apply(Event(seq=1, draft=Draft(kind=EventKind.WORKLOAD_CHANGED, at=0.0, changes=(put(gone),))))
+    assert [start.workload for start in plan(state, 100.0).starts] == ["w3"]
+
+
 def test_usage_fades_by_halves() -> None:
     assert faded(0.0, DAY) == 1.0
     assert faded(2 * DAY, DAY) == 0.25
@@ -102,6 +114,7 @@ def test_usage_fades_by_halves() -> None:
     shares = fairness({"anna": 30.0, "ben": 30.0, "cleo": 0.0})
     assert shares["cleo"] == 1.0
     assert shares["anna"] == shares["ben"] == 2**-1.5
+    assert [tick(now) for now in (0.0, 59.0, 60.0, 125.0)] == [0.0, 0.0, 60.0, 120.0]
     assert fairness({"anna": 0.0, "ben": 0.0}) == {"anna": 1.0, "ben": 1.0}
 
 
@@ -225,8 +238,6 @@ def test_an_elastic_gang_grows_as_far_as_its_queue_may() -> None:
 
 
 def test_a_policy_holds_from_the_moment_on_when_it_is_set() -> None:
-    from ampacity.model.event import Draft, Event, EventKind, put
-
     state = build(rows_of(node("n1", cpus=1), workload("w1"), workload("w2", priority=5, created_at=1.0)))
     assert plan(state, 0.0).starts[0].workload == "w2"
     policy = SchedulerPolicy(order=OrderName.FIFO)

@@ -20,6 +20,7 @@ from ampacity.scheduler import build, plan
 from ampacity.scheduler.board import Board
 from ampacity.scheduler.gang import Gang
 from ampacity.scheduler.preempting import preemptor
+from ampacity.scheduler.preempting.cost import lost_s
 from ampacity.scheduler.preempting.pieces import places_of
 from ampacity.scheduler.preempting.rows import promising, reclaimable
 from ampacity.scheduler.preempting.runners import CPU, DEVICES
@@ -92,8 +93,8 @@ def test_several_rooms_are_made_whole_in_one_plan_by_moving_another_job_for_each
 
 def test_of_the_kinds_that_would_do_that_one_is_taken_whose_place_costs_the_least() -> None:
     n1, n2 = node("n1", devices=8), node("n2", devices=8, kind="A100")
-    for lost_s, expected in ((10.0, "two"), (5000.0, "one")):
-        one, two = runs("one", "H100:8", [n1], lost_s=900.0), runs("two", "A100:8", [n2], lost_s=lost_s)
+    for since_s, expected in ((10.0, "two"), (5000.0, "one")):
+        one, two = runs("one", "H100:8", [n1], lost_s=900.0), runs("two", "A100:8", [n2], lost_s=since_s)
         for ask in ("H100:8 | A100:8", "A100:8 | H100:8"):
             assert stopped(planned(n1, n2, one, two, asks("big", ask, priority=HIGH))) == [expected]
 
@@ -120,6 +121,15 @@ def test_nodes_that_lack_the_least_are_looked_at_first_devices_before_cpus() -> 
     gang = Gang(resources=request("H100", cpus=40), size=Range.exactly(1))
     found = promising(board, reclaimable(board, state.runners, held), held, (), gang, gang.resources)
     assert found == [state.fleet.row_of[each.id] for each in (cpus, device)]
+
+
+def test_what_is_lost_is_what_came_since_the_start_or_the_newest_checkpoint() -> None:
+    attempt = next(row for row in runs("w1", "H100", [node("n1", devices=1)]) if isinstance(row, Attempt))
+    assert lost_s(attempt, NOW) == 100.0
+    assert lost_s(attempt, NOW - 500.0) == 0.0, "a clock that was set back"
+    assert lost_s(replace(attempt, progress=None), NOW) == NOW
+    assert lost_s(replace(attempt, progress=None, started_at=NOW - 7.0), NOW) == 7.0
+    assert lost_s(replace(attempt, started_at=None), NOW) == 0.0, "it has not begun"
 
 
 def test_nobody_is_stopped_for_two() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ampacity.model.attempt import Attempt, AttemptPhase
 from ampacity.model.event import Draft, Event, EventKind, Row, Rows, Table, Touch, put, remove
 from ampacity.model.fits import capacity, less
@@ -11,7 +13,7 @@ from ampacity.model.ids import NodeId, WorkloadId
 from ampacity.model.node import Health
 from ampacity.model.policy import Points, SchedulerPolicy
 from ampacity.model.rules import ApartRule, PlacementRules
-from ampacity.model.workload import Desired, SpecRevision, Workload, WorkloadPhase
+from ampacity.model.workload import Desired, Replica, SpecRevision, Workload, WorkloadPhase
 from ampacity.scheduler import State, build, plan
 from scheduler_cluster import node, request, rows_of, running, workload
 
@@ -146,13 +148,14 @@ def test_a_rule_that_keeps_apart_is_forgotten_when_its_workload_has_ended() -> N
     assert state.neighbours == build(rows_of(n1, workload("w2"))).neighbours
 
 
-def test_without_a_wish_nothing_of_a_workload_is_started() -> None:
-    n1, parts = node("n1"), workload("w1")
-    wish = next(row for row in parts if isinstance(row, Desired))
+@pytest.mark.parametrize(("kind", "left"), [(SpecRevision, 0), (Desired, 0), (Replica, 1)])
+def test_a_part_of_a_workload_that_is_removed_counts_no_more(kind: type[Row], left: int) -> None:
+    n1, parts = node("n1"), workload("w1", replicas=2)
+    part = next(row for row in parts if isinstance(row, kind))
     state = build(rows_of(n1, parts))
-    gone = Event(seq=1, draft=Draft(kind=EventKind.WORKLOAD_CHANGED, at=0.0, changes=(remove(wish),)))
-    state.apply(gone)
-    without = build(rows_of(n1, *(row for row in parts if row is not wish)))
+    state.apply(Event(seq=1, draft=Draft(kind=EventKind.WORKLOAD_CHANGED, at=0.0, changes=(remove(part),))))
+    without = build(rows_of(n1, *(row for row in parts if row is not part)))
     without.seq = 1
     assert state == without
-    assert plan(state, 0.0).starts == plan(without, 0.0).starts == ()
+    assert plan(state, 0.0).starts == plan(without, 0.0).starts
+    assert len(plan(state, 0.0).starts) == left
