@@ -34,6 +34,13 @@ def in_queue(parts: tuple[Row, ...], rules: PlacementRules | None = None) -> tup
     return tuple(found)
 
 
+def urgent(parts: tuple[Row, ...], priority: int) -> tuple[Row, ...]:
+    return tuple(
+        replace(row, spec=replace(row.spec, priority=priority)) if isinstance(row, SpecRevision) else row
+        for row in parts
+    )
+
+
 def answer(rows: Rows) -> Wait | None:
     """Why ``asker`` waits; ``None`` = it starts."""
     made = plan(build(rows), 0.0)
@@ -157,18 +164,25 @@ def test_what_is_proposed_to_a_gang_that_is_to_stay_together_lets_it_start(
 def test_what_is_to_come_free_in_one_place_lets_a_gang_start_that_is_to_stay_together(
     leaves: list[list[int]], count: int, nodes: int
 ) -> None:
-    """On each node of each leaf so many of its two devices are held."""
+    """On each node of each leaf so many of its two devices are held, the second by what is more urgent."""
     machines = [
         (replace(node(f"n{leaf}{i}", devices=2), trees={"fabric": ("s", f"l{leaf}")}), held)
         for leaf, all_held in enumerate(leaves)
         for i, held in enumerate(all_held)
     ]
-    busy = [holding(f"w-{on.id}-{i}", on, i) for on, held in machines for i in range(held)]
+    busy = [in_queue(urgent(holding(f"w-{on.id}-{i}", on, i), 50 * i)) for on, held in machines for i in range(held)]
     cluster = rows_of(*(on for on, _ in machines), *busy)
 
-    def asker(devices: int, size: int, mode: TopologyMode = TopologyMode.REQUIRED) -> tuple[Row, ...]:
+    def asker(
+        devices: int, size: int, mode: TopologyMode = TopologyMode.REQUIRED, priority: int = 0
+    ) -> tuple[Row, ...]:
         rules = PlacementRules(topology=TopologyRule(tree="fabric", level="leaf", mode=mode))
-        return in_queue(workload("asker", request(f"H100:{devices}", cpus=0), num_nodes=Range.exactly(size)), rules)
+        asked, members = request(f"H100:{devices}", cpus=0), Range.exactly(size)
+        return in_queue(workload("asker", asked, num_nodes=members, priority=priority), rules)
+
+    def helped(priority: int) -> bool:
+        made = plan(build(changed(cluster, *asker(count, nodes, priority=priority))), 0.0)
+        return [each.workload for each in made.promises] == ["asker"]
 
     def starts(rows: Rows, more: tuple[Row, ...]) -> bool:
         return answer(changed(rows, *more)) is None
@@ -179,7 +193,10 @@ def test_what_is_to_come_free_in_one_place_lets_a_gang_start_that_is_to_stay_tog
         return
     for proposal in wait.change.split("; or "):
         less, fewer = re.fullmatch(r"ask for (\d+) H100", proposal), re.fullmatch(r"ask for (\d+) nodes?", proposal)
-        if proposal == "write `mode: preferred`":
+        if (raised := re.fullmatch(r"raise its priority to (\d+)", proposal)) is not None:
+            assert helped(int(raised[1]))
+            assert not helped(int(raised[1]) - 1)
+        elif proposal == "write `mode: preferred`":
             assert starts(cluster, asker(count, nodes, TopologyMode.PREFERRED))
         elif less is not None:
             assert starts(cluster, asker(int(less[1]), nodes))

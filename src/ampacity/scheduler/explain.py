@@ -73,31 +73,31 @@ class Explainer:
             return broken, ()
         shortage, rule = _Shortage(self._board, self._holders, nodes), rules.topology
         if rule is not None and rule.mode is TopologyMode.REQUIRED and rule.level in self._site.levels_of(rule.tree):
-            return self._in_one_place(want, rule, shortage), ()
+            return self._in_one_place(want, rule, shortage)
         request = shortage.likeliest(want.spec.resources, count)
         fitting = shortage.fitting(request)
         if len(fitting) >= count:
             return hindrance(self._board, self._site, want.gang, request, fitting), ()
         return shortage.reason(request, count, len(fitting)), nodes
 
-    def _in_one_place(self, want: Want, rule: TopologyRule, everywhere: _Shortage) -> Reason:
+    def _in_one_place(self, want: Want, rule: TopologyRule, everywhere: _Shortage) -> tuple[Reason, Sequence[Node]]:
         """Of a gang that has to be in one place of a tree: what it lacks in the one where that is the least."""
         count, resources = want.size.minimum, want.spec.resources
         nearest = self._nearest_place(want, rule, everywhere.nodes)
         if nearest is None:
             fitting = everywhere.fitting(everywhere.likeliest(resources, count))
-            return too_scattered(rule, self._site, fitting, count)
+            return too_scattered(rule, self._site, fitting, count), ()
         path, shortage = nearest
         request = shortage.likeliest(resources, count)
         fitting = shortage.fitting(request)
         if len(fitting) >= count:
-            return hindrance(self._board, self._site, want.gang, request, fitting)
+            return hindrance(self._board, self._site, want.gang, request, fitting), ()
         there = everywhere.fitting(request)
         most = max(map(len, by_place(rule, self._site, there).values()), default=0)
         code, text, change = shortage.reason(request, count, most)
         where = f"has to be in one {rule.level} of {rule.tree}; in {'/'.join(path)}, where it lacks the least, it "
         scattered = "; or write `mode: preferred`" if len(there) >= count else ""
-        return code, f"{where}{text}", f"{change}{scattered}"
+        return (code, f"{where}{text}", f"{change}{scattered}"), everywhere.nodes
 
     def _nearest_place(
         self, want: Want, rule: TopologyRule, nodes: Sequence[Node]

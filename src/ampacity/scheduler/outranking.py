@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ampacity.model.fits import Free, holds, more, usable
 from ampacity.model.ids import AttemptId
 from ampacity.model.node import Node
 from ampacity.model.resources import Allocation
+from ampacity.model.rules import TopologyMode
+from ampacity.model.site import Site
 
 from .board import Board
 from .gang import is_by_node
+from .hindrance import by_place
 from .order import Shape, Want
 from .ordering.fair import LARGEST_PRIORITY
 from .place import alternatives
@@ -29,6 +32,7 @@ class Outranking:
 
     Attributes:
         chosen: those that the plan has told to leave, or to go elsewhere.
+        alone: whether no two shapes wait that have to be among neighbours: for one a plan all nodes are looked at.
     """
 
     state: State
@@ -36,10 +40,16 @@ class Outranking:
     chosen: Collection[AttemptId]
     seq: int = field(init=False)
     enabled: bool = field(init=False)
+    site: Site = field(init=False)
+    pooled: bool = field(init=False)
+    alone: bool = field(init=False)
     _known: dict[tuple[Shape, str, int], int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        marked, shapes = self.state.fleet.marked, self.state.line.shapes.values()
         self.seq, self.enabled = self.state.seq, self.state.policy.preemption.enabled
+        self.site, self.pooled = marked.site, marked.is_pooled
+        self.alone = sum(shape.rules.topology is not None or shape.name is not None for shape in shapes) < 2
 
     def say(self, want: Want, nodes: Sequence[Node]) -> str:
         """``raise its priority to 101``; empty where no priority would do.
@@ -47,7 +57,11 @@ class Outranking:
         Args:
             nodes: those that its rules let it go to.
         """
-        if not self.enabled or not is_by_node(want.gang):
+        rules, gang = want.gang.rules, replace(want.gang, rules=replace(want.gang.rules, topology=None))
+        if not self.enabled or not is_by_node(gang) or (self.pooled and gang.size.minimum > 1):
+            return ""
+        rule = rules.topology
+        if rule is not None and not (self.alone and rule.level in self.site.levels_of(rule.tree)):
             return ""
         key = want.shape, str(want.spec.queue), want.spec.priority
         if key not in self._known:
@@ -62,9 +76,16 @@ class Outranking:
         for priority in sorted(each for each in known if want.spec.priority <= each < LARGEST_PRIORITY):
             emptied = [(node, _without(free, victims, priority)) for node, free, victims in rooms]
             for request in alternatives(want.spec.resources):
-                if sum(holds(node, free, request) for node, free in emptied) >= want.size.minimum:
+                if self._are_enough(want, [node for node, free in emptied if holds(node, free, request)]):
                     return priority + 1
         return None
+
+    def _are_enough(self, want: Want, nodes: Sequence[Node]) -> bool:
+        """Whether so many of them are in one place, where they have to be."""
+        rule, count = want.gang.rules.topology, want.size.minimum
+        if rule is None or rule.mode is not TopologyMode.REQUIRED:
+            return len(nodes) >= count
+        return any(len(each) >= count for each in by_place(rule, self.site, nodes).values())
 
     def _victims(self, want: Want, node: Node) -> list[Victim]:
         found = [

@@ -13,7 +13,7 @@ from ampacity.model.event import Row
 from ampacity.model.policy import SchedulerPolicy
 from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.resources import Range
-from ampacity.model.rules import ApartRule, PlacementRules, TopologyRule
+from ampacity.model.rules import ApartRule, PlacementRules, TopologyMode, TopologyRule
 from ampacity.model.workload import GivingWay
 from scheduler_cluster import node, rows_of
 from scheduler_life import Life
@@ -60,10 +60,24 @@ def test_none_is_proposed_where_places_are_not_taken_or_more_than_room_is_needed
     assert proposed(off, n1, one, asks("big", "H100:8")) == []
     gang = asks("big", "H100:8", nodes=2)
     assert proposed(n1, n2, one, two, gang) == ["raise its priority to 1"]
-    tied = PlacementRules(topology=TopologyRule(tree="fabric", level="leaf"))
-    assert proposed(n1, n2, one, two, asks("big", "H100:8", nodes=2, rules=tied)) == []
+    tied = PlacementRules(topology=TopologyRule(tree="fabric", level="leaf", mode=TopologyMode.REQUIRED))
+    assert proposed(n1, n2, one, two, asks("big", "H100:8", nodes=2, rules=tied)) == [], "they are in no leaf"
     shy = PlacementRules(apart=ApartRule(workloads=("name-one",)))
     assert proposed(n1, n2, one, two, asks("big", "H100:8", nodes=2, rules=shy)) == []
+
+
+def test_a_gang_that_is_to_stay_together_outranks_those_in_one_place() -> None:
+    nodes = [replace(node(f"n{index}", devices=8), trees={"fabric": ("s", f"l{index // 2}")}) for index in range(4)]
+    runners = [runs(f"w{index}", "H100:8", [on], priority=10 * index) for index, on in enumerate(nodes)]
+    tied = PlacementRules(topology=TopologyRule(tree="fabric", level="leaf", mode=TopologyMode.REQUIRED))
+    gang = asks("big", "H100:8", nodes=2, rules=tied)
+    assert proposed(*nodes, *runners, gang) == ["raise its priority to 11"]
+    made = planned(*nodes, *runners, asks("big", "H100:8", nodes=2, rules=tied, priority=11))
+    assert [place.node for each in made.promises for place in each.placements] == ["n0", "n1"]
+    other = asks("other", "H100:4", nodes=2, rules=tied, at=1.0)
+    assert proposed(*nodes, *runners, gang, other) == [], "not every plan looks for both of them"
+    loose = PlacementRules(topology=replace(tied.topology, mode=TopologyMode.PREFERRED))
+    assert proposed(*nodes, *runners, asks("big", "H100:8", nodes=2, rules=loose)) == ["raise its priority to 11"]
 
 
 def test_nobody_counts_who_leaves_for_another_already() -> None:
