@@ -33,6 +33,8 @@ class Secrets:
 
         Raises:
             InvalidSpec: the name or the value cannot be.
+            SecretsUnreadable: there is a key, and it cannot be used.
+            StoreError: it cannot be written.
         """
         secret = Secret(project=project, name=check_name(name), changed_at=self._clock(), by=by)
         check_value(value)

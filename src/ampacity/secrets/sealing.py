@@ -6,6 +6,7 @@ data: one that was moved under another name does not open.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from ampacity.model.errors import SecretsUnreadable
+from ampacity.model.errors import SecretsUnreadable, StoreError
 
 _VERSION = b"\x01"
 _ID_BYTES, _NONCE_BYTES, _KEY_BYTES = 8, 12, 32
@@ -151,14 +152,20 @@ def read_private(path: Path) -> bytes | None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write by write, fsync and rename, with mode 0600. Raises ``OSError``."""
+    """Write by write, fsync and rename, with mode 0600. Raises ``StoreError``: the file is then as it was."""
     fresh = path.with_name(f".{path.name}.new")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        hint = "Nothing was changed. See to the disk and to whom the state folder belongs, and do it again."
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.", hint=hint) from error
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -197,6 +197,22 @@ def test_a_node_shows_its_devices_their_links_and_the_nearest_network(
     assert amp("nodes", "show", "n9").stderr.startswith("error: There is no node 'n9'.")
 
 
+def test_a_node_shows_its_instances_and_what_is_partitioned_into_none(
+    amp: Amp, amp_json: Amp, client: ClientDouble
+) -> None:
+    view = a_node("n1", gpus=1)
+    part = replace(view.node.devices[0], kind="H100-1g.10gb", profile="1g.10gb", instance="9/0", bus="0000:1a:00.0")
+    problem = "nvidia device 1 (NVIDIA H100, 0000:1b:00.0) is in MIG mode and has no instances"
+    node = replace(view.node, devices=(part,), hardware=Hardware(problems=(problem,)))
+    client.node_views["n1"] = replace(view, node=node)
+    told = amp("nodes", "show", "n1").stdout
+    (line,) = (line for line in told.splitlines() if "H100-1g.10gb" in line)
+    assert "0000:1a:00.0" in line
+    assert f"problem    {problem}" in told.splitlines()
+    (device,) = amp_json("nodes", "show", "n1")["node"]["node"]["devices"]
+    assert (device["profile"], device["instance"]) == ("1g.10gb", "9/0")
+
+
 def test_logs_of_several_replicas_and_nodes(amp: Amp, client: ClientDouble) -> None:
     view = client.add("s", "service", replicas=2)
     client.say(view, "up", replica=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampacity.model.errors import InvalidSpec, NotFound, SecretsUnreadable
+from ampacity.model.errors import InvalidSpec, NotFound, SecretsUnreadable, StoreError
 from ampacity.model.ids import Project
 from ampacity.secrets.keeper import Secrets, open_secrets
 from ampacity.secrets.sealing import KeyFile, Keys
@@ -268,6 +270,28 @@ def test_an_old_key_file_that_is_not_whole_is_said_by_its_own_name(secrets: Secr
     old.touch(0o600)
     with pytest.raises(SecretsUnreadable, match=r"secret\.key\.old is empty"):
         secrets.reveal(P, ["A"])
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "another"])
+def test_a_disk_without_room_is_said_and_loses_nothing(
+    secrets: Secrets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if not first:
+        secrets.put(P, "A", VALUE, by="me")
+    before = contents(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for call in (lambda: secrets.put(P, "A", b"new", by="me"), secrets.rotate_key):
+            with pytest.raises(StoreError, match="cannot be written: No space left on device") as refused:
+                call()
+            assert str(tmp_path) in refused.value.message
+            assert "Nothing was changed" in refused.value.hint
+    assert contents(tmp_path) == before
+    secrets.put(P, "B", VALUE, by="me")
+    assert secrets.reveal(P, ["B"]) == {"B": VALUE}
 
 
 @pytest.mark.parametrize("content", ["{}", "", '{"format": 1, "secrets": [7]}', '{"format": "\udcff"}'])
