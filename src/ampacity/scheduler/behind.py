@@ -106,15 +106,26 @@ class Behind:
         if not all(self._would_follow(group, want, each) for each in kept):
             return []
         first = min(self.served.scores[each.reservation.workload, each.reservation.replica] for each in kept)
-        most = self._score(group, want, LARGEST_PRIORITY)
+        least = self._before(group, want, first)
+        return [] if least is None else [f"raise its priority to {least}"]
+
+    def to_be_first(self, group: Group, want: Want) -> int | None:
+        """The smallest priority with which nobody of its queue is ahead of it; ``None`` = there is none."""
+        heads, own = self.served.ordered.get(group.queue, ()), (want.workload.id, want.replica.index)
+        scores = [head.score for head in heads if (head.want.workload.id, head.want.replica.index) != own]
+        return self._before(group, want, min(scores)) if scores else want.spec.priority
+
+    def _before(self, group: Group, want: Want, first: Score) -> int | None:
+        """The smallest priority with which it stands before that one."""
+        low, high = want.spec.priority - 1, LARGEST_PRIORITY
+        most = self._score(group, want, high)
         if most is None or most > first:
-            return []
-        low, high = want.spec.priority, LARGEST_PRIORITY
+            return None
         while high - low > 1:
             middle = (low + high) // 2
             score = self._score(group, want, middle)
             low, high = (low, middle) if score is not None and score < first else (middle, high)
-        return [f"raise its priority to {high}"]
+        return high
 
     def _would_follow(self, group: Group, want: Want, kept: Kept) -> bool:
         """Whether the turn of that one would be its own, were it ahead of it: in the same line, asking for no more (of
