@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,10 @@ from ampacity.model.ids import DEFAULT_PROJECT, Owner, QueueName
 from ampacity.model.plan import Plan, WaitCode
 from ampacity.model.policy import BackfillName, BackfillPolicy, OrderName, Points, SchedulerPolicy, Sharing
 from ampacity.model.queue import Queue
+from ampacity.model.resources import Range
 from ampacity.model.workload import WorkloadPhase
 from ampacity.scheduler import build, plan
+from ampacity.scheduler.moment import Moment
 from ampacity.scheduler.queues.accounts import fairness, tick
 from scheduler_cluster import node, request, rows_of, running, workload
 
@@ -228,13 +231,24 @@ def test_shares_are_shared_again_below() -> None:
     assert (standing["top"].used["cpus"], standing["top"].share, standing["top"].waiting) == (4000, 0.5, 12)
 
 
-def test_an_elastic_gang_grows_as_far_as_its_queue_may() -> None:
-    from ampacity.model.resources import Range
-
+@pytest.mark.parametrize("limit", range(1, 10))
+def test_an_elastic_gang_grows_as_far_as_its_queue_may(limit: int) -> None:
     gang = workload("w1", request(cpus=1), num_nodes=Range.at_least(1), queue="a")
-    nodes = [node(f"n{index}", cpus=1) for index in range(5)]
-    made = plan(build(rows_of(*nodes, queue("a", quota={"cpus": 3000}, borrows=False), gang)), 0.0)
-    assert len(made.starts[0].placements) == 3
+    nodes = [node(f"n{index}", cpus=1) for index in range(8)]
+    made = plan(build(rows_of(*nodes, queue("a", quota={"cpus": limit * 1000}, borrows=False), gang)), 0.0)
+    assert len(made.starts[0].placements) == min(limit, 8)
+
+
+@pytest.mark.parametrize("passed_over", itertools.product([False, True], repeat=4))
+def test_heads_are_looked_at_one_after_the_other_whatever_is_passed_over(passed_over: tuple[bool, ...]) -> None:
+    state = build(rows_of(*(workload(f"w{index}", request(cpus=1 + index)) for index in range(len(passed_over)))))
+    heads = Moment(state, 0.0).heads("default")
+    left = [head for head, over in zip(heads.ordered, passed_over, strict=True) if not over]
+    kept = {head.group for head in left}
+    for head in left:
+        assert heads.peek(lambda group: group not in kept) is head
+        heads.done(head)
+    assert heads.peek(lambda group: group not in kept) is None
 
 
 def test_a_policy_holds_from_the_moment_on_when_it_is_set() -> None:

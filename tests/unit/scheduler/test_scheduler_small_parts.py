@@ -212,6 +212,10 @@ def test_rates_below_one_step_a_second_tell_a_ratio_as_well() -> None:
     others = [{"H100": 0.4, "A100": 0.1}]
     found = rates(["A100"], given={}, measured={"H100": 1.0}, others=others)
     assert found["A100"].steps_per_s == pytest.approx(0.25)
+    in_part = [*others, {"H100": 9.0}, {"A100": 9.0}]
+    assert rates(["A100"], given={}, measured={"H100": 1.0}, others=in_part) == found, (
+        "of the two kinds both are needed"
+    )
 
 
 # Orders ---------------------------------------------------------------------------------------------------------------
