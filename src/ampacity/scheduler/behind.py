@@ -13,6 +13,7 @@ from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import WaitCode
 from ampacity.model.policy import SchedulerPolicy, Sharing
 from ampacity.model.quantities import print_duration
+from ampacity.model.resources import Range, ResourceRequest
 
 from .backfill.held import Kept
 from .beside import Beside
@@ -72,7 +73,10 @@ class Behind:
         return [*self._shorter(group, want, kept), *self._less(group, want, kept), *self._ahead(group, want, kept)]
 
     def _shorter(self, group: Group, want: Want, kept: Sequence[Kept]) -> list[str]:
-        """The longest that it may last to have ended before what is held is needed."""
+        """The longest that it may last to have ended before what is held is needed. With a deadline it would be less
+        urgent if it took less time: then others may come to be ahead of it."""
+        if want.deadline is not None:
+            return []
         for at in sorted({each.from_s for each in kept}, reverse=True):
             left = [each for each in kept if each.from_s < at]
             lasts_s = int(at - self.beside.now)
@@ -85,7 +89,7 @@ class Behind:
 
     def _less(self, group: Group, want: Want, kept: Sequence[Kept]) -> list[str]:
         """With how much of one thing, or on how many nodes, it has room beside what is held."""
-        if not self.beside.tells(want.gang) or self._barred(group, want, kept):
+        if not self.beside.tells(want.gang) or self._barred(group, want, kept) or self._size_counts(want):
             return []
         nodes, count, found = self.beside.nodes(want.gang, kept), want.size.minimum, list[str]()
         for request in alternatives(want.gang.resources):
@@ -97,6 +101,12 @@ class Behind:
             if 0 < fitting < count:
                 found.append(f"ask for {fitting} node{'' if fitting == 1 else 's'}")
         return list(dict.fromkeys(found))
+
+    def _size_counts(self, want: Want) -> bool:
+        """Whether others come to be ahead of it when it asks for less."""
+        spec = replace(want.spec, resources=ResourceRequest())
+        smaller = replace(want, spec=spec, gang=replace(want.gang, size=Range.exactly(1)))
+        return turn_of(self.order, smaller) > turn_of(self.order, want)
 
     def _barred(self, group: Group, want: Want, kept: Sequence[Kept]) -> bool:
         return self.beside.barred(group.queue, wanted(want), kept) is not None

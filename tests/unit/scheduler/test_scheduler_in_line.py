@@ -49,6 +49,18 @@ def test_one_behind_others_is_told_of_less_that_leaves_alone_what_is_held() -> N
     assert found.change.split("; or ")[1:] == ["ask for 1 H100", "raise its priority to 1"]
 
 
+def test_nothing_is_proposed_by_which_it_would_come_to_stand_behind_others() -> None:
+    """With Slurm's factors less is worth less, and with a deadline shorter work is less urgent."""
+    busy = running("w1", N1, request("H100:2"), lasts_s=7200.0), running("w2", N2, request("H100:4"))
+    head = workload("head", request("H100:3"), created_at=0.0, limit_s=900.0)
+    other = workload("other", request("H100:2"), created_at=60.0, limit_s=9000.0)
+    assert "ask for 1 H100" in why("other", *busy, head, other).change
+    assert "ask for" not in why("other", *busy, head, other, SchedulerPolicy(order=OrderName.MULTIFACTOR)).change
+    dated = workload("other", request("H100:2"), created_at=60.0, limit_s=9000.0, deadline=9e6)
+    assert "max_duration" in why("other", *busy, head, other).change
+    assert "max_duration" not in why("other", *busy, head, dated).change
+
+
 def test_only_those_count_who_start_before_it_has_ended() -> None:
     busy = running("w1", N1, request("H100:3"), lasts_s=50.0), running("w2", N2, request("H100:3"), lasts_s=200.0)
     heads = [workload(f"head{index}", request("H100:4"), created_at=float(index), limit_s=900.0) for index in range(2)]
