@@ -173,6 +173,14 @@ def test_where_nothing_is_learned_of_a_kind_what_is_left_of_the_limit_counts(ord
     assert starts(long, beyond, order=order) == ["w4", "w1"], "what has run for longer than it may has a second left"
 
 
+def test_gittins_holds_a_limit_against_what_was_learned_of_others() -> None:
+    """The steady ones take 1,000 s, as far as that is known: to within a half."""
+    steady, same = workload("b1", created_at=2.0), history("b", *([1000.0] * 10))
+    for limit_s, first in ((600.0, "a1"), (1700.0, "b1")):
+        limited = workload("a1", created_at=1.0, limit_s=limit_s)
+        assert starts(limited, steady, same, order=OrderName.GITTINS)[0] == first
+
+
 def test_least_attained_service() -> None:
     served, fresh = workload("w1", created_at=1.0, ran_s=500.0), workload("w2", created_at=2.0)
     assert starts(served, fresh, order=OrderName.LEAST_ATTAINED) == ["w2", "w1"]
@@ -239,7 +247,7 @@ def test_an_elastic_gang_grows_as_far_as_its_queue_may(limit: int) -> None:
     assert len(made.starts[0].placements) == min(limit, 8)
 
 
-@pytest.mark.parametrize("passed_over", itertools.product([False, True], repeat=4))
+@pytest.mark.parametrize("passed_over", list(itertools.product([False, True], repeat=4)))
 def test_heads_are_looked_at_one_after_the_other_whatever_is_passed_over(passed_over: tuple[bool, ...]) -> None:
     state = build(rows_of(*(workload(f"w{index}", request(cpus=1 + index)) for index in range(len(passed_over)))))
     heads = Moment(state, 0.0).heads("default")
