@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from math import inf
@@ -16,8 +16,8 @@ from ampacity.model.quantities import print_duration
 from ampacity.model.resources import Range, ResourceRequest
 
 from .backfill.held import Kept
-from .beside import Beside
-from .order import Group, Want, turn_of
+from .beside import Beside, Holding, holding
+from .order import Group, Shape, Want, turn_of
 from .ordering.base import Order
 from .ordering.fair import LARGEST_PRIORITY
 from .place import alternatives
@@ -44,6 +44,7 @@ class Behind:
     order: Order
     policy: SchedulerPolicy
     names: Mapping[WorkloadId, str]
+    _known: dict[tuple[Shape, Holding], list[str]] = field(default_factory=dict)
 
     def reason(self, group: Group, want: Want) -> Reason:
         kept = self.in_the_way(group, want)
@@ -91,8 +92,14 @@ class Behind:
         """With how much of one thing, or on how many nodes, it has room beside what is held."""
         if not self.beside.tells(want.gang) or self._barred(group, want, kept) or self._size_counts(want):
             return []
-        nodes, count, found = self.beside.nodes(want.gang, kept), want.size.minimum, list[str]()
-        for request in alternatives(want.gang.resources):
+        key = want.shape, holding(kept)
+        if key not in self._known:
+            self._known[key] = self._smaller(want.shape, kept)
+        return self._known[key]
+
+    def _smaller(self, shape: Shape, kept: Sequence[Kept]) -> list[str]:
+        nodes, count, found = self.beside.nodes(shape, kept), shape.size.minimum, list[str]()
+        for request in alternatives(shape.resources):
             for dimension in dimensions(request):
                 most = most_to_ask(nodes, request, dimension, count)
                 if 0 < most < needed_of(request, dimension):
