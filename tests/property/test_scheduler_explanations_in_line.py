@@ -198,7 +198,9 @@ def test_what_queues_are_said_to_borrow_and_lend_lets_it_start(
 
 
 def _check_quota(rows: Rows, wait: Wait, queues: Sequence[Queue]) -> None:
-    found = re.search(r"write (.+) in the queue file(, with what .*)?$", wait.change)
+    found = re.search(
+        r"write (.+?) in the queue file(, with what .*)?(?:; or raise its priority to \d+)?$", wait.change
+    )
     assert found is not None, wait.change
     by_name = {str(queue.name): queue for queue in queues}
     for key, text, name in re.findall(r"`(borrow|lend): ({.*?})` for (\w+)", found[1]):
@@ -230,3 +232,53 @@ def _check_quota(rows: Rows, wait: Wait, queues: Sequence[Queue]) -> None:
 def _less(amounts: object) -> dict[str, int]:
     assert isinstance(amounts, dict)
     return {name: amount - 1000 for name, amount in amounts.items()}
+
+
+@given(
+    quota=st.integers(0, 8),
+    lent=st.none() | st.integers(0, 2),
+    kept=st.integers(0, 14),
+    running_jobs=st.lists(st.tuples(st.integers(1, 3), st.sampled_from([-50, 0, 30, 60])), max_size=4),
+    heads=st.lists(st.builds(Job, devices=st.integers(1, 4), priority=st.sampled_from([0, 40])), max_size=3),
+    asker=st.builds(Job, devices=st.integers(1, 4), nodes=st.integers(1, 2), priority=st.sampled_from([0, 40])),
+    order=st.sampled_from([OrderName.FAIR, OrderName.PRIORITY, OrderName.FIFO]),
+)
+@settings(max_examples=250, deadline=None)
+def test_with_the_priority_proposed_others_of_its_queue_leave_enough_to_it(
+    quota: int,
+    lent: int | None,
+    kept: int,
+    running_jobs: list[tuple[int, int]],
+    heads: list[Job],
+    asker: Job,
+    order: OrderName,
+) -> None:
+    """There is room for all that wait; the queue's limit, or what another keeps, is in the way."""
+    own = Queue(
+        name=QueueName("a"), quota={"H100": quota * 1000}, borrowing={} if lent is None else {"H100": lent * 1000}
+    )
+    other = Queue(name=QueueName("b"), quota={"H100": kept * 1000}, lends=False)
+    machines = [node(f"x{index}", devices=4) for index in range(4)] + [
+        node(f"m{index}", devices=4) for index in range(6)
+    ]
+    busy = []
+    for index, (devices, priority) in enumerate(running_jobs):
+        parts = running(f"w{index}", machines[index], request(f"H100:{devices}", cpus=0), queue="a")
+        busy.append(
+            tuple(
+                replace(row, spec=replace(row.spec, priority=priority)) if isinstance(row, SpecRevision) else row
+                for row in parts
+            )
+        )
+    line = [submitted(f"h{index}", job, float(index)) for index, job in enumerate(heads)]
+    policy = SchedulerPolicy(order=order)
+    rows = rows_of(*machines, own, other, *busy, *line, submitted("asker", asker, 9.0), policy)
+    wait = answer(rows)
+    raised = re.search(r"raise its priority to (\d+)$", wait.change) if wait is not None else None
+    if wait is None or wait.code is not WaitCode.QUOTA or raised is None:
+        return
+    event("raised")
+    own_spec = next(row for row in all_of(rows) if isinstance(row, SpecRevision) and row.workload == "asker")
+    higher = replace(own_spec, spec=replace(own_spec.spec, priority=int(raised[1])))
+    made = plan(build(rows_of(*all_of(rows), higher)), 0.0)
+    assert "asker" in [each.workload for each in (*made.promises, *made.starts)]

@@ -13,6 +13,7 @@ from ampacity.model.ids import WorkloadId
 from ampacity.model.plan import WaitCode
 from ampacity.model.policy import SchedulerPolicy, Sharing
 from ampacity.model.quantities import print_duration
+from ampacity.model.resources import Range, ResourceRequest
 
 from .backfill.held import Kept
 from .beside import Beside
@@ -72,7 +73,10 @@ class Behind:
         return [*self._shorter(group, want, kept), *self._less(group, want, kept), *self._ahead(group, want, kept)]
 
     def _shorter(self, group: Group, want: Want, kept: Sequence[Kept]) -> list[str]:
-        """The longest that it may last to have ended before what is held is needed."""
+        """The longest that it may last to have ended before what is held is needed. With a deadline it would be less
+        urgent if it took less time: then others may come to be ahead of it."""
+        if want.deadline is not None:
+            return []
         for at in sorted({each.from_s for each in kept}, reverse=True):
             left = [each for each in kept if each.from_s < at]
             lasts_s = int(at - self.beside.now)
@@ -85,7 +89,7 @@ class Behind:
 
     def _less(self, group: Group, want: Want, kept: Sequence[Kept]) -> list[str]:
         """With how much of one thing, or on how many nodes, it has room beside what is held."""
-        if not self.beside.tells(want.gang) or self._barred(group, want, kept):
+        if not self.beside.tells(want.gang) or self._barred(group, want, kept) or self._size_counts(want):
             return []
         nodes, count, found = self.beside.nodes(want.gang, kept), want.size.minimum, list[str]()
         for request in alternatives(want.gang.resources):
@@ -98,6 +102,12 @@ class Behind:
                 found.append(f"ask for {fitting} node{'' if fitting == 1 else 's'}")
         return list(dict.fromkeys(found))
 
+    def _size_counts(self, want: Want) -> bool:
+        """Whether others come to be ahead of it when it asks for less."""
+        spec = replace(want.spec, resources=ResourceRequest())
+        smaller = replace(want, spec=spec, gang=replace(want.gang, size=Range.exactly(1)))
+        return turn_of(self.order, smaller) > turn_of(self.order, want)
+
     def _barred(self, group: Group, want: Want, kept: Sequence[Kept]) -> bool:
         return self.beside.barred(group.queue, wanted(want), kept) is not None
 
@@ -106,15 +116,26 @@ class Behind:
         if not all(self._would_follow(group, want, each) for each in kept):
             return []
         first = min(self.served.scores[each.reservation.workload, each.reservation.replica] for each in kept)
-        most = self._score(group, want, LARGEST_PRIORITY)
+        least = self._before(group, want, first)
+        return [] if least is None else [f"raise its priority to {least}"]
+
+    def to_be_first(self, group: Group, want: Want) -> int | None:
+        """The smallest priority with which nobody of its queue is ahead of it; ``None`` = there is none."""
+        heads, own = self.served.ordered.get(group.queue, ()), (want.workload.id, want.replica.index)
+        scores = [head.score for head in heads if (head.want.workload.id, head.want.replica.index) != own]
+        return self._before(group, want, min(scores)) if scores else want.spec.priority
+
+    def _before(self, group: Group, want: Want, first: Score) -> int | None:
+        """The smallest priority with which it stands before that one."""
+        low, high = want.spec.priority - 1, LARGEST_PRIORITY
+        most = self._score(group, want, high)
         if most is None or most > first:
-            return []
-        low, high = want.spec.priority, LARGEST_PRIORITY
+            return None
         while high - low > 1:
             middle = (low + high) // 2
             score = self._score(group, want, middle)
             low, high = (low, middle) if score is not None and score < first else (middle, high)
-        return [f"raise its priority to {high}"]
+        return high
 
     def _would_follow(self, group: Group, want: Want, kept: Kept) -> bool:
         """Whether the turn of that one would be its own, were it ahead of it: in the same line, asking for no more (of

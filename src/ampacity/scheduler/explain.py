@@ -34,7 +34,7 @@ class Explainer:
         """``chosen``: those that the plan has told to leave."""
         self._board, self._site = board, state.fleet.marked.site
         self._holders = Holders(state, board)
-        self._outranking = Outranking(state, board, chosen)
+        self.outranking = Outranking(state, board, chosen)
         self._reasons: dict[Shape, tuple[Reason, Sequence[Node]]] = {}
 
     @cached_property
@@ -46,7 +46,7 @@ class Explainer:
         if want.shape not in self._reasons:
             self._reasons[want.shape] = self._reason(want)
         (code, text, change), nodes = self._reasons[want.shape]
-        raised = self._outranking.say(want, nodes) if nodes else ""
+        raised = self.outranking.say(want, nodes) if nodes else ""
         return code, text, "; or ".join(part for part in (change, raised) if part)
 
     def _reason(self, want: Want) -> tuple[Reason, Sequence[Node]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ampacity.model.fits import Free, holds, more, usable
@@ -78,6 +78,16 @@ class Outranking:
             for request in alternatives(want.spec.resources):
                 if self._are_enough(want, [node for node, free in emptied if holds(node, free, request)]):
                     return priority + 1
+        return None
+
+    def least_of_all(self, want: Want, suffices: Callable[[Iterable[tuple[Node, Allocation]]], bool]) -> int | None:
+        """The smallest priority with which all that may be stopped for it suffices, wherever that is."""
+        if not self.enabled:
+            return None
+        victims = [(each, node, held) for node in self.board.known() for each, held in self._victims(want, node)]
+        for priority in sorted({each for each, _, _ in victims if want.spec.priority <= each < LARGEST_PRIORITY}):
+            if suffices((node, held) for each, node, held in victims if each <= priority):
+                return priority + 1
         return None
 
     def _are_enough(self, want: Want, nodes: Sequence[Node]) -> bool:

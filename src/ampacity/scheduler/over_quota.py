@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
+from ampacity.model.amounts import given
+from ampacity.model.node import Node
 from ampacity.model.plan import WaitCode
+from ampacity.model.resources import Allocation
 
 from .behind import ONCE, Behind
 from .explain import Explainer
 from .order import Entries, Entry, Group, Turn, Want, turn_of
 from .queues.raising import raised
+from .queues.shares import kinds_of
 from .queues.words import say_barred
 from .waiting import Reason
 
@@ -39,8 +43,28 @@ class OverQuota:
             if other is not WaitCode.INSUFFICIENT:
                 return other, missing, mending  # then no quota would help
             return code, f"{text} Nor is there room: it {missing}", f"{changes}; and besides {mending}"
-        held = self._held(group, want)
-        return (code, f"{text} Its room is held for {held}.", f"{changes}; {ONCE}") if held else (code, text, changes)
+        if held := self._held(group, want):
+            return code, f"{text} Its room is held for {held}.", f"{changes}; {ONCE}"
+        return code, text, "; or ".join(part for part in (changes, self._outrank(group, want)) if part)
+
+    def _outrank(self, group: Group, want: Want) -> str:
+        """With which priority others of its queue would leave enough to it. Where more than one resource is short,
+        that is not sure."""
+        (bar, amounts), beside = self.behind.served.barred[group], self.behind.beside
+        others = {resource: amount for resource, amount in amounts.items() if resource != bar.resource}
+        first = self.behind.to_be_first(group, want)
+        if first is None or beside.barred(group.queue, others, ()) is not None:
+            return ""
+        if any(other.queue == group.queue and other not in self._entries for other in self.behind.served.barred):
+            return ""  # one that stands in no line may be ahead of it, whatever its priority
+
+        def suffices(held: Iterable[tuple[Node, Allocation]]) -> bool:
+            purse = beside.purse.twin(beside.board)
+            purse.release(group.queue, given((allocation, kinds_of(node).get) for node, allocation in held))
+            return purse.barred(group.queue, amounts) is None
+
+        least = self.explainer.outranking.least_of_all(want, suffices)
+        return "" if least is None else f"raise its priority to {max(first, least)}"
 
     def _let_use(self, group: Group, want: Want) -> str:
         barring, beside = self.behind.served.barred[group], self.behind.beside

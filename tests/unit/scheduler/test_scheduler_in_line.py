@@ -8,6 +8,7 @@ from ampacity.model.event import Row
 from ampacity.model.ids import QueueName
 from ampacity.model.plan import Wait, WaitCode
 from ampacity.model.policy import BackfillPolicy, OrderName, SchedulerPolicy
+from ampacity.model.preemption import PreemptionPolicy
 from ampacity.model.queue import Queue
 from ampacity.model.resources import Counted, Range
 from ampacity.model.site import Site
@@ -48,6 +49,18 @@ def test_one_behind_others_is_told_of_less_that_leaves_alone_what_is_held() -> N
     assert found.change.split("; or ")[1:] == ["ask for 1 H100", "raise its priority to 1"]
 
 
+def test_nothing_is_proposed_by_which_it_would_come_to_stand_behind_others() -> None:
+    """With Slurm's factors less is worth less, and with a deadline shorter work is less urgent."""
+    busy = running("w1", N1, request("H100:2"), lasts_s=7200.0), running("w2", N2, request("H100:4"))
+    head = workload("head", request("H100:3"), created_at=0.0, limit_s=900.0)
+    other = workload("other", request("H100:2"), created_at=60.0, limit_s=9000.0)
+    assert "ask for 1 H100" in why("other", *busy, head, other).change
+    assert "ask for" not in why("other", *busy, head, other, SchedulerPolicy(order=OrderName.MULTIFACTOR)).change
+    dated = workload("other", request("H100:2"), created_at=60.0, limit_s=9000.0, deadline=9e6)
+    assert "max_duration" in why("other", *busy, head, other).change
+    assert "max_duration" not in why("other", *busy, head, dated).change
+
+
 def test_only_those_count_who_start_before_it_has_ended() -> None:
     busy = running("w1", N1, request("H100:3"), lasts_s=50.0), running("w2", N2, request("H100:3"), lasts_s=200.0)
     heads = [workload(f"head{index}", request("H100:4"), created_at=float(index), limit_s=900.0) for index in range(2)]
@@ -69,24 +82,36 @@ def test_nothing_is_proposed_to_one_for_which_it_is_not_sure() -> None:
     assert why("small", soon, GANG, small, Site(licences={"matlab": 1})).change == "it starts once they have"
 
 
-def test_who_lacks_quota_is_told_what_to_write() -> None:
+def test_who_lacks_quota_is_told_what_to_write_and_whom_it_would_outrank() -> None:
     busy = running("w1", N1, request("H100:2"), queue="a")
     found = why("w", TIGHT, busy, workload("w", request("H100:3"), queue="a"))
     assert found.text == "needs 3 H100; the queue a uses 2 of 4 that it may use."
-    assert (
-        found.change == "1 H100 of that queue have to come free; or write `borrow: {H100: 1}` for a in the queue file"
-    )
+    assert found.change.split("; or ") == [
+        "1 H100 of that queue have to come free",
+        "write `borrow: {H100: 1}` for a in the queue file",
+        "raise its priority to 1",
+    ]
+
+
+def test_no_priority_is_proposed_to_who_lacks_quota_where_that_is_not_sure() -> None:
+    busy = running("w1", N1, request("H100:2", cpus=8), queue="a")
+    asker = workload("w", request("H100:3"), queue="a")
+    off = SchedulerPolicy(preemption=PreemptionPolicy(enabled=False))
+    assert "priority" not in why("w", TIGHT, busy, asker, off).change
+    two_short = replace(TIGHT, quota={"H100": 4000, "cpus": 8000})
+    assert "priority" not in why("w", two_short, busy, asker).change
+    again = workload("v", request("H100:3"), queue="a", not_before=1.0, failures=1)
+    made = plan(build(rows_of(N1, N2, TIGHT, busy, asker, again)), 2.0)
+    assert all("priority" not in wait.change for wait in made.waits), "one of them stands in no line"
 
 
 def test_who_lacks_quota_behind_others_is_told_what_is_enough_for_all() -> None:
     busy = running("w1", N1, request("H100:2"), queue="a")
     others = [workload(f"v{index}", request("H100:3"), queue="a", created_at=float(index)) for index in range(2)]
     found = why("w", TIGHT, busy, *others, workload("w", request("H100:3"), queue="a", created_at=9.0))
-    assert found.change.endswith(
-        "write `borrow: {H100: 7}` for a in the queue file, with what the 2 ahead of it would use"
-    )
+    assert "write `borrow: {H100: 7}` for a in the queue file, with what the 2 ahead of it would use" in found.change
     first = why("v0", TIGHT, busy, *others)
-    assert first.change.endswith("write `borrow: {H100: 1}` for a in the queue file")
+    assert "write `borrow: {H100: 1}` for a in the queue file; or raise its priority to 1" in first.change
 
 
 def test_who_would_find_no_room_either_is_told_both() -> None:

@@ -63,6 +63,10 @@ class Purse:
         """A queue has so much more, in one attempt more."""
         self._add(queue, amounts, 1)
 
+    def release(self, queue: str, amounts: Amounts) -> None:
+        """A queue has so much less."""
+        self._add(queue, amounts, -1)
+
     def give(self, attempt: Attempt) -> None:
         """As if the attempt were gone."""
         queue, amounts = self.shares.of[attempt.id]
