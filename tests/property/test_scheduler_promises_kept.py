@@ -15,11 +15,13 @@ from ampacity.model.ids import QueueName, WorkloadId, attempt_id
 from ampacity.model.plan import Plan, Reservation, Start
 from ampacity.model.policy import BackfillName, BackfillPolicy, OrderName, Points, SchedulerPolicy, Sharing
 from ampacity.model.queue import Queue
-from ampacity.model.resources import Range
+from ampacity.model.resources import Counted, Range, ResourceRequest
+from ampacity.model.site import Site
 from ampacity.model.workload import Replica, ReplicaPhase, Workload, WorkloadPhase
 from ampacity.scheduler import build, plan
 from scheduler_cluster import node, request, rows_of, workload
 
+SITE = Site(licences={"matlab": 3})
 NODES = (node("n1", devices=4, cpus=8), node("n2", devices=4, cpus=8), node("n3", devices=2, cpus=8))
 
 
@@ -34,6 +36,12 @@ class Job:
     queue: str
     owner: str
     priority: int = 0
+    licences: int = 0
+
+    @property
+    def resources(self) -> ResourceRequest:
+        licences = (Counted(name="matlab", amount=self.licences),) if self.licences else ()
+        return replace(request(self.ask, cpus=self.cpus), licences=licences)
 
 
 jobs = st.builds(
@@ -46,6 +54,7 @@ jobs = st.builds(
     part=st.sampled_from([0.1, 0.5, 1.0]),
     queue=st.sampled_from(["a", "b"]),
     owner=st.sampled_from(["anna", "ben"]),
+    licences=st.sampled_from([0, 0, 0, 1, 2]),
 )
 
 
@@ -53,7 +62,7 @@ class World:
     """Plays all events of a list of jobs; ``look`` sees each plan, before it is carried out."""
 
     def __init__(self, policy: SchedulerPolicy, queues: tuple[Queue, ...] = ()) -> None:
-        self.rows = rows_of(*NODES, *queues, policy)
+        self.rows = rows_of(*NODES, SITE, *queues, policy)
         self.state = build(self.rows)
         self.now = 0.0
         self.events: list[tuple[float, int, str, object]] = []
@@ -89,7 +98,7 @@ class World:
         self.write(
             *workload(
                 id,
-                request(job.ask, cpus=job.cpus),
+                job.resources,
                 num_nodes=Range.exactly(job.nodes),
                 created_at=self.now,
                 limit_s=float(job.limit_s),
@@ -156,9 +165,7 @@ class World:
 
 
 def fits_somewhere(job: Job) -> bool:
-    made = plan(
-        build(rows_of(*NODES, workload("w", request(job.ask, cpus=job.cpus), num_nodes=Range.exactly(job.nodes)))), 0.0
-    )
+    made = plan(build(rows_of(*NODES, SITE, workload("w", job.resources, num_nodes=Range.exactly(job.nodes)))), 0.0)
     return bool(made.starts)
 
 

@@ -370,3 +370,41 @@ def test_of_the_kinds_that_would_do_that_is_held_which_comes_free_first(ask: str
     made = plan(build(rows_of(N1, other, held("w1", "H100:4", 50.0), late, workload("head", request(ask)))), 0.0)
     (found,) = made.reservations
     assert (found.from_s, [place.node for place in found.placements]) == (50.0, ["n1"])
+
+
+def licensed(ask: str, amount: int = 1) -> ResourceRequest:
+    return replace(request(ask), licences=(Counted(name="matlab", amount=amount),))
+
+
+def test_who_waits_for_licences_is_expected_when_these_come_free_and_whose_they_are_is_said() -> None:
+    """There is room for it on n1 all the time."""
+    site = Site(licences={"matlab": 2})
+    holders = [running(f"w{at:.0f}", N2, licensed("H100:1"), lasts_s=at) for at in (50.0, 80.0)]
+    asker = workload("asker", licensed("H100:4", 2))
+    (found,) = planned(site, *holders, asker).reservations
+    assert (found.from_s, found.awaits, found.basis) == (80.0, ("w80.0.1", "w50.0.1"), Basis.LIMIT)
+    assert len(found.placements) == 1
+    endless = running("service", N2, licensed("H100:1"), lasts_s=None)
+    assert planned(site, holders[0], endless, workload("asker", licensed("H100:4", 2))).reservations[0].from_s > 50.0
+    assert planned(Site(licences={"matlab": 1}), holders[0], asker).reservations == (), "there never will be two"
+
+
+def test_nobody_is_let_past_with_a_licence_that_is_held_for_another() -> None:
+    site = Site(licences={"matlab": 2})
+    holder = running("holder", N2, licensed("H100:1"), lasts_s=50.0)
+    asker = workload("asker", licensed("H100:1", 2), created_at=0.0)
+    long = workload("long", licensed("H100:1"), created_at=1.0, limit_s=100.0)
+    short = workload("short", licensed("H100:1"), created_at=2.0, limit_s=40.0)
+    free = workload("free", request("H100:1"), created_at=3.0, limit_s=100.0)
+    made = planned(site, holder, asker, long, free)
+    assert started(made) == {"free"}
+    assert {each.workload: each.from_s for each in made.reservations}["asker"] == 50.0
+    assert started(planned(site, holder, asker, long, short, free)) == {"short", "free"}
+
+
+def test_two_that_wait_for_one_licence_are_expected_one_after_the_other() -> None:
+    site = Site(licences={"matlab": 1})
+    holder = running("holder", N2, licensed("H100:1"), lasts_s=50.0)
+    askers = [workload(name, licensed("H100:1"), created_at=at, limit_s=30.0) for at, name in enumerate(("a", "b"), 1)]
+    found = {each.workload: each.from_s for each in planned(site, holder, *askers).reservations}
+    assert found == {"a": 50.0, "b": 80.0}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ampacity.model.amounts import Amounts
 from ampacity.model.ids import NodeId
 from ampacity.model.plan import Placement, Reservation
-from ampacity.model.resources import Allocation, DeviceShare
+from ampacity.model.resources import Allocation, Counted, DeviceShare
 from ampacity.scheduler.board import Board, Mark
 from ampacity.scheduler.queues.purse import Purse
 
@@ -92,6 +93,7 @@ def _larger(one: Allocation, other: Allocation) -> Allocation:
         memory_bytes=max(one.memory_bytes, other.memory_bytes),
         disk_bytes=max(one.disk_bytes, other.disk_bytes),
         devices=tuple(devices.values()),
+        licences=_named(Counter(_amounts(one)) | Counter(_amounts(other))),
     )
 
 
@@ -103,4 +105,13 @@ def _beyond(wanted: Allocation, held: Allocation) -> Allocation:
         memory_bytes=max(0, wanted.memory_bytes - held.memory_bytes),
         disk_bytes=max(0, wanted.disk_bytes - held.disk_bytes),
         devices=tuple(DeviceShare(device=share.device, milli=milli) for share, milli in more if milli > 0),
+        licences=_named(Counter(_amounts(wanted)) - Counter(_amounts(held))),
     )
+
+
+def _amounts(allocation: Allocation) -> dict[str, int]:
+    return {each.name: each.amount for each in allocation.licences}
+
+
+def _named(amounts: Mapping[str, int]) -> tuple[Counted, ...]:
+    return tuple(Counted(name=name, amount=amount) for name, amount in sorted(amounts.items()) if amount > 0)

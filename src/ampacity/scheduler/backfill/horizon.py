@@ -109,8 +109,8 @@ class Horizon:
                 self.devices[row, step, slot] += milli
 
     def _ask(self, room: Board, request: ResourceRequest, rows: Ints) -> Times:
-        """The end of the first step after which a member fits; what is counted, licences and watts are not looked at:
-        who asks for them is taken to wait for all that ends there.
+        """The end of the first step after which a member fits; what is counted and watts are not looked at: who asks
+        for them is taken to wait for all that ends there. (Licences are no row's: :mod:`.licences`.)
 
         Step by step, and at each only those rows are looked at that have no room yet and where something more ends.
         """

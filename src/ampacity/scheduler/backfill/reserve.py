@@ -28,6 +28,7 @@ from ampacity.scheduler.queues.purse import Purse
 from ampacity.scheduler.queues.rules import Barred
 
 from .horizon import NOW, Horizon, Times, end_of, expected
+from .licences import Licences
 
 MOST_AWAITED = 4
 
@@ -57,12 +58,17 @@ class Reserve:
     purse: Purse
     attempts: Mapping[AttemptId, Attempt]
     now: float
+    _licences: Licences = field(init=False)
     _started: dict[int, list[tuple[float, Allocation]]] = field(default_factory=dict)
     _busy_until: dict[int, float] = field(default_factory=dict)
     _steps: dict[int, tuple[tuple[int, int], list[tuple[float, Free]]]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._licences = Licences(self.board, self.purse.shares, self.attempts, self.now)
+
     def put(self, row: int, until: float, allocation: Allocation) -> None:
         """Something was started on a row."""
+        self._licences.put(allocation, until)
         self._started.setdefault(row, []).append((until, allocation))
 
     def put_places(self, places: Iterable[Placement], until: float) -> None:
@@ -74,20 +80,28 @@ class Reserve:
 
     def claim(self, want: Want, expected_s: float) -> Claim | None:
         """The earliest places of a gang that finds no room now; ``None`` = nobody knows when there will be any."""
+        licensed = self._licences.free_at(want.gang.resources, want.size.minimum)
+        if licensed is None:
+            return None
+        least, lenders = licensed
         found = [
             (at, single, rows)
             for single in alternatives(want.gang.resources)
-            if (earliest := self._earliest(want.gang, single)) is not None
+            if (earliest := self._earliest(want.gang, single, least)) is not None
             for at, rows in (earliest,)
         ]
         if not found:
             return None
         at, single, rows = min(found, key=lambda each: each[0])
+        licences = self._licences.held_now(single, len(rows), at)
+        self._licences.claim(single, len(rows), at + expected_s)
         parts = [self._member(single, row, at) for row in rows.tolist()]
         for row in rows.tolist():
             self._busy_until[row] = max(at + expected_s, self._busy_until.get(row, 0.0))
-        reservation = self._reservation(want, at, self._on(rows.tolist()))
+        reservation = self._reservation(want, at, [*self._on(rows.tolist()), *lenders])
         held = {row: held for row, (_, held) in zip(rows.tolist(), parts, strict=True)}
+        if licences:  # they are no row's: the first one stands for all
+            held[int(rows[0])] = replace(held[int(rows[0])], licences=licences)
         places = tuple(placement for placement, _ in parts)
         return Claim(reservation=replace(reservation, placements=places), held=held)
 
@@ -112,7 +126,7 @@ class Reserve:
         return None
 
     def _reservation(self, want: Want, at: float, held_by: Iterable[Attempt]) -> Reservation:
-        ending = [attempt for attempt in held_by if end_of(attempt) <= at]
+        ending = list({attempt.id: attempt for attempt in held_by if end_of(attempt) <= at}.values())
         ending.sort(key=lambda attempt: (-end_of(attempt), attempt.id))
         return Reservation(
             workload=want.workload.id,
@@ -130,7 +144,10 @@ class Reserve:
             at[row] = self._after_starts(row, request)
         return at
 
-    def _earliest(self, gang: Gang, request: ResourceRequest) -> tuple[float, Ints] | None:
+    def _earliest(self, gang: Gang, request: ResourceRequest, least: float) -> tuple[float, Ints] | None:
+        """Args:
+        least: not before then.
+        """
         at = self.ready_at(request)
         for row, until in self._busy_until.items():
             at[row] = max(at[row], until)
@@ -141,7 +158,7 @@ class Reserve:
         else:
             groups = self._of_a_level(rule, at < inf)
         parts = [part for group in groups for part in self.board.fleet.marked.apart(group)]
-        places = [self._of(at, part, count) for part in parts]
+        places = [self._of(at, part, count, least) for part in parts]
         return min((each for each in places if each is not None), key=lambda each: each[0], default=None)
 
     def _of_a_level(self, rule: TopologyRule, may: Flags) -> list[Ints]:
@@ -185,13 +202,13 @@ class Reserve:
         self._steps[row] = (version, len(started)), steps
         return steps
 
-    def _of(self, at: Times, rows: Ints, count: int) -> tuple[float, Ints] | None:
+    def _of(self, at: Times, rows: Ints, count: int, least: float) -> tuple[float, Ints] | None:
         """The first ``count`` of these rows that come free. Those that come free last are taken, so that what is free
         now is left to others as far as can be."""
         if len(rows) < count:
             return None
         times = at[rows]
-        first = float(np.partition(times, count - 1)[count - 1])
+        first = max(least, float(np.partition(times, count - 1)[count - 1]))
         rows, times = rows[times <= first], times[times <= first]
         chosen = rows[np.lexsort((self.board.rank[rows], -times))][:count]
         if first == NOW:
