@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from ampacity.model.fits import Free, capacity, usable
-from ampacity.model.ids import AttemptId
+from ampacity.model.ids import AttemptId, NodeId
 from ampacity.model.node import Node, NodeCondition, TopologyPath
 from ampacity.model.plan import WaitCode
 from ampacity.model.resources import ResourceRequest
@@ -41,6 +41,11 @@ class Explainer:
     def _known(self) -> list[Node]:
         return self._board.known()
 
+    @cached_property
+    def _frees(self) -> Mapping[NodeId, Free]:
+        """What is left of each node, for all shapes."""
+        return {node.id: self._board.free(node.id) for node in self._known}
+
     def reason(self, want: Want) -> Reason:
         """Why there is no room for this replica. All but the priority with which it had some is said of its shape."""
         if want.shape not in self._reasons:
@@ -71,7 +76,7 @@ class Explainer:
         broken = too_few_work(self._board, want.spec.resources, nodes, count, everywhere=everywhere)
         if broken is not None:
             return broken, ()
-        shortage, rule = _Shortage(self._board, self._holders, nodes), rules.topology
+        shortage, rule = _Shortage(self._frees, self._holders, nodes), rules.topology
         if rule is not None and rule.mode is TopologyMode.REQUIRED and rule.level in self._site.levels_of(rule.tree):
             return self._in_one_place(want, rule, shortage)
         request = shortage.likeliest(want.spec.resources, count)
@@ -108,7 +113,7 @@ class Explainer:
             (shortage.least_lack(resources, count), path, shortage)
             for path, members in by_place(rule, self._site, nodes).items()
             if any(len(able(members, request)) >= count for request in alternatives(resources))
-            for shortage in (_Shortage(self._board, self._holders, members),)
+            for shortage in (_Shortage(self._frees, self._holders, members),)
         ]
         return min(found, key=lambda each: each[:2])[1:] if found else None
 
@@ -116,13 +121,14 @@ class Explainer:
 class _Shortage:
     """Too few of these nodes have the room."""
 
-    def __init__(self, board: Board, holders: Holders, known: Sequence[Node]) -> None:
-        self._board, self._holders, self.nodes = board, holders, known
+    def __init__(self, frees: Mapping[NodeId, Free], holders: Holders, known: Sequence[Node]) -> None:
+        self._frees, self._holders, self.nodes = frees, holders, known
         self._open = [node for node in known if usable(node)]
+        self._of_open: dict[ResourceRequest, list[Shortfall]] = {}
 
     def fitting(self, request: ResourceRequest) -> list[Node]:
         """The nodes that have the room for a member now."""
-        return [each.node for each in self._nearest(request, self._open) if not each.shorts]
+        return [each.node for each in self._nearest_open(request) if not each.shorts]
 
     def likeliest(self, resources: ResourceRequest, count: int) -> ResourceRequest:
         """The alternative that lacks the least, of those that enough nodes could hold."""
@@ -134,20 +140,25 @@ class _Shortage:
         return self._lack(self.likeliest(resources, count), count)
 
     def _lack(self, request: ResourceRequest, count: int) -> tuple[int, int]:
-        nearest = self._nearest(request, self._open)[:count]
+        nearest = self._nearest_open(request)[:count]
         return count - len(nearest), sum(short.missing for each in nearest for short in each.shorts)
+
+    def _nearest_open(self, request: ResourceRequest) -> list[Shortfall]:
+        if request not in self._of_open:
+            self._of_open[request] = self._nearest(request, self._open)
+        return self._of_open[request]
 
     def _nearest(self, request: ResourceRequest, nodes: Sequence[Node]) -> list[Shortfall]:
         """Those that could hold a member: the nodes that have the room now first, then the nearest to it."""
-        found = [shortfall(node, self._board.free(node.id), capacity(node), request) for node in able(nodes, request)]
+        found = [shortfall(node, self._frees[node.id], capacity(node), request) for node in able(nodes, request)]
         return sorted(found, key=Shortfall.size)
 
     def _open_nodes(self) -> Iterator[tuple[Node, Free]]:
-        return ((node, self._board.free(node.id)) for node in self._open)
+        return ((node, self._frees[node.id]) for node in self._open)
 
     def reason(self, request: ResourceRequest, count: int, fewer: int) -> Reason:
         """``fewer``: so many members have room now."""
-        nearest = self._nearest(request, self._open)
+        nearest = self._nearest_open(request)
         fitting = [each.node for each in nearest if not each.shorts]
         lacking = nearest[len(fitting) : count]
         closed_nodes = [node for node in self.nodes if not usable(node)]
