@@ -47,8 +47,12 @@ def live_services(store: FeedStore) -> Iterator[tuple[Workload, WorkloadSpec]]:
                 yield row, revision.spec
 
 
-def view_of(rows: Rows, workload: Workload, waits: Waits, *, all_attempts: bool) -> WorkloadView:
-    """The view of one workload out of its rows."""
+def view_of(rows: Rows, workload: Workload, waits: Waits, *, whole: bool) -> WorkloadView:
+    """The view of one workload out of its rows.
+
+    Args:
+        whole: with all its attempts, and with what would let it start where it waits; else as it stands in a listing.
+    """
     attempts = sorted(rows.attempts.values(), key=lambda attempt: (attempt.placed_at, attempt.epoch, attempt.replica))
     standing = rows.workloads[workload.id]
     return WorkloadView(
@@ -56,8 +60,8 @@ def view_of(rows: Rows, workload: Workload, waits: Waits, *, all_attempts: bool)
         spec=rows.spec(workload.id).spec,
         desired=rows.desired[workload.id],
         replicas=tuple(sorted(rows.replicas.values(), key=lambda replica: replica.index)),
-        attempts=tuple(attempts if all_attempts else _latest(attempts)),
-        waits=waits.of(workload.id),
+        attempts=tuple(attempts if whole else _latest(attempts)),
+        waits=waits.of(workload.id, briefly=not whole),
     )
 
 

@@ -60,7 +60,7 @@ class Reading:
                 break
             before = (rows[-1].created_at, rows[-1].id)
         waits = self._control.plan.waits
-        return tuple(view_of(self._store.of_workload(row.id), row, waits, all_attempts=False) for row in found[:limit])
+        return tuple(view_of(self._store.of_workload(row.id), row, waits, whole=False) for row in found[:limit])
 
     def workload(self, ref: str, *, project: Project) -> WorkloadView:
         rows = self._store.of_workload(WorkloadId(ref))  # it is an id, mostly
@@ -68,7 +68,7 @@ class Reading:
         if row is None:
             row = find(self._store, ref, project)
             rows = self._store.of_workload(row.id)
-        return view_of(rows, row, self._control.plan.waits, all_attempts=True)
+        return view_of(rows, row, self._control.plan.waits, whole=True)
 
     def progress(self, ref: str, *, project: Project) -> tuple[ProgressPoint, ...]:
         view = self.workload(ref, project=project)

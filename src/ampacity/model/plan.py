@@ -130,17 +130,24 @@ class Wait:
 class Waits(Sequence[Wait]):
     """Why each replica waits that does, by workload and replica. Written out when it is first read.
 
-    ``write_out`` gives those of one workload, or of all (``None``). It has to give the same waits however late it is
-    called.
+    Args:
+        write_out: gives those of one workload, or of all (``None``). It has to give the same waits however late it is
+            called.
+        briefly: gives those of one workload with less trouble, without ``change`` and ``outlook``.
     """
 
-    def __init__(self, write_out: Callable[[WorkloadId | None], Iterable[Wait]] = lambda only: ()) -> None:
-        self._write_out = write_out
+    def __init__(
+        self,
+        write_out: Callable[[WorkloadId | None], Iterable[Wait]] = lambda only: (),
+        briefly: Callable[[WorkloadId], Iterable[Wait]] | None = None,
+    ) -> None:
+        self._write_out, self._briefly = write_out, briefly or write_out
         self._all: tuple[Wait, ...] | None = None
 
-    def of(self, workload: WorkloadId) -> tuple[Wait, ...]:
-        """Those of one workload's replicas."""
-        return tuple(sorted(self._write_out(workload), key=lambda wait: wait.replica))
+    def of(self, workload: WorkloadId, *, briefly: bool = False) -> tuple[Wait, ...]:
+        """Those of one workload's replicas; ``briefly``: without what would let them start, and when they may."""
+        found = self._briefly(workload) if briefly else self._write_out(workload)
+        return tuple(sorted(found, key=lambda wait: wait.replica))
 
     def _in_order(self) -> tuple[Wait, ...]:
         if self._all is None:

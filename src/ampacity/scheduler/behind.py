@@ -52,8 +52,7 @@ class Behind:
             text = "there is room for it, and others are ahead of it."
             return WaitCode.BEHIND, text, "it starts when they have started"
         text = f"there is room for it, but it is held for {self.say(kept)}, which it may not delay."
-        found = self._changes(group, want, kept)
-        return WaitCode.BEHIND, text, "; or ".join(found) or ONCE
+        return WaitCode.BEHIND, text, lambda: "; or ".join(self._changes(group, want, kept)) or ONCE
 
     def in_the_way(self, group: Group, want: Want) -> list[Kept]:
         """What it has to leave alone: what was held already when it was looked at, in the order of those turns, for

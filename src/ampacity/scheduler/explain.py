@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 from ampacity.model.fits import Free, capacity, usable
 from ampacity.model.ids import AttemptId, NodeId
@@ -22,7 +22,7 @@ from .outranking import Outranking
 from .place import alternatives
 from .shortfall import Dimension, Short, Shortfall, amount, most_to_ask, shortfall
 from .state import State
-from .waiting import Reason
+from .waiting import Change, Reason, said
 from .words import listed, say_amount, say_request
 
 
@@ -51,8 +51,11 @@ class Explainer:
         if want.shape not in self._reasons:
             self._reasons[want.shape] = self._reason(want)
         (code, text, change), nodes = self._reasons[want.shape]
+        return code, text, partial(self._changes, want, change, nodes)
+
+    def _changes(self, want: Want, change: Change, nodes: Sequence[Node]) -> str:
         raised = self.outranking.say(want, nodes) if nodes else ""
-        return code, text, "; or ".join(part for part in (change, raised) if part)
+        return "; or ".join(part for part in (said(change), raised) if part)
 
     def _reason(self, want: Want) -> tuple[Reason, Sequence[Node]]:
         """With the nodes that would have to have room, where too few have."""
@@ -70,9 +73,9 @@ class Explainer:
             for node in self._known
             if rules.admit(node.all_labels, node.all_taints) and self._site.has_volumes(node.id, volumes)
         ]
-        if len(nodes) < count or could_ever_fit(want.spec, nodes, size=count) is not None:
-            return no_node_allows(want, self._site, self._known), ()
         everywhere = len(nodes) == len(self._known)
+        if len(nodes) < count or not (everywhere or could_ever_fit(want.spec, nodes, size=count) is None):
+            return no_node_allows(want, self._site, self._known), ()
         broken = too_few_work(self._board, want.spec.resources, nodes, count, everywhere=everywhere)
         if broken is not None:
             return broken, ()
@@ -102,7 +105,7 @@ class Explainer:
         code, text, change = shortage.reason(request, count, most)
         where = f"has to be in one {rule.level} of {rule.tree}; in {'/'.join(path)}, where it lacks the least, it "
         scattered = "; or write `mode: preferred`" if len(there) >= count else ""
-        return (code, f"{where}{text}", f"{change}{scattered}"), everywhere.nodes
+        return (code, f"{where}{text}", lambda: f"{said(change)}{scattered}"), everywhere.nodes
 
     def _nearest_place(
         self, want: Want, rule: TopologyRule, nodes: Sequence[Node]
@@ -132,7 +135,10 @@ class _Shortage:
 
     def likeliest(self, resources: ResourceRequest, count: int) -> ResourceRequest:
         """The alternative that lacks the least, of those that enough nodes could hold."""
-        possible = [request for request in alternatives(resources) if len(able(self.nodes, request)) >= count]
+        choices = list(alternatives(resources))
+        if len(choices) == 1:
+            return choices[0]
+        possible = [request for request in choices if len(able(self.nodes, request)) >= count]
         return min(possible, key=lambda request: self._lack(request, count))
 
     def least_lack(self, resources: ResourceRequest, count: int) -> tuple[int, int]:
@@ -168,14 +174,33 @@ class _Shortage:
             sentence.append(self._nearest_text(request, lacking[0], alone=count == 1))
         if closed:
             sentence.append(_idle([each.node for each in closed]))
+        text = "; ".join(part for part in sentence if part)
         missing = count - len(fitting)
+        changes = partial(self._changes, request, count, missing=missing, fewer=fewer, lacking=lacking, closed=closed)
+        return WaitCode.INSUFFICIENT, f"{text}.", cache(changes)
+
+    def _changes(
+        self,
+        request: ResourceRequest,
+        count: int,
+        *,
+        missing: int,
+        fewer: int,
+        lacking: Sequence[Shortfall],
+        closed: Sequence[Shortfall],
+    ) -> str:
+        """What has to happen on the nearest nodes, with how much less of one thing it would start, and on how many.
+
+        Args:
+            missing: so many nodes more are needed. ``fewer``: so many members have room now.
+            lacking, closed: the open nodes that are the nearest, and those that take no work.
+        """
         ready = [each.node for each in closed if not each.shorts][:missing]
         changes = [_mend(request, [*lacking, *closed][:missing])]
         changes += [_open(ready)] if len(ready) == missing else []
         changes += self._ask_less(request, lacking, count)
         changes += [f"ask for {_nodes(fewer)}"] if fewer else []
-        text = "; ".join(part for part in sentence if part)
-        return WaitCode.INSUFFICIENT, f"{text}.", "; or ".join(dict.fromkeys(changes))
+        return "; or ".join(dict.fromkeys(changes))
 
     def _nearest_text(self, request: ResourceRequest, nearest: Shortfall, *, alone: bool) -> str:
         node, short = nearest.node.id, nearest.shorts[0]

@@ -18,7 +18,7 @@ from .order import Entries, Entry, Group, Turn, Want, turn_of
 from .queues.raising import raised
 from .queues.shares import kinds_of
 from .queues.words import say_barred
-from .waiting import Reason
+from .waiting import Reason, said
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,19 @@ class OverQuota:
     def reason(self, group: Group, want: Want) -> Reason:
         bar = self.behind.served.barred[group].bar
         code, text, change = say_barred(bar, group.queue)
-        changes = "; or ".join(part for part in (change, self._let_use(group, want)) if part)
+        changes = partial(self._changes, group, want, change)
         if group.shape in self.behind.served.crowded:
             other, missing, mending = self.explainer.reason(want)
             if other is not WaitCode.INSUFFICIENT:
                 return other, missing, mending  # then no quota would help
-            return code, f"{text} Nor is there room: it {missing}", f"{changes}; and besides {mending}"
+            text = f"{text} Nor is there room: it {missing}"
+            return code, text, lambda: f"{changes()}; and besides {said(mending)}"
         if held := self._held(group, want):
-            return code, f"{text} Its room is held for {held}.", f"{changes}; {ONCE}"
-        return code, text, "; or ".join(part for part in (changes, self._outrank(group, want)) if part)
+            return code, f"{text} Its room is held for {held}.", lambda: f"{changes()}; {ONCE}"
+        return code, text, lambda: "; or ".join(part for part in (changes(), self._outrank(group, want)) if part)
+
+    def _changes(self, group: Group, want: Want, change: str) -> str:
+        return "; or ".join(part for part in (change, self._let_use(group, want)) if part)
 
     def _outrank(self, group: Group, want: Want) -> str:
         """With which priority others of its queue would leave enough to it. Where more than one resource is short,

@@ -69,6 +69,7 @@ def plan(state: State, now: float) -> Plan:
     rest = _Rest.of(state, server, others, (*served.starts, *preemptor.promises), told)
     queues = purse.standings(state.line.waiting)
     outlook = Outlook(rest.groups, queues, served.reservations, names_of(state, served.reservations))
+    waiting = Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons, outlook.say)
     return Plan(
         starts=(*(_lasting(moment, start) for start in kept.starts), *served.starts),
         stops=tuple(preemptor.stops),
@@ -76,7 +77,7 @@ def plan(state: State, now: float) -> Plan:
         moves=tuple(defragmenting.moves),
         promises=(*kept.promises, *preemptor.promises, *defragmenting.promises),
         reservations=served.reservations,
-        waits=Waits(Waiting([*held, *kept.waits, *preemptor.waits], rest.reasons, outlook.say).write_out),
+        waits=Waits(waiting.write_out, waiting.write_briefly),
         queues=queues,
         next_wake=_earliest(_next_wake(state.line.apart.values(), now), preemptor.next_at, growth.next_at),
     )

@@ -10,11 +10,18 @@ from ampacity.model.plan import Wait, WaitCode
 
 from .order import Want
 
-Reason = tuple[WaitCode, str, str]
+Change = str | Callable[[], str]
+"""What would let it start: worked out when somebody asks for it, since that takes longer than the rest."""
+
+Reason = tuple[WaitCode, str, Change]
 """The constraint, the sentence, and what would let it start."""
 
 Because = tuple[Callable[[Want], Reason], Sequence[Want]]
 """What says why of each of those who wait, when somebody wants to know."""
+
+
+def said(change: Change) -> str:
+    return change if isinstance(change, str) else change()
 
 
 class Waiting:
@@ -32,6 +39,11 @@ class Waiting:
             for part in parts:
                 yield part if isinstance(part, Wait) else self._wait(*part)
 
+    def write_briefly(self, only: WorkloadId) -> Iterator[Wait]:
+        """Those of one workload, without what would let it start and what it may expect."""
+        for part in self._by_workload.get(only, []):
+            yield part if isinstance(part, Wait) else self._wait(*part, briefly=True)
+
     @cached_property
     def _by_workload(self) -> dict[WorkloadId, list[Wait | tuple[Callable[[Want], Reason], Want]]]:
         found: dict[WorkloadId, list[Wait | tuple[Callable[[Want], Reason], Want]]] = {}
@@ -42,13 +54,13 @@ class Waiting:
                 found.setdefault(want.workload.id, []).append((because, want))
         return found
 
-    def _wait(self, because: Callable[[Want], Reason], want: Want) -> Wait:
+    def _wait(self, because: Callable[[Want], Reason], want: Want, *, briefly: bool = False) -> Wait:
         code, text, change = because(want)
         return Wait(
             workload=want.workload.id,
             replica=want.replica.index,
             code=code,
             text=text,
-            change=change,
-            outlook=self._outlook(want),
+            change="" if briefly else said(change),
+            outlook="" if briefly else self._outlook(want),
         )

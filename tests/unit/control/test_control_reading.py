@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def test_why_it_waits_says_what_is_missing(seat: Seat) -> None:
     assert why.headline.startswith("waits waits: ")
     assert "CPU" in why.headline
     assert why.change
+
+
+def test_a_listing_says_why_and_leaves_what_takes_longer_to_the_single_view(seat: Seat) -> None:
+    """What would let it start, and when it may, is worked out for who asks about one."""
+    asked = ResourceRequest(cpu_milli=Range.exactly(4000))
+    for name in ("a", "b", "c"):
+        seat.submit(task(name, resources=asked))
+    (listed,) = [
+        view
+        for view in seat.plane.workloads(project=None, kinds=None, phases=None, limit=10, before=None)
+        if view.waits
+    ]
+    (brief,), (whole,) = listed.waits, seat.view(listed.workload.id).waits
+    assert brief == replace(whole, change="", outlook="")
+    assert whole.text
+    assert whole.change
+    assert whole.outlook
 
 
 def test_why_it_runs_says_where_and_since_when_and_why_there(seat: Seat) -> None:
