@@ -356,4 +356,4 @@ def _amounts(node: Node) -> tuple[object, ...]:
 
 
 def _marks(node: Node) -> tuple[object, ...]:
-    return node.labels, node.taints, node.marks, node.trees, node.feed
+    return node.labels, node.taints, node.marks, node.trees, node.feed, node.pool, node.driver

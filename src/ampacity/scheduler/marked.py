@@ -47,7 +47,7 @@ class Tree:
 
 @dataclass(slots=True)
 class Marked:
-    """Answers about the marks of rows. ``version`` of a row changes whenever its labels, taints or places do.
+    """Answers about the marks of rows. ``version`` of a row changes whenever its labels, taints, places or pool do.
 
     Attributes:
         nodes: by row, the fleet's own list.

@@ -121,3 +121,16 @@ def test_a_node_that_joins_a_pool_takes_who_runs_there_out_of_reach() -> None:
         state.apply(event)
         assert plan(state, NOW) == plan(build(rows), NOW)
         assert [stop.attempt for stop in plan(state, NOW).stops] == stopped
+
+
+def test_a_gang_heeds_at_once_that_a_node_came_to_a_pool_or_left_it() -> None:
+    first, second = nodes(2)
+    rows = rows_of(*POOLS, first, second, gang(2))
+    state = build(rows)
+    assert places(plan(state, 0.0)) == ["n0", "n1"]
+    for pool in (A, B, PoolName("default")):
+        moved = replace(rows.nodes[second.id], pool=pool, version=rows.nodes[second.id].version + 1)
+        draft = Draft(kind=EventKind.NODE_CHANGED, at=0.0, changes=(put(moved),))
+        rows.apply(event := Event(seq=rows.seq + 1, draft=draft))
+        state.apply(event)
+        assert places(plan(state, 0.0)) == ([] if pool in (A, B) else ["n0", "n1"])
