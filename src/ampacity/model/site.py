@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .ids import NodeId
@@ -49,10 +49,6 @@ class Site:
 
     def feed(self, node: Node) -> str:
         return self.feed_of.get(node.id, node.feed)
-
-    def has_volumes(self, node: NodeId, names: Iterable[str]) -> bool:
-        """Whether all these volumes are on a node. One that no file knows is nowhere."""
-        return all((volume := self.storage.get(name)) is not None and volume.is_on(node) for name in names)
 
     def levels_of(self, tree: str) -> tuple[str, ...]:
         """The levels of a tree, from the root down; empty = no such tree is known."""

@@ -13,7 +13,7 @@ from ampacity.model.site import Site
 
 from .backfill.held import Kept, held_on
 from .board import Board
-from .gang import Gang, is_by_node
+from .gang import Gang, admission, is_by_node
 from .place import alternatives
 from .queues.purse import Purse
 from .queues.rules import Barred
@@ -58,12 +58,8 @@ class Beside:
 
     def nodes(self, gang: Gang, kept: Sequence[Kept]) -> list[tuple[Node, Free]]:
         """The nodes that its rules and volumes let it go to, and what is left of each beside what is held."""
-        volumes = [each.volume for each in gang.data]
-        return [
-            (node, free)
-            for node, free in self._left(kept)
-            if gang.rules.admit(node.all_labels, node.all_taints) and self.site.has_volumes(node.id, volumes)
-        ]
+        lets_in = admission(gang, self.site)
+        return [(node, free) for node, free in self._left(kept) if lets_in(node)]
 
     def has_room(self, gang: Gang, kept: Sequence[Kept]) -> bool:
         """Whether it has room for sure."""

@@ -14,6 +14,7 @@ from ampacity.model.rules import TopologyMode, TopologyRule
 
 from .board import Board
 from .broken import able, too_few_work
+from .gang import admission
 from .hindrance import by_place, hindrance, no_node_allows, too_scattered
 from .holders import Holders
 from .impossible import could_ever_fit
@@ -67,12 +68,7 @@ class Explainer:
             return (WaitCode.IMPOSSIBLE, refusal.message, refusal.hint), ()
         if not self._board.nodes:
             return (WaitCode.NO_NODES, f"no node takes work: {_idle(self._known)}.", _open(self._known)), ()
-        volumes = [each.volume for each in want.gang.data]
-        nodes = [
-            node
-            for node in self._known
-            if rules.admit(node.all_labels, node.all_taints) and self._site.has_volumes(node.id, volumes)
-        ]
+        nodes = list(filter(admission(want.gang, self._site), self._known))
         everywhere = len(nodes) == len(self._known)
         if len(nodes) < count or not (everywhere or could_ever_fit(want.spec, nodes, size=count) is None):
             return no_node_allows(want, self._site, self._known), ()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ampacity.model.ids import Project
+from ampacity.model.node import Node
 from ampacity.model.resources import Range, ResourceRequest
 from ampacity.model.rules import NO_RULES, PlacementRules
+from ampacity.model.site import Site
 from ampacity.model.volume import VolumeUse
 
 Name = tuple[Project, str]
@@ -50,6 +52,16 @@ def is_by_node(gang: Gang) -> bool:
     """Whether each node by itself says whether it has room: nothing is asked that nodes share, and no neighbours."""
     request = gang.resources
     return gang.rules.topology is None and gang.name is None and not request.licences and not request.power_w
+
+
+def admission(gang: Gang, site: Site) -> Callable[[Node], bool]:
+    """What says whether a node's labels, taints and volumes let a gang in, wherever it has room. A volume that no file
+    names is nowhere."""
+    rules, volumes = gang.rules, [site.storage.get(each.volume) for each in gang.data]
+    if None in volumes:
+        return lambda node: False
+    having = [frozenset(each.nodes) for each in volumes if each is not None and each.nodes is not None]
+    return lambda node: rules.admit(node.all_labels, node.all_taints) and all(node.id in nodes for nodes in having)
 
 
 def data_of(uses: Iterable[VolumeUse]) -> tuple[Data, ...]:

@@ -34,7 +34,8 @@ def no_node_allows(want: Want, site: Site, nodes: Sequence[Node]) -> Reason:
         change = f"label {many} so (`ampacity nodes label`), or change the selector"
         return WaitCode.INSUFFICIENT, f"needs {many} with {wanted}; {have}.", change
     for each in want.gang.data:
-        having = [node for node in fitting if site.has_volumes(node.id, (each.volume,))]
+        volume = site.storage.get(each.volume)
+        having = [node for node in fitting if volume is not None and volume.is_on(node.id)]
         if len(having) < count:
             return _no_volume(site, each.volume, having, fitting, count)
         fitting = having

@@ -16,7 +16,7 @@ from ampacity.model.site import EMPTY_SITE, Site
 from ampacity.model.volume import Volume
 
 from .columns import Counts, Flags, Ints, T
-from .gang import Data, Gang
+from .gang import Data, Gang, admission
 
 NOWHERE = -1
 """The code of a node that has no place on that level of a tree, or no feed."""
@@ -57,7 +57,7 @@ class Marked:
     nodes: list[Node | None]
     version: Ints
     site: Site = EMPTY_SITE
-    _allowed: dict[object, _Column[np.bool_]] = field(default_factory=dict)
+    _allowed: dict[object, tuple[_Column[np.bool_], Callable[[Node], bool]]] = field(default_factory=dict)
     _worth: dict[tuple[Preference, ...], _Column[np.int64]] = field(default_factory=dict)
     _feeds: _Column[np.int64] | None = None
     _feed_codes: dict[str, int] = field(default_factory=dict)
@@ -109,15 +109,11 @@ class Marked:
 
     def allowed(self, gang: Gang) -> Flags:
         """The rows whose labels, taints and volumes let a gang in."""
-        rules, volumes = gang.rules, tuple(each.volume for each in gang.data)
-        key = rules.selector, rules.tolerations, volumes
-        column = self._allowed.get(key)
-        if column is None or len(column.values) != len(self.version):
-            column = self._allowed[key] = self._new(np.bool_)
-        return self._current(
-            column,
-            lambda node: rules.admit(node.all_labels, node.all_taints) and self.site.has_volumes(node.id, volumes),
-        )
+        key = gang.rules.selector, gang.rules.tolerations, tuple(each.volume for each in gang.data)
+        known = self._allowed.get(key)
+        if known is None or len(known[0].values) != len(self.version):
+            known = self._allowed[key] = self._new(np.bool_), admission(gang, self.site)
+        return self._current(*known)
 
     def worth(self, gang: Gang) -> Ints | None:
         """How much more each row is worth to a gang, by its preferences and by what data is near; ``None`` = all are

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ampacity.model.hardware import NetworkInterface, RdmaPort
 from ampacity.model.nearness import nearest
-from ampacity.model.node import Device, Node
+from ampacity.model.node import Device, Node, TopologyPath
 from ampacity.model.quantities import print_power
 from ampacity.model.site import Site
+from ampacity.model.volume import Volume
 
 from .table import Column, Listing
 from .units import about_bytes
@@ -74,22 +75,29 @@ def machine_lines(node: Node) -> Iterator[str]:
 def standing(node: Node, site: Site) -> Mapping[str, object]:
     """What the topology file, or the node itself, says of it: its place in each tree, its feed, and its volumes, each
     with whether it is near."""
-    trees = {tree: list(path) for tree in {**site.levels, **node.trees} if (path := site.place(node, tree))}
-    volumes = {name: node.id in volume.near for name, volume in site.storage.items() if volume.is_on(node.id)}
+    trees = {tree: list(path) for tree, path in _places(node, site)}
+    volumes = {name: node.id in volume.near for name, volume in _volumes(node, site)}
     return {"trees": trees, "feed": site.feed(node), "volumes": volumes}
 
 
 def standing_lines(node: Node, site: Site) -> Iterator[str]:
-    for tree in sorted({**site.levels, **node.trees}):
-        if path := site.place(node, tree):
-            yield f"{tree:<10} {' > '.join(path)}"
+    """The same for people."""
+    for tree, path in _places(node, site):
+        yield f"{tree:<10} {' > '.join(path)}"
     if feed := site.feed(node):
         power = f", {print_power(site.feeds[feed])}" if feed in site.feeds else ""
         yield f"feed       {feed}{power}"
-    volumes = sorted((name, volume) for name, volume in site.storage.items() if volume.is_on(node.id))
-    if volumes:
+    if volumes := _volumes(node, site):
         names = [f"{name} ({volume.path}{', near' if node.id in volume.near else ''})" for name, volume in volumes]
         yield f"volumes    {', '.join(names)}"
+
+
+def _places(node: Node, site: Site) -> list[tuple[str, TopologyPath]]:
+    return [(tree, path) for tree in sorted({**site.levels, **node.trees}) if (path := site.place(node, tree))]
+
+
+def _volumes(node: Node, site: Site) -> list[tuple[str, Volume]]:
+    return sorted((name, volume) for name, volume in site.storage.items() if volume.is_on(node.id))
 
 
 def device_lines(node: Node) -> Iterator[str]:

@@ -41,6 +41,23 @@ def expected(end: float, now: float) -> float:
     return end if end >= now else now + OVERDUE_S
 
 
+def enough_by(
+    ends: Iterable[tuple[float, AttemptId | None, int]], short: int, now: float
+) -> tuple[float, list[AttemptId]] | None:
+    """When so much has come free, ``NOW`` where nothing is short, and by whose ends; ``None`` = nobody knows.
+
+    Args:
+        ends: when how much comes free, and whose it is; ``None`` = of one that is no attempt yet.
+    """
+    at, awaits = NOW, list[AttemptId]()
+    for end, ident, amount in sorted(ends, key=lambda each: (each[0], each[1] or "")):
+        if short <= 0 or end == np.inf:
+            break
+        short, at = short - amount, expected(end, now)
+        awaits += [] if ident is None else [ident]
+    return (at, awaits) if short <= 0 else None
+
+
 def end_of(attempt: Attempt) -> float:
     """When an attempt is expected to end: infinite for what runs until somebody stops it."""
     if attempt.stop is not None:

@@ -27,7 +27,7 @@ from ampacity.scheduler.place import alternatives
 from ampacity.scheduler.queues.purse import Purse
 from ampacity.scheduler.queues.rules import Barred
 
-from .horizon import NOW, Horizon, Times, end_of, expected
+from .horizon import NOW, Horizon, Times, end_of, enough_by, expected
 from .licences import Licences
 
 MOST_AWAITED = 4
@@ -115,15 +115,11 @@ class Reserve:
             for ident in shares.running[queue]
             if (amount := shares.of[ident][1].get(bar.resource, 0))
         ]
-        left, awaits = bar.used + bar.needed - bar.limit, list[Attempt]()
-        for end, ident, amount in sorted(holding):
-            if end == inf:
-                break
-            left -= amount
-            awaits.append(self.attempts[ident])
-            if left <= 0:
-                return self._reservation(want, expected(end, self.now), awaits)
-        return None
+        found = enough_by(holding, bar.used + bar.needed - bar.limit, self.now)
+        if found is None:
+            return None
+        at, awaits = found
+        return self._reservation(want, at, [self.attempts[ident] for ident in awaits])
 
     def _reservation(self, want: Want, at: float, held_by: Iterable[Attempt]) -> Reservation:
         ending = list({attempt.id: attempt for attempt in held_by if end_of(attempt) <= at}.values())
