@@ -454,6 +454,8 @@ def test_a_volume_that_cannot_be_had_fails_the_launch_and_is_named(mounting, tmp
     assert cause.message == f"the folder {tmp_path}/gone, which it mounts at /data, does not exist on this node"
     with pytest.raises(LaunchFailed, match="it would hide"):
         mounting.start(1, mounts=(Mount(source="/tmp", target=str(tmp_path)),))
+    itself = mounting.start(3, mounts=(Mount(source=str(tmp_path), target=str(tmp_path)),))
+    mounting.wait_for(MemberStarted, itself)
     (tmp_path / "file").write_text("")
     key = mounting.start(2, mounts=(Mount(source=str(tmp_path), target=str(tmp_path / "file" / "below")),))
     assert mounting.exit_of(key).message.startswith(f"its volume cannot be mounted at {tmp_path}/file/below: ")

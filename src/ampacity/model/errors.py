@@ -48,7 +48,10 @@ class AmpacityError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip() if self.hint else self.message
+        if not self.hint:
+            return self.message
+        stop = "." if self.message and self.message[-1] not in ".!?:;" else ""
+        return f"{self.message}{stop} {self.hint}".strip()
 
 
 class UserError(AmpacityError):

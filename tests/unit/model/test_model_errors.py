@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ampacity.model import errors
-from ampacity.model.errors import AmpacityError, InvalidSpec, NotFound, UserError, Where, error_types
+from ampacity.model.errors import AmpacityError, InvalidSpec, LaunchFailed, NotFound, UserError, Where, error_types
 
 
 def own(kind: type[AmpacityError]) -> list[type[AmpacityError]]:
@@ -66,3 +66,9 @@ def test_every_error_has_a_code_of_its_own_and_users_errors_a_users_status() -> 
             assert found[kind.code] is kind
             assert not issubclass(kind, UserError) or 400 <= kind.status < 600
     assert count == len([kind for kind in found.values() if kind.__module__ == AmpacityError.__module__])
+
+
+def test_the_message_and_the_hint_are_two_sentences_in_one_line() -> None:
+    assert str(LaunchFailed("it would hide /x", hint="Mount it elsewhere.")) == "it would hide /x. Mount it elsewhere."
+    assert str(LaunchFailed("It is so.", hint="Do that.")) == "It is so. Do that."
+    assert str(LaunchFailed("it is so")) == "it is so"

@@ -28,9 +28,10 @@ class Handout:
 
 
 def refuse_covering(launch: Launch, folder: Path) -> None:
-    """Raises ``LaunchFailed`` when something would be mounted where the driver's own folder is, or above it."""
+    """Raises ``LaunchFailed`` when something else would be mounted where the driver's own folder is, or above it."""
     for mount in launch.mounts:
-        if folder.is_relative_to(mount.target):
+        stays = mount.source == mount.target and not mount.read_only
+        if folder.is_relative_to(mount.target) and not stays:
             raise LaunchFailed(
                 f"{mount.target} cannot be mounted: it would hide {folder}, which the job needs",
                 hint="Mount it at another path.",
