@@ -48,7 +48,9 @@ class Beside:
     def of(board: Board, purse: Purse, kept: tuple[Kept, ...], now: float) -> Beside:
         """``board``, ``purse``: those of a plan that is made; the queues' are copied, since the state's change."""
         shares = Shares(tree=purse.shares.tree, capacity=dict(purse.shares.capacity))
-        copied = Purse(shares, board, dict(purse.used), {})
+        # Down to the amounts: the state goes on counting in these very dicts.
+        used: dict[str, Amounts] = {queue: dict(amounts) for queue, amounts in purse.used.items()}
+        copied = Purse(shares, board, used, {})
         marked = board.fleet.marked
         return Beside(board, marked.site, copied, kept, now, marked.is_pooled)
 

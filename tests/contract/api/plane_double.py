@@ -88,7 +88,7 @@ class PlaneDouble(PlaneRows):
         if kept is not None and kept.key in self.receipts:  # in a transaction this comes before all else
             raise Repeated(kept.key)
         self._called("submit")
-        live = {view.workload.name for view in self._views.values() if not view.workload.phase.ended}
+        live = {view.workload.name for view in list(self._views.values()) if not view.workload.phase.ended}
         for spec in specs:
             if spec.name in live:
                 raise NameTaken(f"{spec.name!r} is taken.", hint="Choose another name.")
